@@ -1,0 +1,1 @@
+"""Patches on disk to a locked patient-wise split to tensors."""

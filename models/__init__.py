@@ -1,0 +1,1 @@
+"""Searchable models: every file without a leading underscore is one."""

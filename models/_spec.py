@@ -1,0 +1,92 @@
+"""What a model file offers, and what it may ask for.
+
+Every file in ``models/`` without a leading underscore is one searchable model. It offers:
+
+``suggest(trial) -> config``
+    The search space: a frozen dataclass with a ``recipe``, filled from a trial. Flat: every parameter is
+    suggested every time. Reads stored parameters back as well: ``suggest(optuna.trial.FixedTrial(params))``.
+``DEFAULT``
+    Parameters of a good first guess, by name, inside the space. The search tries them first.
+``build(config, weights) -> network``
+    A module from RGB in [0, 1], (N, 3, 50, 50) float, to one logit a patch, (N,). It does its own resizing and
+    normalising, so that nothing outside can normalise for the wrong weights.
+``PRETRAINED`` (optional, False)
+    True where ``build`` takes the tensors of ``models._weights``; otherwise it is called with None.
+``parameter_groups(network, config) -> list`` (optional)
+    Groups for the optimizer, each ``{"params": [...], "lr": float}``; by default one group at the recipe's rate.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from models._weights import Weights
+
+ParamValue = bool | int | float | str
+
+
+class TrialLike(Protocol):
+    """The part of an Optuna trial that a search space needs; keeps Optuna out of the models."""
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        """A float in [low, high]."""
+        ...
+
+    def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int:
+        """An integer in [low, high], both included."""
+        ...
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        """One of the choices."""
+        ...
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained; part of every model's configuration.
+
+    Attributes:
+        optimizer: "adamw" or "sgd" (Nesterov momentum 0.9).
+        learning_rate: peak rate of the head, or of the whole network where there is one group.
+        weight_decay: decoupled for adamw; applied to weights of two and more dimensions only.
+        batch_size: patches a step.
+        schedule: "constant", "cosine" (to zero) or "linear" (to zero).
+        warmup: share of all steps over which the rate rises linearly from zero, in [0, 0.5].
+        label_smoothing: in [0, 0.2]; 0.1 trains towards 0.05 and 0.95.
+        class_weighting: whether the loss weighs both classes equally, whatever their counts.
+        stain_jitter: strength of the random change of haematoxylin and eosin, in [0, 0.2]; 0 is none.
+    """
+
+    optimizer: str
+    learning_rate: float
+    weight_decay: float
+    batch_size: int
+    schedule: str
+    warmup: float
+    label_smoothing: float
+    class_weighting: bool
+    stain_jitter: float
+
+
+class ModelConfig(Protocol):
+    """What training reads of a configuration; the rest is between a model file and its ``build``."""
+
+    @property
+    def recipe(self) -> Recipe:
+        """How to train the network."""
+        ...
+
+
+@dataclass(frozen=True)
+class Model:
+    """One searchable model, as found in its file by ``models._registry``."""
+
+    name: str
+    suggest: Callable[[TrialLike], ModelConfig]
+    default: Mapping[str, ParamValue]
+    build: "Callable[[Any, Weights | None], nn.Module]"
+    parameter_groups: "Callable[[nn.Module, Any], list[dict[str, Any]]]"
+    pretrained: bool

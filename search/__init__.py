@@ -1,0 +1,1 @@
+"""Runs studies: the commands, the bridge between Optuna and Ray Tune, training, and the final test."""

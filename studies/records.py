@@ -1,0 +1,296 @@
+"""What outlives a run, as frozen dataclasses: the plan, the openings, and all that a report is made of.
+
+Written by ``search``, read by ``studies``. Each is stored as JSON (``to_json``/``from_json``), arrays as ``.npz``.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import TypeAdapter, ValidationError
+
+from studies.errors import RecordError
+
+Record = TypeVar("Record")
+Floats = npt.NDArray[np.float64]
+ParamValue = bool | int | float | str
+"""What a hyperparameter can be."""
+
+
+def to_json(record: object) -> str:
+    """Canonical JSON of a record: sorted keys, no spaces, so that equal records have equal digests."""
+    plain = TypeAdapter(type(record)).dump_python(record, mode="json")
+    return json.dumps(plain, sort_keys=True, separators=(",", ":"))
+
+
+def from_json(kind: type[Record], text: str | bytes, where: str) -> Record:
+    """The record in ``text``; ``where`` names its source in the message of a ``RecordError``."""
+    try:
+        return TypeAdapter(kind).validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the whole"
+        message = f"{where} is not a readable {kind.__name__}: {place}: {first['msg']}"
+        raise RecordError(message) from error
+
+
+def digest(record: object) -> str:
+    """Sha256 of the canonical JSON."""
+    return hashlib.sha256(to_json(record).encode()).hexdigest()
+
+
+# --- data and split -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PartSummary:
+    """One part of the split ("train", "validation" or "test"): how much is in it. Never which."""
+
+    part: str
+    patients: int  # 0 where ids are unknown
+    patches: int
+    idc: int
+
+
+@dataclass(frozen=True)
+class DataSummary:
+    """What was read, what was left out, and how it was split.
+
+    Attributes:
+        source: path or "synthetic:600", as the user typed it.
+        synthetic: whether the patches are made up.
+        fingerprint: sha256 over pixels, labels and patients of what was kept.
+        found: patches found, before anything was left out.
+        exclusions: (reason, count), each patch counted once, under the first rule that met it.
+        parts: train, validation and test.
+        patient_ids: whether patients are known; without them overlap between parts cannot be excluded.
+        patients: (patient, "train" or "validation", patches, idc) of development patients only.
+        lock_digest: sha256 of the split lock.
+        fractions: train, validation, test in percent.
+        split_seed: the seed of the draw.
+    """
+
+    source: str
+    synthetic: bool
+    fingerprint: str
+    found: int
+    exclusions: tuple[tuple[str, int], ...]
+    parts: tuple[PartSummary, ...]
+    patient_ids: bool
+    patients: tuple[tuple[str, str, int, int], ...]
+    lock_digest: str
+    fractions: tuple[int, int, int]
+    split_seed: int
+
+
+# --- studies and trials ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """One trial as the database has it.
+
+    Attributes:
+        number: its number in the study, from 0.
+        state: "COMPLETE", "PRUNED", "FAIL", "RUNNING" or "WAITING".
+        value: the objective at its best epoch; None where no epoch ended.
+        params: by name.
+        curve: objective after each epoch, as (epoch from 1, value).
+        started, finished: UTC; None where unknown.
+        attributes: user attributes (best_epoch, seconds, device, parameters, peak_memory, seed, worker, failure ...).
+    """
+
+    number: int
+    state: str
+    value: float | None
+    params: dict[str, ParamValue]
+    curve: tuple[tuple[int, float], ...]
+    started: datetime | None
+    finished: datetime | None
+    attributes: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class StudySummary:
+    """One Optuna study: one model's search."""
+
+    name: str
+    model: str
+    definition: dict[str, Any]  # StudyDefinition as stored: objective, epochs, split digest, precision, ...
+    space: dict[str, dict[str, Any]]  # parameter -> {"kind", "low", "high", "log"} or {"kind", "choices"}
+    trials: tuple[TrialResult, ...]
+    best: int | None  # number of the best trial, None where no trial is COMPLETE
+    default: int | None  # number of the trial of the default configuration
+    importance: dict[str, float] | None  # by parameter; None with too few complete trials
+    settings: dict[str, Any] = field(default_factory=dict)  # sampler, pruner, seed, workers of the last launch
+
+
+# --- retraining -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class MemberResult:
+    """One retrained network: all development patients but one fold."""
+
+    fold: int
+    seed: int
+    epochs: int
+    seconds: float
+    out_of_fold_auc: float | None  # on its held-out patients
+    sha256: str  # of its weights file
+
+
+@dataclass(frozen=True)
+class CandidateResult:
+    """One configuration, retrained over all folds.
+
+    Attributes:
+        label: "best", "default", "finalist-2" ...
+        trial: number in the study.
+        search_value: objective in the search (validation split, best epoch).
+        out_of_fold_auc: of all out-of-fold predictions together (mean logit over the 8 views).
+    """
+
+    label: str
+    trial: int
+    params: dict[str, ParamValue]
+    search_value: float
+    epochs: int
+    members: tuple[MemberResult, ...]
+    out_of_fold_auc: float
+    out_of_fold_balanced_accuracy: float
+
+
+@dataclass(frozen=True)
+class FinalModel:
+    """What is put to the test for one model: its candidates, and the one that was chosen out of fold.
+
+    Attributes:
+        chosen: label of the chosen candidate.
+        temperature: the mean logit is divided by it; fitted out of fold.
+        threshold: on the probability after temperature; at or above it a patch is called IDC.
+        threshold_rule: why it is that number, in words.
+    """
+
+    model: str
+    candidates: tuple[CandidateResult, ...]
+    chosen: str
+    temperature: float
+    threshold: float
+    threshold_rule: str
+    weights: str  # "random", or where the pretrained layers come from, with their sha256
+
+
+# --- the plan and its openings --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class AnalysisPlan:
+    """All that is decided before a test row is read; its digest is stored before the opening.
+
+    Attributes:
+        study: the name of the comparison.
+        statistics: name of each statistic that will be computed, primary first.
+        draws: bootstrap draws; statistics_seed their seed.
+        settings: folds, views, epochs, precision, versions and whatever else shapes the numbers.
+    """
+
+    study: str
+    fingerprint: str
+    lock_digest: str
+    models: tuple[FinalModel, ...]
+    baselines: tuple[str, ...]
+    primary: str
+    statistics: tuple[str, ...]
+    draws: int
+    statistics_seed: int
+    settings: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Opening:
+    """One reading of the sealed rows, recorded before it happened."""
+
+    study: str
+    plan_digest: str
+    opened_at: datetime  # UTC
+    finished_at: datetime | None
+    reason: str  # "" for the first, the user's words for another
+    by: str  # host and process, for the log
+    patches: int
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Scores of every model on one set of patches (the test rows, or the development rows out of fold).
+
+    Attributes:
+        names, patients: (N,) str; patients "" where unknown.
+        x, y: (N,) int64 position on the slide, -1 where unknown.
+        labels: (N,) int64, 1 is IDC.
+        logits: entry -> (N,) final score before temperature (mean logit over views and members). Entries are
+            "cnn" (the chosen configuration), "cnn:default" (where another was chosen), "colour histogram", "majority".
+        probabilities: entry -> (N,) after temperature.
+        members: entry -> (N, M) logit of each member (mean over views), for models only.
+        thresholds: entry -> threshold on the probability.
+        brightness: (N,) mean of the pixels in [0, 255].
+        haematoxylin, eosin: (N,) mean optical density after colour deconvolution.
+        near_white: (N,) bool.
+    """
+
+    names: npt.NDArray[np.str_]
+    patients: npt.NDArray[np.str_]
+    x: npt.NDArray[np.int64]
+    y: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int64]
+    logits: dict[str, Floats]
+    probabilities: dict[str, Floats]
+    members: dict[str, Floats]
+    thresholds: dict[str, float]
+    brightness: Floats
+    haematoxylin: Floats
+    eosin: Floats
+    near_white: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Example:
+    """A patch that the report shows, as a file beside it.
+
+    Attributes:
+        kind: "development" (example of its class), "false positive", "false negative", "disagreement", "suspicious".
+        entry: the model that it is about; "" for none.
+        picture: PNG file, 50x50.
+        heatmap: PNG file of Grad-CAM over the patch, where there is one.
+    """
+
+    kind: str
+    entry: str
+    name: str
+    patient: str
+    label: int
+    probability: float | None
+    picture: Path
+    heatmap: Path | None
+
+
+@dataclass(frozen=True, eq=False)
+class ReportData:
+    """All that the report is made of; gathered from the database and ``runs/NAME`` alone."""
+
+    name: str
+    data: DataSummary
+    studies: tuple[StudySummary, ...]
+    plan: AnalysisPlan
+    plan_digest: str
+    frozen_at: datetime
+    openings: tuple[Opening, ...]  # every reading of these test patches, under any name, oldest first
+    test: Predictions
+    out_of_fold: dict[str, Predictions]  # model -> its development rows, entries as in test
+    examples: tuple[Example, ...]
+    environment: dict[str, str]  # versions, hardware, commit, commands
