@@ -1,0 +1,217 @@
+"""Reading arguments: a parser that answers in one line with "did you mean", and the kinds of value it takes.
+
+Standard library only, as ``--help`` and a refused argument should answer at once. A kind of value is a function from
+text to value that raises ``argparse.ArgumentTypeError`` with what was found and what to give instead.
+"""
+
+import argparse
+import difflib
+import math
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from search import __version__
+
+EXIT_CODES = "Exit codes: 0 done; 1 failed; 2 bad input; 130 or 143 interrupted, go on with the same command."
+STORAGE_SCHEMES = ("sqlite", "postgresql", "postgresql+psycopg")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser of one command, whose errors are one line on stderr and exit code 2."""
+
+    def __init__(self, command: str, description: str, usage: str = "[options]") -> None:
+        super().__init__(
+            prog=f"python -m search.{command}",
+            description=description,
+            epilog=EXIT_CODES,
+            usage=f"%(prog)s {usage}",
+            allow_abbrev=False,  # --trial is not --trials: a later flag would change what an old command means
+            add_help=False,
+        )
+
+    def parse(self, argv: Sequence[str] | None, needed: Sequence[str] = ()) -> argparse.Namespace:
+        """What was typed; ``needed`` names flags without a default.
+
+        Needed flags are checked after unknown ones, so that a misspelt flag is not reported as a missing one.
+        """
+        self._add_about()
+        known, unknown = self.parse_known_args(argv)
+        if unknown:
+            self.error(self._not_known(unknown[0]))
+        for flag in needed:
+            if getattr(known, self._option_string_actions[flag].dest) is None:
+                self.error(f"{flag} is needed; --help shows what it takes")
+        return known
+
+    def error(self, message: str) -> NoReturn:
+        """One line, whatever the value that was typed had in it."""
+        line = " ".join(message.removeprefix("argument ").split())
+        self.exit(2, f"{self.prog}: {line}\n")
+
+    def _add_about(self) -> None:
+        about = self.add_argument_group("about")  # last, so that --help begins with what the command does
+        about.add_argument("-h", "--help", action="help", help="show this text and stop")
+        version = f"HistoTune {__version__}"
+        about.add_argument("--version", action="version", version=version, help="show the version and stop")
+
+    def _not_known(self, typed: str) -> str:
+        if not typed.startswith("-"):
+            return f"{typed!r} was not expected here; every option has a name that begins with --"
+        flag = typed.partition("=")[0]
+        return f"{flag} is not an option{did_you_mean(flag, self._option_string_actions)}; --help lists all"
+
+
+def did_you_mean(typed: str, known: Iterable[str]) -> str:
+    """The text ", did you mean X?" where something is close to what was typed; else nothing."""
+    close = difflib.get_close_matches(typed.lower(), list(known), n=1, cutoff=0.6)
+    return f", did you mean {close[0]}?" if close else ""
+
+
+def one_of(*choices: str) -> Callable[[str], str]:
+    """A value out of a few."""
+
+    def read(text: str) -> str:
+        if text not in choices:
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is not known{did_you_mean(text, choices)} (one of {', '.join(choices)})"
+            )
+        return text
+
+    return read
+
+
+def whole(low: int, high: int) -> Callable[[str], int]:
+    """A whole number in [low, high]."""
+
+    def read(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{value} is out of range; give a whole number from {low} to {high}")
+        return value
+
+    return read
+
+
+def positive(text: str) -> float:
+    """A finite number above 0."""
+    value = _finite(text)
+    if value <= 0:
+        raise argparse.ArgumentTypeError(f"{text} is too small; give a number above 0")
+    return value
+
+
+def gpu_share(text: str) -> float:
+    """A share of one GPU in [0, 1], or a whole number of GPUs: Ray divides one GPU, but not three into two."""
+    value = _finite(text)
+    if value < 0 or (value > 1 and not value.is_integer()):
+        raise argparse.ArgumentTypeError(f"{text} is no share of GPUs; give 0 to 1, or a whole number")
+    return value
+
+
+def worker_count(text: str) -> int | None:
+    """A number of workers; None for "auto"."""
+    return None if text == "auto" else whole(1, 4096)(text)
+
+
+def parts(text: str) -> tuple[int, int, int]:
+    """Percent of patients for train, validation and test: "70/15/15"."""
+    found = re.fullmatch(r"(\d{1,2})/(\d{1,2})/(\d{1,2})", text, re.ASCII)
+    shares = tuple(int(share) for share in found.groups()) if found else ()
+    if len(shares) != 3 or sum(shares) != 100 or min(shares) < 1:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a split; give percent of train, validation and test, which add up to 100, like 70/15/15"
+        )
+    return shares
+
+
+def study_name(text: str) -> str:
+    """A name that is safe as a folder and in a database."""
+    if not NAME.fullmatch(text) or text.startswith("studies.db"):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a study name; give up to 80 letters, digits, dots, dashes or underscores, "
+            f"a letter or digit first, and not studies.db"
+        )
+    return text
+
+
+def study_name_of(data: str) -> str:
+    """The name that a comparison on ``data`` takes by default: "synthetic:600" -> "synthetic-600"."""
+    name = Path(data).name or Path(data).resolve().name
+    stem = re.sub(r"\.(zip|npy)$", "", name, flags=re.IGNORECASE)
+    safe = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[:80]
+    return safe if safe and not safe.startswith("studies.db") else "data"
+
+
+def storage_url(text: str) -> str:
+    """A database URL of a kind that the project is tested on. Never quoted whole: it may hold a password."""
+    scheme, colon, _ = text.partition("://")
+    if not colon:
+        raise argparse.ArgumentTypeError(
+            "not a database URL; give one like sqlite:///runs/studies.db or postgresql://user:password@host/name"
+        )
+    if scheme not in STORAGE_SCHEMES:
+        raise argparse.ArgumentTypeError(
+            f"{scheme!r} is no database that is known here{did_you_mean(scheme, STORAGE_SCHEMES)} "
+            f"(one of {', '.join(STORAGE_SCHEMES)})"
+        )
+    return text
+
+
+def some_text(text: str) -> str:
+    """Anything but nothing."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("is empty; say something, or leave the option out")
+    return text
+
+
+def existing_file(text: str) -> Path:
+    """A file that is there."""
+    if not Path(text).is_file():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a file; check the path")
+    return Path(text)
+
+
+def ray_address(text: str) -> str:
+    """Where a running Ray listens."""
+    _, colon, port = text.rpartition(":")
+    if text != "auto" and not (colon and port.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text!r} is no address of a Ray; give auto or HOST:PORT")
+    return text
+
+
+def weights_source(text: str) -> str:
+    """A file with weights, or "torchvision", or "none"."""
+    words = ("torchvision", "none")
+    if text in words or Path(text).is_file():
+        return text
+    raise argparse.ArgumentTypeError(
+        f"{text!r} is neither a file nor one of {', '.join(words)}{did_you_mean(text, words)}"
+    )
+
+
+def selection(names: Sequence[str]) -> Callable[[str], tuple[str, ...]]:
+    """One or more of ``names``, with commas between them; "all" for every one."""
+
+    def read(text: str) -> tuple[str, ...]:
+        if text == "all":
+            return tuple(names)
+        one = one_of(*names, "all")
+        return tuple(dict.fromkeys(one(part.strip()) for part in text.split(",")))
+
+    return read
+
+
+def _finite(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text} is not finite; leave the option out for no limit")
+    return value
