@@ -1,0 +1,56 @@
+# The commands of people and of .ci/run alike. `make help` lists them.
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+# The first Python that is new enough and whole (Debian's may lack ensurepip); set PYTHON to choose another.
+USABLE := import sys, ensurepip, sqlite3, ssl; sys.exit(sys.version_info < (3, 11))
+CANDIDATES := python3.13 python3.12 python3.11 python3 python
+PYTHON ?= $(shell for p in $(CANDIDATES); do $$p -c '$(USABLE)' 2>/dev/null && echo $$p && break; done)
+
+# The demo keeps to its own embedded database, whatever $HISTOTUNE_STORAGE says.
+DEMO := --study demo --data synthetic:600 --storage sqlite:///runs/studies.db
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint format clean
+
+help: ## list the commands
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
+
+install: $(STAMP) ## build .venv with everything that the other commands need (about 2 minutes, 6 GB)
+
+# A .venv that works is kept and brought up to date; one that was cut off or is too old is made anew.
+$(STAMP): pyproject.toml constraints.txt
+	@$(BIN)/python -c 'import sys, pip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  $(or $(PYTHON),false) -c '$(USABLE)' 2>/dev/null || { \
+	    echo "Python 3.11 or later with venv and sqlite3 is needed; looked at: $(or $(PYTHON),$(CANDIDATES))." \
+	      "Install one (Debian: python3 python3-venv) or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3" >&2; exit 1; }; \
+	  echo "Making $(VENV) with $(PYTHON)"; $(PYTHON) -m venv --clear $(VENV); }
+	@echo "Installing into $(VENV): about 2 minutes and 6 GB, most of it PyTorch"
+	@$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt pip
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --build-constraint constraints.txt \
+	  --editable . --group dev
+	@touch $@
+
+demo: $(STAMP) ## search, prune, retrain and report on made-up patches, both models
+	$(BIN)/python -m search.launch --model all --trials 8 --epochs 3 $(DEMO)
+	$(BIN)/python -m search.finalize $(DEMO)
+	@echo "The report: runs/demo/report.html"
+
+test: $(STAMP) ## run the tests; ARGS="-k name" picks some
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(STAMP) ## check format, style, types and the rules of import
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP) ## format the code and repair what can be repaired
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean: ## remove .venv and caches; results in runs/ stay
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
