@@ -1,0 +1,121 @@
+"""What every reader gives and every later step takes: patches with their labels, patients and names."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+PATCH_SIZE = 50
+"""Height and width of a patch in pixels: 100 micrometres at the public set's 40x / 8 resolution."""
+
+Pixels = npt.NDArray[np.uint8]
+Ints = npt.NDArray[np.int64]
+Strings = npt.NDArray[np.str_]
+Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
+Rows = Ints | Bools
+Progress = Callable[[int, int], None]
+"""Called with (patches done, patches in all)."""
+
+_CHUNK = 4096  # patches copied at a time: 30 MB
+
+
+def patch_digests(pixels: Pixels) -> Strings:
+    """Sha256 of each patch's pixels, as (N,) hexadecimal strings of 64 characters."""
+    digests = [sha256(patch.tobytes()).hexdigest() for patch in pixels]
+    return np.array(digests, dtype="U64")
+
+
+@dataclass(frozen=True, eq=False)
+class PatchSet:
+    """Patches and what is known of them; row i of every array is the same patch.
+
+    Attributes:
+        pixels: (N, 50, 50, 3) uint8 RGB, in memory or memory-mapped.
+        labels: (N,) 0 or 1 (invasive ductal carcinoma), None where there are none.
+        patients: (N,) ids, None where they are unknown.
+        names: (N,) file names, ``row_000123`` (original row) where patches have none.
+        x: (N,) position on the slide in pixels, -1 where unknown.
+        y: (N,) likewise.
+        source: path, or "synthetic:600", as the user typed it.
+        synthetic: whether the patches are made up.
+        found: patches found, before anything was left out.
+        exclusions: (reason, count), each patch counted once, under the first rule that met it.
+    """
+
+    pixels: Pixels
+    labels: Ints | None
+    patients: Strings | None
+    names: Strings
+    x: Ints
+    y: Ints
+    source: str
+    synthetic: bool
+    found: int
+    exclusions: tuple[tuple[str, int], ...]
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    @cached_property
+    def digests(self) -> Strings:
+        """(N,) sha256 of each patch's pixels; computed once."""
+        return patch_digests(self.pixels)
+
+    def take(self, rows: Rows, into: Path | None = None) -> Self:
+        """The same set with these rows (indices or a mask) only, in that order.
+
+        Args:
+            rows: indices or a mask.
+            into: a new ``.npy`` file that holds the pixels, memory-mapped; in memory by default.
+        """
+        arrays: dict[str, Any] = {
+            field.name: getattr(self, field.name)[rows]
+            for field in fields(self)
+            if field.name != "pixels" and isinstance(getattr(self, field.name), np.ndarray)
+        }
+        pixels = self.pixels[rows] if into is None else copy_rows(self.pixels, rows, into)
+        return replace(self, pixels=pixels, **arrays)
+
+
+def known(patches: PatchSet) -> Ints:
+    """The labels of patches that must have them."""
+    assert patches.labels is not None, "unlabelled patches are for prediction only"
+    return patches.labels
+
+
+def chunks(length: int, size: int = _CHUNK) -> Iterator[slice]:
+    """Slices that cover ``range(length)``."""
+    return (slice(start, min(start + size, length)) for start in range(0, length, size))
+
+
+def new_pixels(count: int, into: Path | None) -> Pixels:
+    """Room for ``count`` patches, (N, 50, 50, 3) uint8: in memory, or in the new ``.npy`` file ``into``."""
+    shape = (count, PATCH_SIZE, PATCH_SIZE, 3)
+    if into is None or count == 0:  # an empty file cannot be memory-mapped
+        return np.empty(shape, dtype=np.uint8)
+    return np.lib.format.open_memmap(into, mode="w+", dtype=np.uint8, shape=shape)
+
+
+def copy_rows(pixels: Pixels, rows: Rows, into: Path) -> Pixels:
+    """These rows in a new memory-mapped file, copied piece by piece so that memory stays flat."""
+    indices = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
+    copied = new_pixels(len(indices), into)
+    for piece in chunks(len(indices)):
+        copied[piece] = pixels[indices[piece]]
+    return copied
+
+
+def row_names(count: int) -> Strings:
+    """``row_000000`` and so on, for patches without names."""
+    return np.array([f"row_{row:06d}" for row in range(count)], dtype=np.str_)
+
+
+def unknown_positions(count: int) -> Ints:
+    """(N,) of -1."""
+    return np.full(count, -1, dtype=np.int64)

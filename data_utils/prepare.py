@@ -1,0 +1,234 @@
+"""Reads everything once, splits it, and writes two caches: development (train, validation) and sealed (test).
+
+Workers are given the development folder alone. Nothing here reads the sealed one; ``data_utils.holdout`` does.
+"""
+
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import psutil
+from pydantic import TypeAdapter, ValidationError
+
+from data_utils import _cache
+from data_utils._patchset import Bools, PatchSet, Progress, Strings, known
+from data_utils.errors import FormatError, LockMismatchError
+from data_utils.patches import check_classes, fingerprint, read_patches, signature
+from data_utils.quality import clean
+from data_utils.split import PARTS, Fractions, SplitLock, draw_lock, parts, verify_lock
+
+DEVELOPMENT, SEALED = "development", "sealed"
+
+PartCounts = tuple[str, int, int, int]
+"""(part or patient, patients or part, patches, patches with IDC)."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What was read, what was left out and how it was split; nothing that tells which patches are sealed.
+
+    Attributes:
+        signature: of the source when it was read.
+        lock_digest: of the lock that the caches were written for.
+        fingerprint: sha256 over pixels, labels and patients of what was kept.
+        source: as the user typed it.
+        synthetic: whether the patches are made up.
+        found: patches found, before anything was left out.
+        exclusions: (reason, count).
+        parts: (part, patients, patches, IDC) of train, validation and test; patients 0 where unknown.
+        patients: (patient, part, patches, IDC) of development patients; empty where unknown.
+        test_digest: sha256 over the sorted pixel digests of the sealed rows.
+        test_patches: number of sealed rows.
+    """
+
+    signature: str
+    lock_digest: str
+    fingerprint: str
+    source: str
+    synthetic: bool
+    found: int
+    exclusions: tuple[tuple[str, int], ...]
+    parts: tuple[tuple[str, int, int, int], ...]
+    patients: tuple[tuple[str, str, int, int], ...]
+    test_digest: str
+    test_patches: int
+
+
+@dataclass(frozen=True)
+class Prepared(Summary):
+    """Prepared data: its summary, the lock, and where the two caches are.
+
+    Attributes:
+        lock: drawn or verified.
+        development: folder for ``load_development``; all that a worker needs.
+        sealed: folder for ``holdout.open_sealed``; never handed to a worker.
+    """
+
+    lock: SplitLock
+    development: Path
+    sealed: Path
+
+
+@dataclass(frozen=True, eq=False)
+class DevelopmentSet(PatchSet):
+    """Patches of train and validation.
+
+    Attributes:
+        part: (N,) "train" or "validation".
+    """
+
+    part: Strings
+
+
+def prepare(
+    source: str,
+    folder: Path,
+    *,
+    name: str,
+    fractions: Fractions,
+    seed: int,
+    lock: SplitLock | None,
+    progress: Progress | None = None,
+    rehash: bool = False,
+) -> Prepared:
+    """Reads, cleans, fingerprints and splits a source, unless ``folder`` holds the result already.
+
+    Args:
+        source: as for ``read_patches``.
+        folder: of the caches; replaced as a whole.
+        name: of the comparison.
+        fractions: train, validation, test in percent.
+        seed: of the split.
+        lock: the stored one, to be verified; None draws it.
+        progress: called with (done, all) while files are decoded.
+        rehash: reads and fingerprints the source even where its sizes and times are unchanged.
+
+    Raises:
+        DataError: see ``read_patches``, ``draw_lock`` and ``verify_lock``.
+    """
+    mark = signature(source)
+    stored = None if lock is None or rehash else _stored(folder, mark, lock)
+    if lock is not None and stored is not None:
+        verify_lock(lock, fingerprint=stored.fingerprint, fractions=fractions, seed=seed, name=name)
+        return _prepared(stored, lock, folder)
+    with _replacing(folder) as partial:
+        patches = clean(read_patches(source, progress=progress, into=partial / "read.npy"), into=partial / "kept.npy")
+        check_classes(patches)
+        lock = _lock(patches, lock, name, fractions, seed)
+        summary = _write(partial, patches, lock, mark)
+    return _prepared(summary, lock, folder)
+
+
+def load_development(folder: Path) -> DevelopmentSet:
+    """The development patches, pixels memory-mapped and read-only.
+
+    Args:
+        folder: ``Prepared.development``.
+
+    Raises:
+        FormatError: not a whole cache.
+        LockMismatchError: it holds test rows.
+    """
+    patches, part, _ = _cache.read_cache(folder)
+    if (part == "test").any():
+        raise LockMismatchError(f"{folder} holds test rows; delete it and run the same command again")
+    columns = {field.name: getattr(patches, field.name) for field in fields(patches)}
+    return DevelopmentSet(**columns, part=part)
+
+
+def _prepared(summary: Summary, lock: SplitLock, folder: Path) -> Prepared:
+    return Prepared(**vars(summary), lock=lock, development=folder / DEVELOPMENT, sealed=folder / SEALED)
+
+
+def _lock(patches: PatchSet, lock: SplitLock | None, name: str, fractions: Fractions, seed: int) -> SplitLock:
+    if lock is None:
+        return draw_lock(patches, name, fractions, seed)
+    verify_lock(lock, fingerprint=fingerprint(patches), fractions=fractions, seed=seed, name=name)
+    return lock
+
+
+def _write(folder: Path, patches: PatchSet, lock: SplitLock, mark: str) -> Summary:
+    part = parts(lock, patches)
+    order = np.argsort(patches.digests)  # so that the order of files never matters
+    sealed = part[order] == "test"
+    _cache.write_cache(folder / DEVELOPMENT, patches, part, order[~sealed])
+    test_digest = _cache.write_cache(folder / SEALED, patches, part, order[sealed])
+    for temporary in ("read.npy", "kept.npy"):
+        (folder / temporary).unlink(missing_ok=True)
+    summary = Summary(
+        signature=mark,
+        lock_digest=lock.digest,
+        fingerprint=lock.fingerprint,
+        source=patches.source,
+        synthetic=patches.synthetic,
+        found=patches.found,
+        exclusions=patches.exclusions,
+        parts=tuple(_count(patches, name, part == name) for name in PARTS),
+        patients=_development_patients(patches, part),
+        test_digest=test_digest,
+        test_patches=int(sealed.sum()),
+    )
+    _cache.write_meta(folder, TypeAdapter(Summary).dump_python(summary, mode="json"))
+    return summary
+
+
+def _count(patches: PatchSet, part: str, rows: Bools) -> PartCounts:
+    patients = 0 if patches.patients is None else len(np.unique(patches.patients[rows]))
+    return part, patients, int(rows.sum()), int(known(patches)[rows].sum())
+
+
+def _development_patients(patches: PatchSet, part: Strings) -> tuple[tuple[str, str, int, int], ...]:
+    if patches.patients is None:
+        return ()
+    ids, first, unit = np.unique(patches.patients, return_index=True, return_inverse=True)
+    sizes, idc = np.bincount(unit), np.bincount(unit, weights=known(patches)).astype(int)
+    rows = zip(ids.tolist(), part[first].tolist(), sizes.tolist(), idc.tolist(), strict=True)
+    return tuple(row for row in rows if row[1] != "test")
+
+
+def _stored(folder: Path, mark: str, lock: SplitLock) -> Summary | None:
+    """The summary of the caches in ``folder``, if they were written for this source and this lock."""
+    try:
+        summary = TypeAdapter(Summary).validate_python(_cache.read_meta(folder))
+    except (FormatError, ValidationError):
+        return None  # cut off, or of another version: it is written again from the source
+    return summary if (summary.signature, summary.lock_digest) == (mark, lock.digest) else None
+
+
+@contextmanager
+def _replacing(folder: Path) -> Iterator[Path]:
+    """A new folder beside ``folder``, which takes its place if all goes well and leaves nothing if not."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(folder)
+    partial = _sibling(folder, "partial")
+    partial.mkdir()
+    try:
+        yield partial
+        _swap(partial, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _swap(new: Path, folder: Path) -> None:
+    old = _sibling(folder, "old")
+    with suppress(FileNotFoundError):
+        folder.rename(old)
+    new.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _sibling(folder: Path, kind: str) -> Path:
+    return folder.with_name(f".{folder.name}-{kind}-{socket.gethostname()}-{os.getpid()}")
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Removes what killed processes of this host left behind; at full size each is gigabytes."""
+    for path in folder.parent.glob(f".{folder.name}-*-{socket.gethostname()}-*"):
+        process = int(path.name.rpartition("-")[2])
+        if process == os.getpid() or not psutil.pid_exists(process):
+            shutil.rmtree(path, ignore_errors=True)
