@@ -26,7 +26,6 @@ from studies.statistics import (
     equal_mass_bins,
     estimate,
     resample,
-    standard_error,
 )
 
 _NONE = Estimate(None, None, None)
@@ -76,7 +75,7 @@ def choose_threshold(
     first, second = (
         at_threshold(labels, probabilities, value, resampling)["balanced_accuracy"] for value in (best, prevalence)
     )
-    gain, spread = first.value - second.value, standard_error(first.draws - second.draws)
+    gain, spread = first.value - second.value, resampling.standard_error(first.draws - second.draws)
     if gain > spread:
         return best, (
             f"best balanced accuracy out of fold ({first.value:.3f}): better than at the development prevalence "

@@ -14,7 +14,7 @@ from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
-from studies.statistics import PRIMARY, SECONDARY, Floats, Ints, Resampling, Sampled, standard_error
+from studies.statistics import PRIMARY, SECONDARY, Floats, Ints, Resampling, Sampled
 
 Bools = npt.NDArray[np.bool_]
 
@@ -117,7 +117,7 @@ def _compare(labels: Ints, first: Contestant, second: Contestant, resampling: Re
 
 def paired_difference(statistic: str, first: Sampled, second: Sampled, resampling: Resampling) -> Difference:
     """First minus second over the same draws; interval and p from one standard error and t(patients - 1)."""
-    value, spread = first.value - second.value, standard_error(first.draws - second.draws)
+    value, spread = first.value - second.value, resampling.standard_error(first.draws - second.draws)
     if not np.isfinite(value) or not np.isfinite(spread) or resampling.patients < 2:
         shown = value if np.isfinite(value) else None
         return Difference(statistic, shown, None, None, None, None, None, independent_patches=False)

@@ -101,6 +101,16 @@ class Resampling:
         """The factor between a standard error and half a 95 % interval; infinite for a single patient."""
         return float(stats.t.ppf(0.975, self.patients - 1)) if self.patients > 1 else np.inf
 
+    def standard_error(self, draws: Floats) -> float:
+        """Standard deviation over the draws on which a statistic is defined; NaN with fewer than two.
+
+        Widened by sqrt(n / (n - 1)) for n patients, as the bootstrap's variance is too small by that factor.
+        """
+        finite = draws[np.isfinite(draws)]
+        if len(finite) < 2 or self.patients < 2:
+            return float("nan")
+        return float(np.std(finite, ddof=1) * np.sqrt(self.patients / (self.patients - 1)))
+
     def sum(self, per_patch: Floats) -> Floats:
         """Sums over the patches of each draw: (N, ...) -> (draws, ...)."""
         flat = per_patch.reshape(len(self.clusters), -1)
@@ -170,18 +180,12 @@ def estimate(sampled: Sampled, resampling: Resampling) -> Estimate:
     if sampled.scale == "logit" and sampled.value in (0.0, 1.0):
         return _at_the_edge(sampled.value, resampling.patients)
     there, back = _scale(sampled.scale, len(resampling.clusters))
-    spread = standard_error(there(sampled.draws))
+    spread = resampling.standard_error(there(sampled.draws))
     if not np.isfinite(spread):
         return Estimate(sampled.value, None, None)
     centre = there(np.array([sampled.value]))[0]
     low, high = back(np.array([centre - resampling.t * spread, centre + resampling.t * spread]))
     return Estimate(sampled.value, float(low), float(high))
-
-
-def standard_error(draws: Floats) -> float:
-    """Standard deviation over the draws on which the statistic is defined; NaN with fewer than two."""
-    finite = draws[np.isfinite(draws)]
-    return float(np.std(finite, ddof=1)) if len(finite) > 1 else float("nan")
 
 
 def _scale(name: str, patches: int) -> tuple[Callable[[Floats], Floats], Callable[[Floats], Floats]]:
