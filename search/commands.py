@@ -47,7 +47,7 @@ def masked(text: str) -> str:
 def command_line(command: str, argv: Sequence[str] | None = None) -> str:
     """What a user types to run ``search.<command>`` again; for logs, reports and "go on with". Without passwords."""
     typed = sys.argv[1:] if argv is None else argv
-    return masked(shlex.join(["python", "-m", f"search.{command}", *typed]))
+    return shlex.join(["python", "-m", f"search.{command}", *map(masked, typed)])
 
 
 def _interrupted(number: int, go_on: str) -> int:

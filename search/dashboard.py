@@ -1,0 +1,110 @@
+"""``python -m search.dashboard``: optuna-dashboard on the database of the studies."""
+
+import ipaddress
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from socketserver import ThreadingMixIn
+from typing import TYPE_CHECKING, Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from search.commands import masked, run_command
+from search.errors import Interrupted, UsageError
+from search.settings import DashboardSettings, parse_dashboard
+from search.signals import Signals
+
+if TYPE_CHECKING:
+    from optuna.storages import BaseStorage
+
+logger = logging.getLogger(__name__)
+
+
+class Server(ThreadingMixIn, WSGIServer):
+    """One thread a request, so that a slow page holds up no other."""
+
+    daemon_threads = True
+
+
+class ServerOnIPv6(Server):
+    """The same for an address with colons."""
+
+    address_family = socket.AF_INET6
+
+
+class QuietHandler(WSGIRequestHandler):
+    """Requests are logged, not written into the terminal."""
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """One request."""
+        logger.debug(format, *args)
+
+
+def make_dashboard(storage: "BaseStorage", host: str, port: int) -> WSGIServer:
+    """A server that listens, but does not serve yet.
+
+    Raises:
+        UsageError: the address cannot be listened on.
+    """
+    from optuna_dashboard import wsgi
+
+    kind = ServerOnIPv6 if ":" in host else Server
+    try:
+        return make_server(host, port, wsgi(storage), server_class=kind, handler_class=QuietHandler)
+    except OSError as error:
+        raise UsageError(
+            f"{host} port {port} cannot be listened on: {error.strerror}; give another with --port"
+        ) from error
+
+
+def run(settings: DashboardSettings) -> None:
+    """Serves until a signal comes; says where on stdout."""
+    from studies.storage import open_storage
+
+    storage = open_storage(settings.common.storage)
+    with make_dashboard(storage, settings.host, settings.port) as server:
+        for line in _notes(settings, studies=len(storage.get_all_studies())):
+            sys.stderr.write(f"{line}\n")
+        sys.stdout.write(f"http://{_bracketed(settings.host)}:{settings.port}/  (Ctrl-C ends it)\n")
+        sys.stdout.flush()
+        server.serve_forever()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command."""
+    settings = parse_dashboard(argv)
+    with Signals(go_on="").installed():
+        try:
+            run(settings)
+        except Interrupted as interrupted:  # the way to end it, so all is well
+            logger.debug("ended by %s", signal.Signals(interrupted.signal).name)
+    return 0
+
+
+def _notes(settings: DashboardSettings, studies: int) -> list[str]:
+    """What a user should know before opening the page."""
+    notes = []
+    if not _is_local(settings.host):
+        notes.append(
+            f"warning: the dashboard has no password; whoever reaches {settings.host} port {settings.port} can read "
+            "and delete every study. Prefer 127.0.0.1 and an SSH tunnel"
+        )
+    if not studies:
+        notes.append(f"no study in {masked(settings.common.storage)} yet; it will show when a search begins")
+    return notes
+
+
+def _is_local(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

@@ -1,0 +1,80 @@
+"""The dashboard on the database of the studies."""
+
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+
+import optuna
+import pytest
+
+from search.settings import parse_dashboard
+
+START = [sys.executable, "-W", "error", "-m", "search.dashboard"]
+
+
+def free_port():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return taken.getsockname()[1]
+
+
+@pytest.fixture
+def storage(tmp_path):
+    url = f"sqlite:///{tmp_path}/studies.db"
+    study = optuna.create_study(storage=url, study_name="demo-cnn", direction="maximize")
+    study.add_trial(optuna.trial.create_trial(value=0.9, state=optuna.trial.TrialState.COMPLETE))
+    return url
+
+
+def test_it_serves_the_studies_on_this_machine_and_ends_on_ctrl_c(storage):
+    port = free_port()
+    dashboard = subprocess.Popen([*START, "--storage", storage, "--port", str(port)], stdout=-1, stderr=-1, text=True)
+    try:
+        address = re.match(r"http://127\.0\.0\.1:\d+/", dashboard.stdout.readline()).group()
+        with urllib.request.urlopen(f"{address}api/studies", timeout=60) as answer:
+            names = [study["study_name"] for study in json.load(answer)["study_summaries"]]
+    finally:
+        dashboard.send_signal(signal.SIGINT)
+        _, said = dashboard.communicate(timeout=60)
+    assert names == ["demo-cnn"]
+    assert dashboard.returncode == 0
+    assert said == ""
+
+
+def test_a_taken_port_is_one_line_and_exit_code_2(storage):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = subprocess.run(
+            [*START, "--storage", storage, "--port", str(port)], capture_output=True, text=True, check=False
+        )
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"127.0.0.1 port {port} cannot be listened on")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
+def test_no_warning_for_this_machine_alone(host):
+    assert notes(host, studies=1) == []
+
+
+def test_another_address_is_warned_of_in_words():
+    (note,) = notes("0.0.0.0", studies=1)
+    assert "no password" in note
+    assert "0.0.0.0" in note
+
+
+def test_an_empty_database_is_named_without_its_password():
+    (note,) = notes("127.0.0.1", studies=0, storage="postgresql://u:s3cret@h/d")
+    assert "no study in postgresql://u:***@h/d yet" in note
+
+
+def notes(host, studies, storage="sqlite:///x.db"):
+    from search.dashboard import _notes
+
+    return _notes(parse_dashboard(["--host", host, "--storage", storage], {}), studies)
