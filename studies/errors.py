@@ -1,11 +1,11 @@
 """What can be wrong with studies and their records, as a tree.
 
-    StudyError                  one line for the user: what was found, what was expected, what to do
-    ├── StorageError            the database cannot be reached or is not one of ours
-    ├── DefinitionMismatchError the study was begun with other settings than those asked for now
-    ├── NoCompleteTrialError    a best trial was asked for where none is complete
-    ├── RecordError             a stored record cannot be read
-    └── SealBrokenError         lock, plan, predictions or log are not those that were recorded
+StudyError                  one line for the user: what was found, what was expected, what to do
+├── StorageError            the database cannot be reached or is not one of ours
+├── DefinitionMismatchError the study was begun with other settings than those asked for now
+├── NoCompleteTrialError    a best trial was asked for where none is complete
+├── RecordError             a stored record cannot be read
+└── SealBrokenError         lock, plan, predictions or log are not those that were recorded
 """
 
 

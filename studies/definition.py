@@ -1,0 +1,67 @@
+"""What makes two trials of one study comparable, and the refusal to mix those that are not."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from studies.errors import DefinitionMismatchError
+
+
+@dataclass(frozen=True)
+class StudyDefinition:
+    """The identity of a study: two trials under different definitions cannot be ranked.
+
+    Attributes:
+        model: name of the model file.
+        lock_digest: sha256 of the split lock, which names data, fractions and seed.
+        space: every parameter's distribution as Optuna's JSON, by name.
+        epochs: most epochs of a trial; also the length of the learning-rate schedule.
+        objective: "auc", "average_precision" or "balanced_accuracy", on the validation patients.
+        preprocessing: what is done to the pixels before the network sees them, in words.
+        precision: "bf16" or "fp32".
+        weights: sha256 of the pretrained tensors, "random" without.
+    """
+
+    model: str
+    lock_digest: str
+    space: dict[str, str]
+    epochs: int
+    objective: str
+    preprocessing: str
+    precision: str
+    weights: str
+
+    def as_attributes(self) -> dict[str, Any]:
+        """The definition as it is stored in the study's user attributes."""
+        return asdict(self)
+
+
+def check_same(study: str, stored: Mapping[str, Any], asked: StudyDefinition) -> None:
+    """Refuses to go on with a study that was begun under another definition.
+
+    Raises:
+        DefinitionMismatchError: one line with each difference and the way out.
+    """
+    differences = _differences(stored, asked.as_attributes())
+    if differences:
+        name = study.removesuffix(f"-{asked.model}")
+        raise DefinitionMismatchError(
+            f"study {study} was begun with {'; '.join(differences)}: trials would not be comparable. "
+            f"Give the old settings, or start anew: --study NEW --warm-start {name}"
+        )
+
+
+def _differences(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+    return [_difference(key, stored.get(key), value) for key, value in asked.items() if stored.get(key) != value]
+
+
+def _difference(key: str, old: Any, new: Any) -> str:
+    if isinstance(old, dict) and isinstance(new, dict):
+        names = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
+        return f"another {key} ({', '.join(names)})"
+    return f"{key} {_short(old)}, not {_short(new)}"
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text[:12] if len(text) == 64 else text  # a sha256 is recognised by its beginning

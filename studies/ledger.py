@@ -1,0 +1,304 @@
+"""Our own tables beside Optuna's: split locks, launches, leases, owners of trials, plans and openings.
+
+Optuna's tables say what happened to a trial; these say who may act, and what was decided before the test rows were
+read. All times are the database's own clock, in seconds since 1970 (UTC), so that two hosts agree on who is late.
+"""
+
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection, Engine
+
+from studies.errors import StorageError
+from studies.records import Opening
+
+BEAT_SECONDS = 10.0
+"""How often a launch says that it is alive; one that missed three beats is dead."""
+LEASE_SECONDS = 30.0
+"""After this a lease whose holder died is free again."""
+
+_tables = sa.MetaData()
+_locks = sa.Table(
+    "histotune_locks",
+    _tables,
+    sa.Column("study", sa.String(255), primary_key=True),
+    sa.Column("digest", sa.String(64), nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("drawn_at", sa.Float, nullable=False),
+)
+_launches = sa.Table(
+    "histotune_launches",
+    _tables,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("study", sa.String(255), nullable=False, index=True),
+    sa.Column("host", sa.String(255), nullable=False),
+    sa.Column("pid", sa.Integer, nullable=False),
+    sa.Column("pid_started", sa.Float, nullable=False),
+    sa.Column("begun_at", sa.Float, nullable=False),
+    sa.Column("beat_at", sa.Float, nullable=False),
+    sa.Column("ended_at", sa.Float),
+)
+_leases = sa.Table(
+    "histotune_leases",
+    _tables,
+    sa.Column("name", sa.String(255), primary_key=True),
+    sa.Column("holder", sa.String(32), nullable=False),
+    sa.Column("until", sa.Float, nullable=False),
+)
+_owners = sa.Table(
+    "histotune_owners",
+    _tables,
+    sa.Column("study", sa.String(255), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("launch", sa.String(32), nullable=False),
+)
+_plans = sa.Table(
+    "histotune_plans",
+    _tables,
+    sa.Column("digest", sa.String(64), primary_key=True),
+    sa.Column("study", sa.String(255), nullable=False, index=True),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("frozen_at", sa.Float, nullable=False),
+)
+_openings = sa.Table(
+    "histotune_openings",
+    _tables,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("study", sa.String(255), nullable=False),
+    sa.Column("plan_digest", sa.String(64), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("by", sa.String(255), nullable=False),
+    sa.Column("patches", sa.Integer, nullable=False),
+    sa.Column("opened_at", sa.Float, nullable=False),
+)
+_closings = sa.Table(
+    "histotune_closings",
+    _tables,
+    sa.Column("opening", sa.Integer, primary_key=True),
+    sa.Column("predictions_digest", sa.String(64), nullable=False),
+    sa.Column("closed_at", sa.Float, nullable=False),
+)
+_opened_patches = sa.Table(
+    "histotune_opened_patches",
+    _tables,
+    sa.Column("opening", sa.Integer, primary_key=True),
+    sa.Column("patch", sa.String(64), primary_key=True, index=True),
+)
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One running driver, as others see it."""
+
+    id: str
+    host: str
+    pid: int
+    pid_started: float  # seconds since 1970, by its own host
+    silent: float  # seconds since its last beat
+
+
+class Ledger:
+    """The tables of one database; every method is one short transaction."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Makes the tables where there are none."""
+        self._engine = engine
+        _tables.create_all(engine)
+
+    # --- split locks --------------------------------------------------------------------------------------------
+
+    def lock(self, study: str) -> str | None:
+        """JSON text of the split lock of this name; None where none was drawn."""
+        with self._engine.connect() as connection:
+            return connection.execute(sa.select(_locks.c.text).where(_locks.c.study == study)).scalar()
+
+    def keep_lock(self, study: str, digest: str, text: str) -> str:
+        """Stores the lock unless another launch was first; returns the text that is stored now."""
+        with self._engine.begin() as connection:
+            row = {"study": study, "digest": digest, "text": text, "drawn_at": _now(connection)}
+            connection.execute(_insert_if_absent(connection, _locks, row))
+            stored = connection.execute(sa.select(_locks.c.text).where(_locks.c.study == study)).scalar_one()
+        return str(stored)
+
+    # --- launches and what they own -----------------------------------------------------------------------------
+
+    def begin_launch(self, study: str, host: str, pid: int, pid_started: float) -> str:
+        """Registers a driver; returns its id."""
+        launch = uuid.uuid4().hex
+        with self._engine.begin() as connection:
+            now = _now(connection)
+            connection.execute(
+                _launches.insert().values(
+                    id=launch, study=study, host=host, pid=pid, pid_started=pid_started, begun_at=now, beat_at=now
+                )
+            )
+        return launch
+
+    def beat(self, launch: str) -> None:
+        """Says that the launch is alive."""
+        with self._engine.begin() as connection:
+            connection.execute(_launches.update().where(_launches.c.id == launch).values(beat_at=_clock(connection)))
+
+    def end_launch(self, launch: str) -> None:
+        """Says that the launch has ended in order."""
+        with self._engine.begin() as connection:
+            connection.execute(_launches.update().where(_launches.c.id == launch).values(ended_at=_clock(connection)))
+
+    def open_launches(self, study: str) -> list[Launch]:
+        """Launches of this study that have not ended in order, the dead among them."""
+        wanted = sa.select(_launches).where(_launches.c.study == study, _launches.c.ended_at.is_(None))
+        with self._engine.connect() as connection:
+            now = _now(connection)
+            rows = connection.execute(wanted).all()
+        return [Launch(row.id, row.host, row.pid, row.pid_started, now - row.beat_at) for row in rows]
+
+    def own(self, study: str, number: int, launch: str) -> None:
+        """Hands a trial to a launch, whoever had it before."""
+        row = {"study": study, "number": number, "launch": launch}
+        with self._engine.begin() as connection:
+            connection.execute(_upsert(connection, _owners, row, ["study", "number"]))
+
+    def owners(self, study: str) -> dict[int, str]:
+        """The launch that each trial of the study was last handed to."""
+        wanted = sa.select(_owners.c.number, _owners.c.launch).where(_owners.c.study == study)
+        with self._engine.connect() as connection:
+            return {row.number: row.launch for row in connection.execute(wanted)}
+
+    def owner(self, study: str, number: int) -> str | None:
+        """The launch that this trial was last handed to."""
+        wanted = sa.select(_owners.c.launch).where(_owners.c.study == study, _owners.c.number == number)
+        with self._engine.connect() as connection:
+            return connection.execute(wanted).scalar()
+
+    @contextmanager
+    def lease(self, name: str, holder: str) -> Iterator[None]:
+        """Waits until the name is free, holds it within the block.
+
+        A row, not an open transaction: on SQLite that would block Optuna's own connection. A holder that died is
+        waited for no longer than ``LEASE_SECONDS``.
+
+        Raises:
+            StorageError: another holder kept renewing it for ten times as long.
+        """
+        patience = time.monotonic() + 10 * LEASE_SECONDS
+        while not self._take(name, holder):
+            if time.monotonic() > patience:
+                raise StorageError(f"the lease on {name} was never free; is another launch stuck? See search.status")
+            time.sleep(0.02)
+        try:
+            yield
+        finally:
+            with self._engine.begin() as connection:
+                connection.execute(_leases.delete().where(_leases.c.name == name, _leases.c.holder == holder))
+
+    def _take(self, name: str, holder: str) -> bool:
+        with self._engine.begin() as connection:
+            now = _now(connection)
+            connection.execute(_leases.delete().where(_leases.c.name == name, _leases.c.until < now))
+            row = {"name": name, "holder": holder, "until": now + LEASE_SECONDS}
+            return connection.execute(_insert_if_absent(connection, _leases, row)).rowcount == 1
+
+    # --- plans and openings -------------------------------------------------------------------------------------
+
+    def freeze_plan(self, study: str, digest: str, text: str) -> None:
+        """Stores the plan under its digest; storing it again changes nothing."""
+        with self._engine.begin() as connection:
+            row = {"digest": digest, "study": study, "text": text, "frozen_at": _now(connection)}
+            connection.execute(_insert_if_absent(connection, _plans, row))
+
+    def plan(self, digest: str) -> tuple[str, datetime] | None:
+        """JSON text of a plan and when it was frozen."""
+        wanted = sa.select(_plans.c.text, _plans.c.frozen_at).where(_plans.c.digest == digest)
+        with self._engine.connect() as connection:
+            row = connection.execute(wanted).one_or_none()
+        return None if row is None else (row.text, _moment(row.frozen_at))
+
+    def record_opening(self, study: str, plan_digest: str, patches: Sequence[str], reason: str, by: str) -> int:
+        """Writes down that the test rows are about to be read; returns the number of the record."""
+        with self._engine.begin() as connection:
+            values = {
+                "study": study,
+                "plan_digest": plan_digest,
+                "reason": reason,
+                "by": by,
+                "patches": len(patches),
+                "opened_at": _now(connection),
+            }
+            key = connection.execute(_openings.insert().values(values)).inserted_primary_key
+            opening = int(key[0]) if key is not None else 0
+            connection.execute(_opened_patches.insert(), [{"opening": opening, "patch": patch} for patch in patches])
+        return opening
+
+    def close_opening(self, opening: int, predictions_digest: str) -> None:
+        """Writes down that all was read and stored; doing it again changes nothing."""
+        with self._engine.begin() as connection:
+            row = {"opening": opening, "predictions_digest": predictions_digest, "closed_at": _now(connection)}
+            connection.execute(_insert_if_absent(connection, _closings, row))
+
+    def last_opening(self, study: str) -> tuple[int, str, bool] | None:
+        """The newest opening of this study: its number, its plan's digest and whether it was closed."""
+        wanted = (
+            sa.select(_openings.c.id, _openings.c.plan_digest, _closings.c.closed_at)
+            .select_from(_openings.outerjoin(_closings, _closings.c.opening == _openings.c.id))
+            .where(_openings.c.study == study)
+            .order_by(_openings.c.id.desc())
+            .limit(1)
+        )
+        with self._engine.connect() as connection:
+            row = connection.execute(wanted).one_or_none()
+        return None if row is None else (row.id, row.plan_digest, row.closed_at is not None)
+
+    def openings_of_same_patches(self, study: str) -> tuple[Opening, ...]:
+        """Every opening, under any name, of a patch that an opening of this study read; oldest first."""
+        own = sa.select(_openings.c.id).where(_openings.c.study == study)
+        patches = sa.select(_opened_patches.c.patch).where(_opened_patches.c.opening.in_(own))
+        same = sa.select(_opened_patches.c.opening).where(_opened_patches.c.patch.in_(patches)).distinct()
+        wanted = (
+            sa.select(_openings, _closings.c.closed_at)
+            .select_from(_openings.outerjoin(_closings, _closings.c.opening == _openings.c.id))
+            .where(_openings.c.id.in_(same))
+            .order_by(_openings.c.id)
+        )
+        with self._engine.connect() as connection:
+            return tuple(_opening(row) for row in connection.execute(wanted).all())
+
+
+def _opening(row: sa.Row[Any]) -> Opening:
+    finished = None if row.closed_at is None else _moment(row.closed_at)
+    return Opening(row.study, row.plan_digest, _moment(row.opened_at), finished, row.reason, row.by, row.patches)
+
+
+def _moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _clock(connection: Connection) -> sa.TextClause:
+    """SQL for the database's own clock, in seconds since 1970."""
+    if connection.dialect.name == "sqlite":
+        return sa.text("(julianday('now') - 2440587.5) * 86400.0")
+    return sa.text("extract(epoch from clock_timestamp())::float8")
+
+
+def _now(connection: Connection) -> float:
+    return float(connection.execute(sa.select(_clock(connection))).scalar_one())
+
+
+def _dialect_insert(connection: Connection, table: sa.Table) -> Any:
+    """INSERT with ON CONFLICT, which both databases know but SQLAlchemy spells by dialect."""
+    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
+
+
+def _insert_if_absent(connection: Connection, table: sa.Table, row: dict[str, Any]) -> Any:
+    return _dialect_insert(connection, table).values(row).on_conflict_do_nothing()
+
+
+def _upsert(connection: Connection, table: sa.Table, row: dict[str, Any], keys: list[str]) -> Any:
+    changed = {name: value for name, value in row.items() if name not in keys}
+    return _dialect_insert(connection, table).values(row).on_conflict_do_update(index_elements=keys, set_=changed)

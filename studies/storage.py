@@ -1,0 +1,153 @@
+"""Opens the database; creates or resumes a study; builds sampler and pruner."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import optuna
+from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
+from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
+from optuna.storages import RDBStorage
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from studies.definition import StudyDefinition, check_same
+from studies.errors import StorageError
+
+BUSY_SECONDS = 60
+"""How long a call waits for a database that another process holds."""
+
+DEFINITION = "definition"
+"""User attribute of a study that holds its definition."""
+
+
+def open_storage(url: str) -> RDBStorage:
+    """The Optuna storage behind ``url``, its tables made where there are none.
+
+    Args:
+        url: ``sqlite:///runs/studies.db`` or ``postgresql://user@host/database``.
+
+    Raises:
+        StorageError: for a URL that names no database of these kinds, or one that cannot be reached.
+    """
+    full = _with_driver(url)
+    try:
+        with quiet_optuna():
+            return RDBStorage(full, engine_kwargs=_engine_settings(full))
+    except (SQLAlchemyError, RuntimeError, ImportError) as error:
+        reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+        raise StorageError(
+            f"the database {masked(url)} cannot be opened: {masked(reason, url)}. "
+            "Check that it exists, that it is reachable and that you may write to it"
+        ) from error
+
+
+def masked(text: str, url: str | None = None) -> str:
+    """The text, with the password of the storage URL replaced by ***; by default the text is the URL."""
+    try:
+        parsed = make_url(url or text)
+    except ArgumentError:
+        return text
+    if parsed.password is None:
+        return text
+    hidden = text.replace(str(url or text), parsed.render_as_string(hide_password=True))
+    return hidden.replace(str(parsed.password), "***")
+
+
+def create_or_resume(
+    storage: RDBStorage,
+    name: str,
+    definition: StudyDefinition,
+    *,
+    sampler: BaseSampler,
+    pruner: BasePruner,
+) -> optuna.Study:
+    """The study of this name, made where there is none, refused where its definition is another.
+
+    Raises:
+        DefinitionMismatchError: the study was begun with other settings.
+    """
+    with quiet_optuna():
+        study = optuna.create_study(
+            storage=storage, study_name=name, direction="maximize", sampler=sampler, pruner=pruner, load_if_exists=True
+        )
+    stored = study.user_attrs.get(DEFINITION)
+    if stored is None:
+        study.set_user_attr(DEFINITION, definition.as_attributes())
+    else:
+        check_same(name, stored, definition)
+    return study
+
+
+def make_sampler(kind: str, seed: int) -> BaseSampler:
+    """The sampler of this kind: "tpe", "random" or "gp"."""
+    if kind == "tpe":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return TPESampler(seed=seed, multivariate=True, constant_liar=True)
+    if kind == "random":
+        return RandomSampler(seed=seed)
+    if kind == "gp":
+        return GPSampler(seed=seed)
+    raise ValueError(f"sampler {kind!r} is none of tpe, random, gp")
+
+
+def make_pruner(kind: str, epochs: int) -> BasePruner:
+    """The pruner of this kind: "sha", "hyperband", "median" or "none"; epochs are those of a full trial.
+
+    Successive halving looks first after a sixth of the epochs: a score after one epoch says little, and waiting
+    longer saves little. Its first rung is stated, since "auto" prunes nothing until a trial is complete.
+    """
+    if kind == "sha":
+        return SuccessiveHalvingPruner(min_resource=max(1, epochs // 6), reduction_factor=3)
+    if kind == "hyperband":
+        return HyperbandPruner(min_resource=1, max_resource=epochs, reduction_factor=3)
+    if kind == "median":
+        return MedianPruner(n_startup_trials=5, n_warmup_steps=max(1, epochs // 6))
+    if kind == "none":
+        return NopPruner()
+    raise ValueError(f"pruner {kind!r} is none of sha, hyperband, median, none")
+
+
+@contextmanager
+def quiet_optuna() -> Iterator[None]:
+    """Optuna's own log lines are held back; ours say the same in the terms of the command."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)
+
+
+def _with_driver(url: str) -> str:
+    """The URL with the installed PostgreSQL driver named, and the folder of an SQLite file made."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise StorageError(
+            "the storage URL cannot be read: expected sqlite:///PATH or postgresql://USER@HOST/DATABASE"
+        ) from error
+    backend = parsed.get_backend_name()
+    if backend == "sqlite":
+        if parsed.database in (None, "", ":memory:"):
+            raise StorageError(f"{url} keeps nothing: expected a file, such as sqlite:///runs/studies.db")
+        _make_folder(Path(str(parsed.database)).parent)
+        return url
+    if backend == "postgresql":
+        return parsed.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
+    raise StorageError(f"{masked(url)} is neither sqlite:///PATH nor postgresql://USER@HOST/DATABASE")
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"the folder {folder} of the database cannot be made: {error.strerror}") from error
+
+
+def _engine_settings(url: str) -> dict[str, object]:
+    if url.startswith("sqlite"):
+        return {"connect_args": {"timeout": BUSY_SECONDS}}
+    return {"pool_pre_ping": True, "connect_args": {"connect_timeout": 10}}
