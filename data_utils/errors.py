@@ -1,12 +1,12 @@
 """What can be wrong with data, as a tree.
 
-    DataError                   one line for the user: what was found, what was expected, what to do
-    ├── NotFoundError           no patches at the place that was named
-    ├── FormatError             a file that cannot be read as what its name promises
-    ├── LabelError              labels other than 0 and 1, or a class without patches
-    ├── TooFewPatientsError     fewer patients than a split by patient needs
-    ├── LockMismatchError       the data or the settings are not those that the split was locked for
-    └── SealError               the test rows were asked for without the right to see them
+DataError                   one line for the user: what was found, what was expected, what to do
+├── NotFoundError           no patches at the place that was named
+├── FormatError             a file that cannot be read as what its name promises
+├── LabelError              labels other than 0 and 1, or a class without patches
+├── TooFewPatientsError     fewer patients than a split by patient needs
+├── LockMismatchError       the data or the settings are not those that the split was locked for
+└── SealError               the test rows were asked for without the right to see them
 """
 
 

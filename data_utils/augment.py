@@ -1,0 +1,69 @@
+"""Random views of whole batches, on the device that they are on: the 8 dihedral symmetries, stain jitter."""
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+VIEWS = 8
+"""Symmetries of a square; view 0 changes nothing."""
+
+# Ruifrok & Johnston 2001, as in data_utils.quality: optical density per channel of haematoxylin, eosin and residual
+_STAINS = ((0.65, 0.70, 0.29), (0.07, 0.99, 0.11), (0.27, 0.57, 0.78))
+_DARKEST = 1 / 255  # level 0 counts as 1, so that its density is finite
+
+
+def dihedral(batch: Tensor, view: Tensor) -> Tensor:
+    """Turns and flips each patch by its own view.
+
+    View v turns by 90 degrees v % 4 times against the clock, then transposes if v is 4 or more: the same views, in
+    the same order, as ``data_utils._near.symmetries``.
+
+    Args:
+        batch: (N, C, H, W) with H = W, any dtype and memory format.
+        view: (N,) int64 in 0..7, on the same device.
+
+    Returns:
+        (N, C, H, W), contiguous in the batch's memory format.
+    """
+    turned = batch
+    # each is half of a symmetry's description: three choices for the whole batch instead of one loop over patches
+    for changed, chosen in (
+        (turned.flip((2, 3)), (view // 2) % 2 == 1),  # by 180 degrees
+    ):
+        turned = torch.where(chosen[:, None, None, None], changed, turned)
+    turned = torch.where((view % 2 == 1)[:, None, None, None], turned.rot90(1, (2, 3)), turned)
+    return torch.where((view >= 4)[:, None, None, None], turned.transpose(2, 3), turned)
+
+
+def stain_jitter(batch: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+    """Changes the amounts of haematoxylin, eosin and residual in each patch at random.
+
+    Each stain's optical density is multiplied by 1 + a and raised by b, a and b uniform in [-strength, strength] for
+    each patch and stain (HED jitter: Tellez et al., "Whole-slide mitosis detection in H&E breast histology using PHH3
+    as a reference", IEEE TMI 37, 2018; b is scaled by 0.1 to the densities' range here, base-10 instead of theirs).
+
+    Args:
+        batch: (N, 3, H, W) float RGB in [0, 1].
+        strength: 0 changes nothing; 0.05 is light, 0.2 is strong.
+        generator: on the batch's device or on the CPU; the same state gives the same change.
+
+    Returns:
+        The same shape, dtype and memory format, in [0, 1].
+    """
+    if strength == 0:
+        return batch
+    draw = torch.rand((2, len(batch), 1, 3), generator=generator, device=generator.device)
+    scale, shift = ((2 * draw - 1) * strength).to(batch.device)  # each (N, 1, 3)
+    to_stains, to_colours = _matrices(batch.device)
+    density = -batch.float().clamp_min(_DARKEST).log10().permute(0, 2, 3, 1).flatten(1, 2)  # (N, H * W, 3)
+    stains = (density @ to_stains) * (1 + scale) + 0.1 * shift
+    changed = (10 ** -(stains @ to_colours)).clamp(0, 1)  # (N, H * W, 3)
+    return changed.reshape(len(batch), *batch.shape[2:], 3).permute(0, 3, 1, 2).to(batch.dtype)
+
+
+@lru_cache(maxsize=8)
+def _matrices(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Density per channel -> amounts of stains, and back; (3, 3) each."""
+    colours = torch.nn.functional.normalize(torch.tensor(_STAINS, dtype=torch.float64))
+    return torch.linalg.inv(colours).float().to(device), colours.float().to(device)
