@@ -1,0 +1,108 @@
+"""Where jobs run: how many workers this machine or cluster carries, and the Ray session that holds them."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+
+from search.errors import UsageError
+from search.settings import WorkerSettings
+
+MEMORY_OF_A_WORKER = 2 * 2**30
+"""Bytes of a process with torch, its patches and a network in training."""
+_OBJECT_STORE = 200 * 2**20  # nothing large goes through Ray
+
+
+@dataclass(frozen=True)
+class Crew:
+    """The workers of one run.
+
+    Attributes:
+        workers: how many at a time.
+        device: "cpu" or "cuda".
+        cpus, gpus: of each worker, as Ray counts them.
+        threads: CPU threads of each worker.
+        address: of a running Ray; None for one of its own.
+    """
+
+    workers: int
+    device: str
+    cpus: float
+    gpus: float
+    threads: int
+    address: str | None
+
+    @property
+    def resources(self) -> dict[str, float]:
+        """Of one worker, as Tune names them."""
+        return {"cpu": self.cpus} | ({"gpu": self.gpus} if self.gpus else {})
+
+    def __str__(self) -> str:
+        gpus = f" and {self.gpus:g} GPU" if self.gpus else ""
+        noun = "worker" if self.workers == 1 else "workers"
+        return f"{self.workers} {noun} with {self.cpus:g} CPU{gpus} each, on {self.device}"
+
+
+def plan_crew(asked: WorkerSettings, device: str, gpus: int) -> Crew:
+    """How many workers, of what size.
+
+    Args:
+        asked: what the user wants; None for what fits.
+        device: "cpu" or "cuda".
+        gpus: GPUs that PyTorch sees here.
+    """
+    cores = len(os.sched_getaffinity(0))
+    gpus_each = (asked.gpus_per_worker or 1.0) if device == "cuda" else 0.0
+    if asked.workers is not None:
+        workers = asked.workers
+    elif device == "cuda":
+        workers = max(1, int(gpus / gpus_each))
+    else:
+        by_memory = int(psutil.virtual_memory().available // MEMORY_OF_A_WORKER)
+        workers = max(1, min(int(cores / (asked.cpus_per_worker or 1.0)), by_memory))
+    cpus_each = asked.cpus_per_worker or max(1.0, cores // workers)
+    if asked.ray_address is None and workers * gpus_each > max(gpus, 0) + 1e-6:
+        raise UsageError(
+            f"{workers} workers with {gpus_each:g} GPU each need more than the {gpus} GPU here: "
+            "ask for fewer --workers or a smaller --gpus-per-worker"
+        )
+    return Crew(workers, device, cpus_each, gpus_each, max(1, int(cpus_each)), asked.ray_address)
+
+
+@contextmanager
+def ray_session(crew: Crew) -> Iterator[None]:
+    """A Ray of its own on this machine, or a seat in a running one; ended with the block.
+
+    Raises:
+        UsageError: no Ray answers at the address.
+    """
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # A local worker inherits the environment of its driver; the database is none of its business.
+    hidden = {name: os.environ.pop(name) for name in ("HISTOTUNE_STORAGE",) if name in os.environ}
+    import ray
+
+    quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    try:
+        if crew.address is None:
+            ray.init(
+                num_cpus=max(1, round(crew.workers * crew.cpus + 0.49)),
+                include_dashboard=False,
+                object_store_memory=_OBJECT_STORE,
+                _node_ip_address="127.0.0.1",
+                **quiet,
+            )
+        else:
+            ray.init(address=crew.address, **quiet)
+    except ConnectionError as error:
+        raise UsageError(f"no Ray answers at {crew.address}: start one with 'ray start --head' ({error})") from error
+    finally:
+        os.environ.update(hidden)
+    try:
+        yield
+    finally:
+        ray.shutdown()

@@ -1,0 +1,170 @@
+"""One comparison by its name: its database, its folder, its locked data, and the identity of its studies."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import optuna
+from optuna.distributions import distribution_to_json
+from optuna.storages import RDBStorage
+
+from data_utils.errors import LockMismatchError
+from data_utils.patches import where_is_data
+from data_utils.prepare import Prepared, prepare
+from data_utils.split import Fractions, SplitLock
+from models._registry import load_model
+from models._spec import Model
+from models._weights import Weights, vgg16_weights
+from search.errors import UsageError
+from search.settings import CommonSettings
+from studies.definition import StudyDefinition
+from studies.ledger import Ledger
+from studies.records import DataSummary, PartSummary, to_json
+from studies.storage import open_storage, quiet_optuna
+
+PREPROCESSING = "RGB in [0, 1], normalised by the network; training: one of 8 dihedral views a patch and epoch"
+LOCK_FILE = "lock.json"
+DATA_FILE = "data.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """A name, its database and its folder under ``runs/``."""
+
+    name: str
+    folder: Path
+    storage: RDBStorage
+    ledger: Ledger
+
+    @classmethod
+    def open(cls, common: CommonSettings) -> "Comparison":
+        """Opens database and folder; an empty study name stands for the only comparison in the database."""
+        storage = open_storage(common.storage)
+        ledger = Ledger(storage.engine)
+        name = common.study or _only_name(storage)
+        return cls(name, common.runs / name, storage, ledger)
+
+    def study_name(self, model: str) -> str:
+        """Of the Optuna study of this model."""
+        return f"{self.name}-{model}"
+
+    def models(self) -> list[str]:
+        """Models that have a study under this name, in order."""
+        names = optuna.get_all_study_names(self.storage)
+        pairs = [name.rpartition("-") for name in names]  # the name of a model has no hyphen
+        return sorted(model for name, _, model in pairs if name == self.name)
+
+    def load_study(self, model: str) -> optuna.Study:
+        """The Optuna study of this model."""
+        with quiet_optuna():
+            return optuna.load_study(study_name=self.study_name(model), storage=self.storage)
+
+    def prepared(self, data: str | None, fractions: Fractions, seed: int, *, rehash: bool = False) -> Prepared:
+        """The data behind its lock, which is drawn at the first call and verified at every other.
+
+        Raises:
+            DataError: see ``data_utils.prepare``; LockMismatchError where the lock file was edited.
+        """
+        lock = self._stored_lock()
+        prepared = prepare(
+            data_source(data),
+            self.folder / "data",
+            name=self.name,
+            fractions=fractions,
+            seed=seed,
+            lock=lock,
+            rehash=rehash,
+        )
+        text = self.ledger.keep_lock(self.name, prepared.lock.digest, prepared.lock.to_json())
+        if text != prepared.lock.to_json():
+            raise UsageError(f"another launch drew another split for {self.name} at the same moment; run this again")
+        write_whole(self.folder / LOCK_FILE, text)
+        write_whole(self.folder / DATA_FILE, to_json(summary_of(prepared)))
+        return prepared
+
+    def _stored_lock(self) -> SplitLock | None:
+        """The lock as database and file have it, which must agree where both have one."""
+        file = self.folder / LOCK_FILE
+        in_file = SplitLock.from_json(file.read_text(encoding="utf-8"), str(file)) if file.exists() else None
+        text = self.ledger.lock(self.name)
+        in_database = None if text is None else SplitLock.from_json(text, f"the lock of {self.name} in the database")
+        if in_file is not None and in_database is not None and in_file.digest != in_database.digest:
+            raise LockMismatchError(
+                f"{file} is not the split lock that the database holds for {self.name}: it was edited or belongs to "
+                f"another database. Delete the file to have it written again, or start anew: --study NEW"
+            )
+        return in_database or in_file
+
+
+def data_source(option: str | None) -> str:
+    """Where the patches are: as typed, else $HISTOTUNE_DATA, else ``data/``."""
+    return where_is_data(option, os.environ)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes a text file, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)
+
+
+def summary_of(prepared: Prepared) -> DataSummary:
+    """What a report says of the data."""
+    lock = prepared.lock
+    return DataSummary(
+        source=prepared.source,
+        synthetic=prepared.synthetic,
+        fingerprint=prepared.fingerprint,
+        found=prepared.found,
+        exclusions=prepared.exclusions,
+        parts=tuple(PartSummary(*part) for part in prepared.parts),
+        patient_ids=lock.by == "patient",
+        patients=prepared.patients,
+        lock_digest=lock.digest,
+        fractions=lock.fractions,
+        split_seed=lock.seed,
+    )
+
+
+def weights_of(model: Model, option: str | None) -> Weights | None:
+    """The pretrained tensors of a model; None for a model without, and for ``none``."""
+    return vgg16_weights(option, os.environ) if model.pretrained else None
+
+
+def define(
+    model: Model, weights: Weights | None, *, lock_digest: str, epochs: int, objective: str, precision: str
+) -> StudyDefinition:
+    """The identity of a model's study."""
+    return StudyDefinition(
+        model=model.name,
+        lock_digest=lock_digest,
+        space=space_of(model),
+        epochs=epochs,
+        objective=objective,
+        preprocessing=PREPROCESSING,
+        precision=precision,
+        weights="random" if weights is None else weights.sha256,
+    )
+
+
+def space_of(model: Model) -> dict[str, str]:
+    """Every parameter's distribution as Optuna's JSON, by name; asked of the model, never written twice."""
+    with quiet_optuna():
+        trial = optuna.create_study().ask()
+        model.suggest(trial)
+    return {name: distribution_to_json(distribution) for name, distribution in sorted(trial.distributions.items())}
+
+
+def load_models(names: tuple[str, ...]) -> list[Model]:
+    """The models of these names."""
+    return [load_model(name) for name in names]
+
+
+def _only_name(storage: RDBStorage) -> str:
+    """The one comparison of a database, for commands without --study."""
+    names = sorted({name.rpartition("-")[0] for name in optuna.get_all_study_names(storage)})
+    if len(names) != 1:
+        found = ", ".join(names) if names else "none"
+        raise UsageError(f"the database holds these comparisons: {found}; name one with --study NAME")
+    return names[0]

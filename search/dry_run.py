@@ -1,0 +1,92 @@
+"""What a search would take: its space, time, memory and disk."""
+
+from datetime import timedelta
+
+import numpy as np
+from optuna.distributions import CategoricalDistribution, json_to_distribution
+from optuna.trial import FixedTrial
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from data_utils.prepare import DevelopmentSet, Prepared, load_development
+from models._spec import Model
+from search._device import Compute, peak_memory
+from search.cluster import Crew
+from search.comparison import load_models, space_of
+from search.jobs import WorkerContext
+from search.settings import LaunchSettings
+from search.training import DevicePatches, Training, count_parameters, train
+
+_PROBE_PATCHES = 512
+_BYTES_OF_A_PATCH = 50 * 50 * 3
+_BYTES_OF_A_PARAMETER = 12  # the weight and two moments of its optimizer, as a checkpoint holds them
+
+
+def describe_launch(
+    settings: LaunchSettings, prepared: Prepared, context: WorkerContext, crew: Crew, console: Console
+) -> None:
+    """Prints it. Times come from one short epoch of each default configuration, run here and now."""
+    counts = {part: patches for part, _, patches, _ in prepared.parts}
+    parts = ", ".join(f"{patches} {part}" for part, patches in counts.items())
+    console.print(Text(f"{settings.common.study}: {prepared.source}, {parts}; {crew}, {context.precision}"))
+    development = load_development(prepared.development)
+    for model in load_models(settings.models):
+        console.print(_space_table(model))
+        console.print(Text(_cost(settings, development, context, crew, model)), soft_wrap=True)
+    megabytes = sum(counts.values()) * _BYTES_OF_A_PATCH / 2**20
+    console.print(Text(f"prepared patches under {settings.common.runs / settings.common.study}: {megabytes:.0f} MB"))
+    console.print(Text("nothing was written; leave out --dry-run to begin"))
+
+
+def _space_table(model: Model) -> Table:
+    table = Table(title=f"space of {model.name}", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for heading in ("parameter", "range", "default"):
+        table.add_column(heading)
+    for name, text in space_of(model).items():
+        table.add_row(name, readable_distribution(text), str(model.default[name]))
+    return table
+
+
+def readable_distribution(text: str) -> str:
+    """Optuna's JSON of a distribution in words, such as "0.001 to 0.1 (log)"."""
+    distribution = json_to_distribution(text)
+    if isinstance(distribution, CategoricalDistribution):
+        return " | ".join(str(choice) for choice in distribution.choices)
+    fields = distribution._asdict()
+    return f"{fields['low']:g} to {fields['high']:g}" + (" (log)" if fields["log"] else "")
+
+
+def _cost(
+    settings: LaunchSettings, development: DevelopmentSet, context: WorkerContext, crew: Crew, model: Model
+) -> str:
+    training, seconds = _probe(development, context, model)
+    learn = int((development.part == "train").sum())
+    epoch = seconds / len(training.rows) * learn
+    whole = epoch * settings.epochs * settings.trials / crew.workers
+    parameters = count_parameters(training.network)
+    disk = parameters * _BYTES_OF_A_PARAMETER * crew.workers / 2**20
+    return (
+        f"{model.name}, default configuration: {parameters:,} parameters, about {epoch:.1f} s an epoch; "
+        f"{settings.trials} trials of {settings.epochs} epochs: at most about {timedelta(seconds=round(whole))} "
+        f"(pruning saves, larger configurations cost)\n"
+        f"memory: about {peak_memory(context.device) / 2**30:.1f} GB a worker; checkpoints: about {disk:.0f} MB"
+    )
+
+
+def _probe(development: DevelopmentSet, context: WorkerContext, model: Model) -> tuple[Training, float]:
+    """A short epoch of the default configuration, and its seconds on one worker's share of the machine."""
+    rows = np.flatnonzero(development.part == "train")[:_PROBE_PATCHES]
+    labels = development.labels
+    assert labels is not None
+    training = Training.begin(
+        model,
+        model.suggest(FixedTrial(dict(model.default))),
+        context.weights[model.name],
+        DevicePatches.load(development.pixels, labels, context.device),
+        rows,
+        epochs=1,
+        seed=0,
+        compute=Compute(context.device, context.precision),
+    )
+    return training, next(train(training)).seconds

@@ -1,0 +1,23 @@
+"""``python -m search.launch --model cnn --trials 50``: searches for the best configuration of each model."""
+
+import sys
+from collections.abc import Sequence
+
+from search.commands import command_line, run_command
+from search.settings import parse_launch
+from search.signals import Signals
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Searches until every study holds the trials that were asked for, or the time limit is reached."""
+    settings = parse_launch(argv)
+    signals = Signals(command_line("launch", argv))
+    with signals.installed():
+        # torch and Ray take seconds to import; --help and a refused argument do not wait for them.
+        from search.session import dry_run, search
+
+        return dry_run(settings) if settings.dry_run else search(settings, signals)
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

@@ -1,0 +1,63 @@
+"""A launch says that it is alive, and sees which others are."""
+
+import os
+import socket
+import threading
+from types import TracebackType
+
+import psutil
+from sqlalchemy.exc import SQLAlchemyError
+
+from studies.ledger import BEAT_SECONDS, Launch, Ledger
+
+MISSED_BEATS = 3
+
+
+class Presence:
+    """This driver's row among the launches, with a heartbeat in a thread of its own."""
+
+    def __init__(self, ledger: Ledger, study: str) -> None:
+        """Registers the launch and begins to beat."""
+        self._ledger = ledger
+        self._study = study
+        self._over = threading.Event()
+        pid = os.getpid()
+        self.launch = ledger.begin_launch(study, socket.gethostname(), pid, psutil.Process(pid).create_time())
+        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+
+    def __enter__(self) -> "Presence":
+        """Begins to beat."""
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Says that this launch has ended in order."""
+        self._over.set()
+        self._thread.join()
+        self._ledger.end_launch(self.launch)
+
+    def alive(self) -> set[str]:
+        """Ids of the launches of this study that are at work, this one among them."""
+        others = [launch for launch in self._ledger.open_launches(self._study) if launch.id != self.launch]
+        return {self.launch} | {launch.id for launch in others if is_alive(launch)}
+
+    def _beat(self) -> None:
+        while not self._over.wait(BEAT_SECONDS):
+            try:
+                self._ledger.beat(self.launch)
+            except SQLAlchemyError:
+                continue  # the database is away: others will take this launch for dead, as they must
+
+
+def is_alive(launch: Launch) -> bool:
+    """Whether it beats and, on this host, its process is still the one that registered it."""
+    if launch.silent > MISSED_BEATS * BEAT_SECONDS:
+        return False
+    if launch.host != socket.gethostname():
+        return True
+    try:
+        return abs(psutil.Process(launch.pid).create_time() - launch.pid_started) < 1.0
+    except psutil.NoSuchProcess:
+        return False

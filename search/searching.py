@@ -1,0 +1,298 @@
+"""Decides for the studies of a launch: what is tried next, when it ends, and what is written down.
+
+``StudySearch`` serves one study, ``Searches`` shares the workers between several. The database is the only truth:
+before a trial is handed out, trials are counted in it, under a lease, so that several launches together end with
+exactly the number that was asked for.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import optuna
+from optuna.samplers import BaseSampler
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from models._spec import Model, ParamValue
+from search.errors import SearchFailed
+from search.jobs import EpochReport, Job, forget_checkpoint
+from search.launches import Presence
+from search.seeds import derive_seed
+from studies.ledger import Ledger
+
+FIRST_FAILURES = 5
+"""If so many trials of a study have finished and all failed, the search ends instead of burning its budget."""
+
+RUNNING, LOST = "RUNNING", "LOST"
+FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Trials of a study by state, and how many are wanted in the end."""
+
+    states: Counter[str]
+    wanted: int
+
+    @property
+    def finished(self) -> int:
+        """COMPLETE, PRUNED and FAIL together."""
+        return sum(self.states[state.name] for state in FINISHED)
+
+    @property
+    def taken(self) -> int:
+        """Finished or running."""
+        return self.finished + self.states["RUNNING"]
+
+
+class StudySearch:
+    """Hands out the trials of one study and writes down what becomes of them."""
+
+    def __init__(
+        self,
+        study: optuna.Study,
+        model: Model,
+        *,
+        storage: RDBStorage,
+        ledger: Ledger,
+        presence: Presence,
+        make_sampler: Callable[[int], BaseSampler],
+        wanted: int,
+        epochs: int,
+        objective: str,
+        seed: int,
+        checkpoints: Path,
+    ) -> None:
+        """See ``search.launch`` for where each of these comes from."""
+        self.study = study
+        self.model = model
+        self.wanted = wanted
+        self._storage = storage
+        self._ledger = ledger
+        self._presence = presence
+        self._make_sampler = make_sampler
+        self._epochs = epochs
+        self._objective = objective
+        self._seed = seed
+        self._checkpoints = checkpoints
+        self._running: dict[int, Trial] = {}
+
+    def counts(self) -> Counts:
+        """Trials by state, as the database has them now."""
+        trials = self.study.get_trials(deepcopy=False)
+        return Counts(Counter(trial.state.name for trial in trials), self.wanted)
+
+    def progress(self) -> float:
+        """Share of the wanted trials that are finished or running."""
+        return self.counts().taken / self.wanted
+
+    def anything_to_do(self) -> bool:
+        """Whether a trial could be handed out now; trials of dead launches are taken back first."""
+        with self._ledger.lease(self.study.study_name, self._presence.launch):
+            self.reclaim()
+        return self.counts().taken < self.wanted
+
+    def next_job(self) -> Job | None:
+        """The next trial: one that was interrupted, enqueued, or chosen by the sampler; None where none is left."""
+        with self._ledger.lease(self.study.study_name, self._presence.launch):
+            self.reclaim()
+            counts = self.counts()
+            if counts.taken >= counts.wanted:
+                return None
+            # A sampler seeded alike at every start would repeat its trials: it is seeded by where the study stands.
+            self.study.sampler = self._make_sampler(derive_seed(self._seed, sum(counts.states.values())))
+            trial = self.study.ask()
+            self._ledger.own(self.study.study_name, trial.number, self._presence.launch)
+            self._running[trial.number] = trial
+        self.model.suggest(trial)
+        return self._job(trial)
+
+    def _job(self, trial: Trial) -> Job:
+        reported = self._stored(trial.number).intermediate_values
+        return Job(
+            label=f"{self.model.name} {trial.number}",
+            model=self.model.name,
+            number=trial.number,
+            params=dict(trial.params),
+            seed=self.trial_seed(trial.number),
+            epochs=self._epochs,
+            last_epoch=self._epochs,
+            checkpoint=self._checkpoints / str(trial.number),
+            reported=max(reported, default=0),
+        )
+
+    def trial_seed(self, number: int) -> int:
+        """The seed of a trial: from its number, never from its worker."""
+        return derive_seed(self._seed, "trial", number)
+
+    def report(self, job: Job, report: EpochReport) -> str:
+        """Writes down an epoch; the state of the trial after it, or "LOST" where another launch has it now."""
+        if not self._is_mine(job):
+            self._running.pop(job.number, None)
+            return LOST
+        if report.failure is not None:
+            return self._fail(job, report.failure, report)
+        trial = self._running[job.number]
+        if report.epoch > job.reported:
+            trial.report(report.scores[self._objective], report.epoch)
+        if report.epoch >= job.last_epoch:
+            return self._finish(job, report, TrialState.COMPLETE)
+        if report.epoch >= job.reported and trial.should_prune():
+            return self._finish(job, report, TrialState.PRUNED)
+        return RUNNING
+
+    def worker_lost(self, job: Job, reason: str) -> str:
+        """Ends a trial whose worker died more often than is forgiven."""
+        return self._fail(job, reason, None) if self._is_mine(job) else LOST
+
+    def release(self) -> None:
+        """Puts every trial that this launch still has in hand back to WAITING, to be handed out again."""
+        for number in list(self._running):
+            if self._ledger.owner(self.study.study_name, number) == self._presence.launch:
+                self._set_waiting(number)
+            del self._running[number]
+
+    def reclaim(self) -> None:
+        """Puts trials of dead launches back to WAITING; call it under the lease."""
+        running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        if {trial.number for trial in running} == set(self._running):
+            return
+        owners = self._ledger.owners(self.study.study_name)
+        alive = self._presence.alive()
+        for trial in running:
+            if trial.number not in self._running and owners.get(trial.number) not in alive:
+                self._set_waiting(trial.number)
+
+    def _set_waiting(self, number: int) -> None:
+        if self._stored(number).state == TrialState.RUNNING:
+            self._storage.set_trial_state_values(self._trial_id(number), TrialState.WAITING)
+
+    def _is_mine(self, job: Job) -> bool:
+        return (
+            job.number in self._running
+            and self._ledger.owner(self.study.study_name, job.number) == self._presence.launch
+        )
+
+    def _finish(self, job: Job, report: EpochReport, state: TrialState) -> str:
+        values = self._stored(job.number).intermediate_values
+        best_epoch = max(values, key=lambda epoch: (values[epoch], -epoch))
+        self._describe(job, report, best_epoch=best_epoch)
+        if state == TrialState.COMPLETE:
+            self.study.tell(job.number, values[best_epoch])
+        else:
+            self.study.tell(job.number, state=state)
+        self._end(job)
+        return state.name
+
+    def _fail(self, job: Job, reason: str, report: EpochReport | None) -> str:
+        self._describe(job, report, failure=reason)
+        self.study.tell(job.number, state=TrialState.FAIL)
+        self._end(job)
+        self._stop_if_all_failed()
+        return TrialState.FAIL.name
+
+    def _describe(self, job: Job, report: EpochReport | None, **more: ParamValue) -> None:
+        trial = self._running[job.number]
+        told = {} if report is None else {**report.attributes, "epochs": report.epoch}
+        for name, value in {**told, "seed": job.seed, **more}.items():
+            trial.set_user_attr(name, value)
+
+    def _end(self, job: Job) -> None:
+        self._running.pop(job.number, None)
+        forget_checkpoint(job.checkpoint)
+
+    def _stop_if_all_failed(self) -> None:
+        finished = self.study.get_trials(deepcopy=False, states=FINISHED)
+        failed = [trial for trial in finished if trial.state == TrialState.FAIL]
+        if len(finished) == len(failed) >= FIRST_FAILURES:
+            raise SearchFailed(
+                f"the first {len(failed)} trials of study {self.study.study_name} all failed: {_grouped(failed)}"
+            )
+
+    def _stored(self, number: int) -> FrozenTrial:
+        return self._storage.get_trial(self._trial_id(number))
+
+    def _trial_id(self, number: int) -> int:
+        study_id = self._storage.get_study_id_from_name(self.study.study_name)
+        return self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
+
+
+def _grouped(failed: Sequence[FrozenTrial]) -> str:
+    reasons = Counter(str(trial.user_attrs.get("failure", "unknown")) for trial in failed)
+    return "; ".join(f"{count} x {reason}" for reason, count in reasons.most_common())
+
+
+class Watcher(Protocol):
+    """Is told what happens, to show it."""
+
+    def begun(self, job: Job) -> None:
+        """A trial was handed out."""
+        ...
+
+    def epoch(self, job: Job, report: EpochReport | None, state: str) -> None:
+        """A trial reported, or lost its last worker (None); ``state`` is what it is in now."""
+        ...
+
+
+class Searches:
+    """Several studies that share the workers; the ``Work`` of the bridge."""
+
+    def __init__(
+        self,
+        searches: Sequence[StudySearch],
+        *,
+        timeout: float | None,
+        watcher: Watcher,
+        check: Callable[[], None],
+    ) -> None:
+        """``timeout`` in seconds from now, None for no limit; ``check`` raises where a signal has come."""
+        self._searches = {search.model.name: search for search in searches}
+        self._until = None if timeout is None else time.monotonic() + timeout
+        self._watcher = watcher
+        self._check = check
+
+    def next_job(self) -> Job | None:
+        """A trial of the study that is furthest behind its goal."""
+        for search in sorted(self._searches.values(), key=StudySearch.progress):
+            job = search.next_job()
+            if job is not None:
+                self._watcher.begun(job)
+                return job
+        return None
+
+    def report(self, job: Job, report: EpochReport) -> bool:
+        """Passes an epoch on to the job's study; True when the trial ends with it."""
+        state = self._searches[job.model].report(job, report)
+        self._watcher.epoch(job, report, state)
+        return state != RUNNING
+
+    def worker_lost(self, job: Job, reason: str) -> None:
+        """Passes a death on to the job's study."""
+        self._watcher.epoch(job, None, self._searches[job.model].worker_lost(job, reason))
+
+    def tick(self) -> None:
+        """Ends the run on a signal or at its time limit."""
+        self._check()
+        if self._until is not None and time.monotonic() > self._until:
+            raise TimeLimitReached
+
+    def release(self) -> None:
+        """Puts all that is still in hand back to WAITING."""
+        for search in self._searches.values():
+            search.release()
+
+    def anything_to_do(self) -> bool:
+        """Whether a trial could be handed out now; trials of dead launches are taken back first."""
+        return any(search.anything_to_do() for search in self._searches.values())
+
+    def unfinished(self) -> bool:
+        """Whether any study has fewer finished trials than wanted, for example because another launch has the rest."""
+        return any(search.counts().finished < search.wanted for search in self._searches.values())
+
+
+class TimeLimitReached(BaseException):
+    """The search has used the time that it was given."""

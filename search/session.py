@@ -1,0 +1,233 @@
+"""One launch: opens what it needs, lets the trials of its studies run, and leaves everything in order."""
+
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import optuna
+import torch
+from rich.console import Console
+from rich.text import Text
+
+from data_utils.prepare import Prepared, prepare
+from models._spec import Model
+from search._device import choose_device, choose_precision
+from search.bridge import run_work
+from search.cluster import Crew, plan_crew, ray_session
+from search.comparison import Comparison, data_source, define, load_models, weights_of
+from search.dry_run import describe_launch
+from search.enqueue import enqueue_first, older_study
+from search.environment import environment
+from search.jobs import WorkerContext
+from search.launches import Presence
+from search.searching import Searches, StudySearch, TimeLimitReached
+from search.settings import LaunchSettings
+from search.signals import Signals
+from search.terminal import LOGGER, Standing, Terminal, log_to
+from search.trainable import TrialWorker
+from studies.results import ranking, summarise
+from studies.storage import create_or_resume, make_pruner, make_sampler, quiet_optuna
+
+WAIT_SECONDS = 2.0
+"""Between two looks at trials that another launch has in hand."""
+
+
+def search(settings: LaunchSettings, signals: Signals) -> int:
+    """Runs the search of one launch; the exit code.
+
+    Raises:
+        DataError, ModelError, StudyError, SearchError: see where each is raised.
+        Interrupted: a signal came; everything is in order by then.
+    """
+    comparison = Comparison.open(settings.common)
+    log = log_to(comparison.folder / "logs", "launch", settings.common.log_level)
+    LOGGER.info("%s", signals.go_on)
+    console = Console()
+    crew = _crew(settings)
+    prepared = comparison.prepared(settings.common.data, settings.split, settings.split_seed)
+    context = _context(settings, prepared, crew)
+    console.print(Text(_introduction(comparison, prepared, crew, context, log)), soft_wrap=True)
+    with quiet_optuna(), Presence(comparison.ledger, comparison.name) as presence:
+        searches = [
+            _study_search(settings, comparison, context, prepared, presence, name, signals) for name in settings.models
+        ]
+        _run_to_the_end(settings, searches, context, crew, console, signals)
+    console.print(Text(_closing(comparison, searches)), soft_wrap=True)
+    return 0
+
+
+def dry_run(settings: LaunchSettings) -> int:
+    """Says what a search would take, and leaves nothing behind; the exit code."""
+    crew = _crew(settings)
+    with tempfile.TemporaryDirectory() as folder:
+        source = data_source(settings.common.data)
+        prepared = prepare(
+            source,
+            Path(folder) / "data",
+            name=settings.common.study,
+            fractions=settings.split,
+            seed=settings.split_seed,
+            lock=None,
+        )
+        describe_launch(settings, prepared, _context(settings, prepared, crew), crew, Console())
+    return 0
+
+
+def _crew(settings: LaunchSettings) -> Crew:
+    device = choose_device(settings.worker.device)
+    return plan_crew(settings.worker, device, torch.cuda.device_count())
+
+
+def _context(settings: LaunchSettings, prepared: Prepared, crew: Crew) -> WorkerContext:
+    models = load_models(settings.models)
+    return WorkerContext(
+        development=prepared.development.resolve(),
+        device=crew.device,
+        precision=choose_precision(settings.precision, crew.device),
+        threads=crew.threads,
+        objective=settings.objective,
+        weights={model.name: weights_of(model, settings.vgg16_weights) for model in models},
+        trial_timeout=settings.trial_timeout,
+    )
+
+
+def _study_search(
+    settings: LaunchSettings,
+    comparison: Comparison,
+    context: WorkerContext,
+    prepared: Prepared,
+    presence: Presence,
+    name: str,
+    signals: Signals,
+) -> StudySearch:
+    """The study of one model: made or resumed, its first configurations enqueued."""
+    (model,) = load_models((name,))
+    study = _open_study(settings, comparison, context, prepared, model)
+    older = None if settings.warm_start is None else older_study(comparison, settings.warm_start, name)
+    with comparison.ledger.lease(study.study_name, presence.launch):
+        enqueue_first(study, model, settings.enqueue, older)
+        study.set_user_attr("settings", _remembered(settings, signals))
+    return StudySearch(
+        study,
+        model,
+        storage=comparison.storage,
+        ledger=comparison.ledger,
+        presence=presence,
+        make_sampler=lambda seed: make_sampler(settings.sampler, seed),
+        wanted=settings.trials,
+        epochs=settings.epochs,
+        objective=settings.objective,
+        seed=settings.seed,
+        checkpoints=(comparison.folder / name / "checkpoints").resolve(),
+    )
+
+
+def _open_study(
+    settings: LaunchSettings, comparison: Comparison, context: WorkerContext, prepared: Prepared, model: Model
+) -> optuna.Study:
+    definition = define(
+        model,
+        context.weights[model.name],
+        lock_digest=prepared.lock.digest,
+        epochs=settings.epochs,
+        objective=settings.objective,
+        precision=context.precision,
+    )
+    return create_or_resume(
+        comparison.storage,
+        comparison.study_name(model.name),
+        definition,
+        sampler=make_sampler(settings.sampler, settings.seed),
+        pruner=make_pruner(settings.pruner, settings.epochs),
+    )
+
+
+def _remembered(settings: LaunchSettings, signals: Signals) -> dict[str, object]:
+    """What a report says of the last launch."""
+    return {
+        "sampler": settings.sampler,
+        "pruner": settings.pruner,
+        "seed": settings.seed,
+        "trials": settings.trials,
+        "epochs": settings.epochs,
+        "command": signals.go_on,
+        "split": list(settings.split),
+        "split_seed": settings.split_seed,
+        "source": settings.common.data,
+        "vgg16_weights": settings.vgg16_weights,
+        **environment(),
+    }
+
+
+def _run_to_the_end(
+    settings: LaunchSettings,
+    searches: Sequence[StudySearch],
+    context: WorkerContext,
+    crew: Crew,
+    console: Console,
+    signals: Signals,
+) -> None:
+    terminal = Terminal(
+        title=f"{settings.common.study}: {crew}",
+        objective=settings.objective,
+        standings=lambda: {search.study.study_name: _standing(search) for search in searches},
+        console=console,
+    )
+    work = Searches(searches, timeout=settings.timeout, watcher=terminal, check=signals.check)
+    try:
+        if work.unfinished():
+            with terminal.shown(), signals.deferred():
+                _run(work, context, crew)
+    except TimeLimitReached:
+        console.print(Text(f"time limit reached; go on with: {signals.go_on}"), soft_wrap=True)
+    finally:
+        work.release()
+
+
+def _run(work: Searches, context: WorkerContext, crew: Crew) -> None:
+    """Runs trials until none is left; waits for those that another launch has in hand, and takes over if it dies."""
+    with ray_session(crew), tempfile.TemporaryDirectory(prefix="histotune-") as scratch:
+        for attempt in range(1_000_000):
+            if work.anything_to_do():
+                run_work(
+                    work,
+                    context,
+                    trainable=TrialWorker,
+                    workers=crew.workers,
+                    resources=crew.resources,
+                    scratch=Path(scratch) / str(attempt),
+                )
+            if not work.unfinished():
+                return
+            time.sleep(WAIT_SECONDS)
+            work.tick()
+
+
+def _standing(search: StudySearch) -> Standing:
+    ranked = ranking(summarise(search.study, importance=False).trials)
+    best = (ranked[0].value or 0.0, ranked[0].number, ranked[0].params) if ranked else None
+    return Standing(search.counts().states, search.wanted, best)
+
+
+def _introduction(comparison: Comparison, prepared: Prepared, crew: Crew, context: WorkerContext, log: Path) -> str:
+    parts = ", ".join(f"{patches} {part} ({idc} IDC)" for part, _, patches, idc in prepared.parts)
+    ids = "" if prepared.lock.by == "patient" else "; no patient ids, so patients may overlap between the parts"
+    return (
+        f"{comparison.name}: {prepared.source}, {parts}{ids}\n"
+        f"lock {prepared.lock.digest[:12]}, {crew}, {context.precision}; log: {log}"
+    )
+
+
+def _closing(comparison: Comparison, searches: Sequence[StudySearch]) -> str:
+    lines = []
+    for search in searches:
+        standing = _standing(search)
+        states = ", ".join(f"{count} {state}" for state, count in sorted(standing.states.items()))
+        best = (
+            "no trial is COMPLETE"
+            if standing.best is None
+            else f"best {standing.best[0]:.4f} (trial {standing.best[1]})"
+        )
+        lines.append(f"{search.study.study_name}: {states}; {best}")
+    return "\n".join([*lines, f"next: python -m search.finalize --study {comparison.name}"])

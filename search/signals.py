@@ -1,0 +1,52 @@
+"""Ctrl-C, SIGTERM and a closed terminal: the first ends the work in order, the second at once."""
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from search.errors import Interrupted
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Signals:
+    """Turns signals into ``Interrupted``, at a moment that suits the work."""
+
+    def __init__(self, go_on: str) -> None:
+        """``go_on`` is the command that continues the work."""
+        self.go_on = go_on
+        self._received: int | None = None
+        self._deferred = False
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Receives signals within the block."""
+        before = {number: signal.signal(number, self._receive) for number in _SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    @contextmanager
+    def deferred(self) -> Iterator[None]:
+        """Within the block the first signal waits for ``check``; a second one still ends the block at once."""
+        self._deferred = True
+        try:
+            yield
+        finally:
+            self._deferred = False
+
+    def check(self) -> None:
+        """Raises Interrupted if a signal has come."""
+        if self._received is not None:
+            raise Interrupted(self._received, self.go_on)
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - signal's signature
+        again = self._received is not None
+        self._received = number
+        if again or not self._deferred:
+            raise Interrupted(number, self.go_on)
+        sys.stderr.write("ending in order; press Ctrl-C again to end at once\n")
