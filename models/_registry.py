@@ -1,0 +1,67 @@
+"""Finds the searchable models: every file of this folder without a leading underscore.
+
+Importing this imports no torch; a model's file is imported when it is asked for by name.
+"""
+
+import difflib
+import importlib
+import pkgutil
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import models
+from models._errors import ModelError
+from models._spec import Model
+
+if TYPE_CHECKING:
+    from torch import nn
+
+REQUIRED = ("suggest", "DEFAULT", "build")
+
+
+def model_names() -> tuple[str, ...]:
+    """Names of all searchable models, sorted; found without importing them."""
+    found = {module.name for module in pkgutil.iter_modules(models.__path__)}
+    return tuple(sorted(name for name in found if not name.startswith("_")))
+
+
+def load_model(name: str) -> Model:
+    """The model of ``models/<name>.py``.
+
+    Raises:
+        ModelError: there is no such file, or it lacks something that a model must offer.
+    """
+    if name not in model_names():
+        raise ModelError(_unknown(name))
+    module = importlib.import_module(f"models.{name}")
+    _check(module, name)
+    return Model(
+        name=name,
+        suggest=module.suggest,
+        default=module.DEFAULT,
+        build=module.build,
+        parameter_groups=getattr(module, "parameter_groups", one_group),
+        pretrained=getattr(module, "PRETRAINED", False),
+    )
+
+
+def one_group(network: "nn.Module", config: Any) -> list[dict[str, Any]]:
+    """All trainable parameters at the recipe's rate; what a model without ``parameter_groups`` gets."""
+    trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    return [{"params": trainable, "lr": config.recipe.learning_rate}]
+
+
+def _unknown(name: str) -> str:
+    names = model_names()
+    close = difflib.get_close_matches(name, names, n=1)
+    hint = f" Did you mean '{close[0]}'?" if close else ""
+    return f"There is no model '{name}'.{hint} Models: {', '.join(names)}."
+
+
+def _check(module: ModuleType, name: str) -> None:
+    missing = [part for part in REQUIRED if not hasattr(module, part)]
+    if missing:
+        raise ModelError(
+            f"models/{name}.py offers no {', '.join(missing)}; a model needs {', '.join(REQUIRED)} "
+            "(docs/adding-a-model.md); a file that is no model needs a name with a leading underscore."
+        )

@@ -1,0 +1,187 @@
+"""VGG16's convolutions, pretrained on ImageNet, with a head of our own.
+
+Simonyan & Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", arXiv:1409.1556; layers and
+names as in torchvision. The fifth block's max pooling is left out: the head pools instead, since at 50 pixels only one
+value a channel would be left to pool. The first blocks may be frozen: they are the network's ``prefix``, whose outputs
+no training changes.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models._layers import GlobalPool, Normalise, pooled_channels
+from models._spec import ParamValue, Recipe, TrialLike
+from models._weights import BLOCKS, Weights, read_tensors
+
+PRETRAINED = True
+BLOCK_ENDS = (0, 5, 10, 17, 24, 30)  # torchvision's features[: BLOCK_ENDS[k]] are the first k blocks
+CHANNELS = 512
+UNTRAINED = ((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))  # mean and std of the input where there are no weights to say
+
+
+@dataclass(frozen=True)
+class Vgg16Config:
+    """One network of the space.
+
+    Attributes:
+        frozen_blocks: how many of the five blocks keep their weights; with 5 only the head learns.
+        input_size: side to which patches are resized before the first layer, in pixels.
+        pooling: of the last feature map: "mean", "max" or "both".
+        head_width: neurons of the hidden layer of the head; 0 for none.
+        dropout: before each layer of the head, in [0, 0.6].
+        backbone_rate: peak learning rate of the blocks that learn; the recipe's rate is the head's.
+        recipe: how it is trained.
+    """
+
+    frozen_blocks: int
+    input_size: int
+    pooling: str
+    head_width: int
+    dropout: float
+    backbone_rate: float
+    recipe: Recipe
+
+
+DEFAULT: dict[str, ParamValue] = {
+    "frozen_blocks": 2,
+    "input_size": 50,
+    "pooling": "mean",
+    "head_width": 128,
+    "dropout": 0.2,
+    "backbone_learning_rate": 2e-4,
+    "head_learning_rate": 1e-3,
+    "weight_decay": 1e-2,
+    "batch_size": 32,
+    "schedule": "cosine",
+    "warmup": 0.1,
+    "label_smoothing": 0.0,
+    "class_weighting": False,
+    "stain_jitter": 0.05,
+}
+
+
+def suggest(trial: TrialLike) -> Vgg16Config:
+    """The search space."""
+    return Vgg16Config(
+        frozen_blocks=trial.suggest_int("frozen_blocks", 0, 5),
+        input_size=trial.suggest_categorical("input_size", [50, 64, 96]),
+        pooling=trial.suggest_categorical("pooling", ["mean", "max", "both"]),
+        head_width=trial.suggest_categorical("head_width", [0, 64, 128, 256]),
+        dropout=trial.suggest_float("dropout", 0.0, 0.6),
+        backbone_rate=trial.suggest_float("backbone_learning_rate", 1e-5, 1e-3, log=True),
+        recipe=Recipe(
+            optimizer="adamw",
+            learning_rate=trial.suggest_float("head_learning_rate", 1e-4, 1e-2, log=True),
+            weight_decay=trial.suggest_float("weight_decay", 1e-5, 1e-1, log=True),
+            batch_size=trial.suggest_categorical("batch_size", [16, 32, 64]),
+            schedule=trial.suggest_categorical("schedule", ["constant", "cosine", "linear"]),
+            warmup=trial.suggest_float("warmup", 0.0, 0.3),
+            label_smoothing=trial.suggest_float("label_smoothing", 0.0, 0.2),
+            class_weighting=trial.suggest_categorical("class_weighting", [False, True]),
+            stain_jitter=trial.suggest_float("stain_jitter", 0.0, 0.2),
+        ),
+    )
+
+
+def build(config: Vgg16Config, weights: Weights | None) -> nn.Module:
+    """The network of a configuration; without weights its convolutions are random."""
+    return Vgg16(config, weights)
+
+
+def parameter_groups(network: nn.Module, config: Vgg16Config) -> list[dict[str, Any]]:
+    """The blocks that learn at the backbone's rate, the head at the recipe's."""
+    assert isinstance(network, Vgg16)
+    groups = [
+        {"params": list(network.tail.parameters()), "lr": config.backbone_rate},
+        {"params": list(network.head.parameters()), "lr": config.recipe.learning_rate},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+class Vgg16(nn.Module):
+    """RGB in [0, 1], (N, 3, 50, 50) float -> one logit a patch, (N,)."""
+
+    def __init__(self, config: Vgg16Config, weights: Weights | None) -> None:
+        super().__init__()
+        mean, std = (weights.mean, weights.std) if weights else UNTRAINED
+        features = _features(weights)
+        split = BLOCK_ENDS[config.frozen_blocks]
+        entry = [("normalise", Normalise(mean, std)), ("resize", _Resize(config.input_size))]
+        # Layers keep torchvision's numbers: tail.17.weight is features.17.weight.
+        named = [(str(number), layer) for number, layer in enumerate(features)]
+        self.prefix = nn.Sequential(OrderedDict([*entry, *named[:split]]))
+        self.tail = nn.Sequential(OrderedDict(named[split:]))
+        self.head = _head(config)
+        self.prefix.requires_grad_(False)
+
+    @property
+    def last_features(self) -> nn.Module:
+        """The module whose output Grad-CAM looks at."""
+        return self.tail  # passes the prefix's output on where all blocks are frozen
+
+    def forward(self, rgb: Tensor) -> Tensor:
+        """(N, 3, 50, 50) float in [0, 1] -> (N,) logits."""
+        with torch.no_grad():
+            kept = self.prefix(rgb)
+        return self.after_prefix(kept)
+
+    def after_prefix(self, kept: Tensor) -> Tensor:
+        """(N, C, h, w) outputs of the prefix -> (N,) logits."""
+        logits: Tensor = self.head(self.tail(kept))
+        return logits.squeeze(1)
+
+
+class _Resize(nn.Module):
+    """Bilinear; turning a patch and resizing it may change places."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 3, H, W) -> (N, 3, size, size)."""
+        if images.shape[-1] == self.size:
+            return images
+        return F.interpolate(images, size=(self.size, self.size), mode="bilinear", align_corners=False)
+
+
+def _features(weights: Weights | None) -> nn.Sequential:
+    """The 30 layers before the last pooling, pretrained, or random (Kaiming) where there are no weights."""
+    layers: list[nn.Module] = []
+    before = 3
+    for widths in BLOCKS:
+        for after in widths:
+            layers += [nn.Conv2d(before, after, 3, padding=1), nn.ReLU(inplace=True)]
+            before = after
+        layers.append(nn.MaxPool2d(2))
+    features = nn.Sequential(*layers[:-1])
+    _load(features, weights) if weights else features.apply(_initialise)
+    return features
+
+
+def _load(features: nn.Sequential, weights: Weights) -> None:
+    tensors = read_tensors(weights)
+    features.load_state_dict(
+        {name.removeprefix("features."): torch.from_numpy(tensor) for name, tensor in tensors.items()}
+    )
+
+
+def _initialise(layer: nn.Module) -> None:
+    if isinstance(layer, nn.Conv2d):
+        nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+        assert layer.bias is not None
+        nn.init.zeros_(layer.bias)
+
+
+def _head(config: Vgg16Config) -> nn.Sequential:
+    length = pooled_channels(config.pooling, CHANNELS)
+    # Pretrained activations reach thousands: a head without this would need a rate of its own for each depth.
+    layers: list[nn.Module] = [GlobalPool(config.pooling), nn.LayerNorm(length)]
+    if config.head_width:
+        layers += [nn.Dropout(config.dropout), nn.Linear(length, config.head_width), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Dropout(config.dropout), nn.Linear(config.head_width or length, 1))

@@ -1,0 +1,124 @@
+"""What a worker computes on, in which precision and memory layout: chosen once, then handed around."""
+
+import resource
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
+PROBE_SECONDS = 0.3  # a layout; together with the first, untimed steps about a second
+
+
+class DeviceError(Exception):
+    """The device or precision that was asked for is not there; the message is one line that says what to do."""
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Where and how to compute; part of what makes two runs equal bit for bit.
+
+    Attributes:
+        device: "cpu", "cuda" or "cuda:N".
+        precision: "fp32" or "bf16" (autocast; weights and their updates stay fp32).
+        layout: of feature maps in memory, "contiguous" or "channels_last".
+    """
+
+    device: str = "cpu"
+    precision: str = "fp32"
+    layout: str = "contiguous"
+
+    def autocast(self) -> torch.autocast:
+        """The context in which networks run."""
+        kind = torch.device(self.device).type
+        return torch.autocast(kind, dtype=torch.bfloat16, enabled=self.precision == "bf16")
+
+    def place(self, network: nn.Module) -> nn.Module:
+        """The network on the device, its kernels in the layout."""
+        return network.to(self.device).to(memory_format=LAYOUTS[self.layout])
+
+    def arrange(self, images: Tensor) -> Tensor:
+        """A batch (N, C, H, W) in the layout."""
+        return images.contiguous(memory_format=LAYOUTS[self.layout])
+
+
+def choose_device(wanted: str) -> str:
+    """The device for "auto", "cpu" or "cuda".
+
+    Raises:
+        DeviceError: "cuda" was asked for and PyTorch finds none.
+    """
+    if wanted not in ("auto", "cpu", "cuda"):
+        raise DeviceError(f"--device is '{wanted}'; it must be auto, cpu or cuda.")
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise DeviceError(
+            "--device cuda: PyTorch finds no CUDA device here; check `nvidia-smi` and that torch "
+            f"({torch.__version__}) is a CUDA build, or use --device cpu."
+        )
+    return "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def choose_precision(wanted: str, device: str) -> str:
+    """The precision for "auto", "bf16" or "fp32"; "auto" is bf16 where the hardware multiplies it, so that it pays."""
+    if wanted not in ("auto", "bf16", "fp32"):
+        raise DeviceError(f"--precision is '{wanted}'; it must be auto, bf16 or fp32.")
+    if wanted != "auto":
+        return wanted
+    return "bf16" if has_bf16(device) else "fp32"
+
+
+def has_bf16(device: str) -> bool:
+    """Whether the hardware multiplies bf16: CUDA from compute capability 8; a CPU with AVX512-BF16 or AMX."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.get_device_capability(device)[0] >= 8
+    return bool({"avx512_bf16", "amx_bf16"} & _cpu_flags())
+
+
+def _cpu_flags() -> set[str]:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # not Linux
+        return set()
+    return set(next((line for line in lines if line.startswith("flags")), "").split())
+
+
+def faster_layout(step: Callable[[str], Callable[[], object]], device: str) -> str:
+    """The faster of the two layouts for what ``step(layout)()`` does, timed for about a second in all.
+
+    Not reproducible from run to run where both are near each other: choose once, then pass the answer on.
+    """
+    return min(LAYOUTS, key=lambda layout: _seconds(step(layout), device))
+
+
+def _seconds(step: Callable[[], object], device: str) -> float:
+    """Best time of one step; the first is not counted."""
+    step()
+    best, until = float("inf"), time.perf_counter() + PROBE_SECONDS
+    while time.perf_counter() < until:
+        _wait(device)
+        began = time.perf_counter()
+        step()
+        _wait(device)
+        best = min(best, time.perf_counter() - began)
+    return best
+
+
+def _wait(device: str) -> None:
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def reset_peak_memory(device: str) -> None:
+    """Begins a new peak on a GPU; the peak of a process cannot be reset."""
+    if torch.device(device).type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_memory(device: str) -> int:
+    """Bytes: on a GPU what PyTorch held at most since the last reset, on a CPU what the process ever held at most."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

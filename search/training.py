@@ -1,0 +1,304 @@
+"""Trains and evaluates one network; knows neither Optuna nor Ray.
+
+Training is a generator: the caller evaluates, reports, prunes or saves between epochs, and stops when it likes.
+Whatever is random in an epoch depends on (seed, epoch) alone, so a run that goes on from a checkpoint equals one
+that was never cut off. Patches stay uint8; each batch is gathered, turned and jittered on the device at once.
+"""
+
+import math
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from data_utils.augment import VIEWS as VIEWS
+from data_utils.augment import dihedral, stain_jitter
+from search._device import Compute, faster_layout
+from search._recipe import class_weights, make_optimizer, rate_scale
+
+if TYPE_CHECKING:
+    from models._spec import Model, ModelConfig, Recipe
+    from models._weights import Weights
+
+EVALUATION_BATCH = {"cpu": 64, "cuda": 512}  # what fits the caches of the one and fills the other
+Rows = npt.NDArray[np.int64]
+PROBE_PATCHES = 8
+SETUP, ORDER, DEVICE = range(3)  # what a seed is for, so that no two streams are the same
+
+
+class TrainingDivergedError(Exception):
+    """The loss is not a number any more; the message names the epoch."""
+
+
+@dataclass(frozen=True, eq=False)
+class DevicePatches:
+    """Patches and labels on the device that trains on them."""
+
+    pixels: Tensor  # (N, 50, 50, 3) uint8
+    labels: Tensor  # (N,) float32, 0 or 1
+
+    @classmethod
+    def load(cls, pixels: npt.NDArray[np.uint8], labels: npt.NDArray[Any], device: str) -> "DevicePatches":
+        """Copies to a GPU once; on a CPU shares the memory of the array, so that a mapped file stays mapped.
+
+        Args:
+            pixels: (N, 50, 50, 3) uint8 RGB; may be a read-only memory map.
+            labels: (N,) 0 or 1.
+            device: "cpu", "cuda" or "cuda:N".
+        """
+        with warnings.catch_warnings():
+            # "not writable": nothing here writes to it
+            warnings.simplefilter("ignore", UserWarning)
+            shared = torch.from_numpy(pixels)
+        return cls(shared.to(device), torch.as_tensor(np.asarray(labels, np.float32), device=device))
+
+    def batch(self, rows: Tensor, views: Tensor) -> Tensor:
+        """(B,) rows, each turned to its view -> (B, 3, 50, 50) float in [0, 1]."""
+        turned = dihedral(self.pixels[rows].permute(0, 3, 1, 2), views)  # (B, 3, 50, 50) uint8
+        return turned.float().div_(255)
+
+
+@dataclass(frozen=True)
+class EpochScores:
+    """What training itself knows of an epoch.
+
+    Attributes:
+        epoch: from 1.
+        train_loss: mean over the epoch's patches, as the weights changed, label smoothing and class weights included.
+        seconds: of training alone.
+    """
+
+    epoch: int
+    train_loss: float
+    seconds: float
+
+
+@dataclass(eq=False)
+class Training:
+    """A network in training; ``epoch`` counts those behind it."""
+
+    network: nn.Module
+    optimizer: torch.optim.Optimizer
+    peak_rates: list[float]  # of the optimizer's groups, before the schedule
+    recipe: "Recipe"
+    patches: DevicePatches
+    rows: Tensor  # (n,) int64 on the device
+    class_weights: Tensor  # (2,) float32: weight of a patch without and with IDC
+    epochs: int  # length of the schedule
+    seed: int
+    compute: Compute
+    epoch: int = 0
+
+    @classmethod
+    def begin(
+        cls,
+        model: "Model",
+        config: "ModelConfig",
+        weights: "Weights | None",
+        patches: DevicePatches,
+        rows: Rows,
+        *,
+        epochs: int,
+        seed: int,
+        compute: Compute,
+    ) -> "Training":
+        """A freshly initialised network and its optimizer.
+
+        Args:
+            model: what builds the network.
+            config: what to build, and how to train it.
+            weights: for a pretrained model; None otherwise.
+            patches: all patches of the worker.
+            rows: (n,) those to train on.
+            epochs: length of the learning-rate schedule; the caller may stop earlier.
+            seed: of initial weights, order, views, jitter and dropout.
+            compute: device, precision and layout.
+        """
+        with _seeded(_derive(seed, 0, SETUP), compute.device):
+            network = compute.place(model.build(config, weights))
+        optimizer = make_optimizer(model.parameter_groups(network, config), config.recipe)
+        chosen = torch.as_tensor(rows, device=compute.device)
+        return cls(
+            network=network,
+            optimizer=optimizer,
+            peak_rates=[group["lr"] for group in optimizer.param_groups],
+            recipe=config.recipe,
+            patches=patches,
+            rows=chosen,
+            class_weights=class_weights(patches.labels[chosen], config.recipe),
+            epochs=epochs,
+            seed=seed,
+            compute=compute,
+        )
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps in one epoch."""
+        return math.ceil(len(self.rows) / self.recipe.batch_size)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that changes while training; plain tensors and numbers."""
+        return {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "epoch": self.epoch,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on where ``state`` was taken; needs the same configuration, rows and seed to be the same run."""
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.epoch = state["epoch"]
+
+    def save(self, path: Path) -> None:
+        """Writes a checkpoint, whole or not at all."""
+        draft = path.with_name(path.name + ".part")
+        torch.save(self.state_dict(), draft)
+        draft.replace(path)
+
+    def load(self, path: Path) -> None:
+        """Goes on from a checkpoint; reads tensors and numbers only, never code."""
+        self.load_state_dict(torch.load(path, map_location=self.compute.device, weights_only=True))
+
+
+def train(training: Training) -> Iterator[EpochScores]:
+    """Trains epoch by epoch, from the one after ``training.epoch`` to ``training.epochs``.
+
+    Raises:
+        TrainingDivergedError: an epoch's loss is not finite.
+    """
+    while training.epoch < training.epochs:
+        began = time.perf_counter()
+        loss = _train_epoch(training)  # waits for the device: the one synchronisation of an epoch
+        training.epoch += 1
+        if not math.isfinite(loss):
+            raise TrainingDivergedError(f"The loss of epoch {training.epoch} is {loss}; try a smaller learning rate.")
+        yield EpochScores(training.epoch, loss, time.perf_counter() - began)
+
+
+def _train_epoch(training: Training) -> float:
+    """One pass over the rows; the mean loss of its patches."""
+    training.network.train()
+    device = training.compute.device
+    jitter = torch.Generator(device).manual_seed(_derive(training.seed, training.epoch, DEVICE))
+    batches = _draw_epoch(training)
+    total = torch.zeros((), device=device)
+    with _seeded(_derive(training.seed, training.epoch, SETUP), device):
+        for number, (rows, views) in enumerate(batches):
+            _set_rates(training, training.epoch * len(batches) + number)
+            total += _step(training, rows, views, jitter) * len(rows)
+    return float(total) / len(training.rows)
+
+
+def _draw_epoch(training: Training) -> list[tuple[Tensor, Tensor]]:
+    """The epoch's order and views, in batches.
+
+    They differ by one patch at most, so that no last one is too small for batch normalisation.
+    """
+    generator = torch.Generator().manual_seed(_derive(training.seed, training.epoch, ORDER))
+    count, device = len(training.rows), training.compute.device
+    order = training.rows[torch.randperm(count, generator=generator).to(device)]
+    views = torch.randint(VIEWS, (count,), generator=generator).to(device)
+    steps = training.steps_per_epoch
+    return list(zip(order.tensor_split(steps), views.tensor_split(steps), strict=True))
+
+
+def _step(training: Training, rows: Tensor, views: Tensor, jitter: torch.Generator) -> Tensor:
+    """One update of the weights; the batch's loss, still on the device."""
+    images = training.patches.batch(rows, views)
+    if training.recipe.stain_jitter > 0:
+        images = stain_jitter(images, training.recipe.stain_jitter, jitter)
+    loss = _loss(training, images, training.patches.labels[rows])
+    training.optimizer.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    training.optimizer.step()
+    return loss.detach()
+
+
+def _loss(training: Training, images: Tensor, labels: Tensor) -> Tensor:
+    with training.compute.autocast():
+        logits = training.network(training.compute.arrange(images))
+    smoothing = training.recipe.label_smoothing
+    targets = labels * (1 - smoothing) + smoothing / 2
+    weight = training.class_weights[labels.long()]
+    return F.binary_cross_entropy_with_logits(logits.float(), targets, weight)
+
+
+def _set_rates(training: Training, step: int) -> None:
+    total = training.epochs * training.steps_per_epoch
+    scale = rate_scale(step, total, training.recipe.schedule, training.recipe.warmup)
+    for group, peak in zip(training.optimizer.param_groups, training.peak_rates, strict=True):
+        group["lr"] = peak * scale
+
+
+def evaluate(
+    network: nn.Module,
+    patches: DevicePatches,
+    rows: Rows,
+    compute: Compute,
+    *,
+    views: Sequence[int] = (0,),
+) -> npt.NDArray[np.float64]:
+    """Logits of patches in each of the views (0 to 7; 0 is the patch as it is).
+
+    Returns:
+        (len(rows), len(views)) logits.
+    """
+    network.eval()
+    chosen = torch.as_tensor(rows, device=compute.device)
+    with torch.inference_mode(), compute.autocast():
+        columns = [_logits(network, patches, chosen, view, compute) for view in views]
+        return torch.stack(columns, dim=1).double().cpu().numpy()
+
+
+def _logits(network: nn.Module, patches: DevicePatches, rows: Tensor, view: int, compute: Compute) -> Tensor:
+    """(len(rows),) float32 logits in one view, still on the device."""
+    size = EVALUATION_BATCH[torch.device(compute.device).type]
+    batches = (patches.batch(part, torch.full_like(part, view)) for part in torch.split(rows, size))
+    return torch.cat([network(compute.arrange(images)).float() for images in batches])
+
+
+def probe_layout(model: "Model", config: "ModelConfig", weights: "Weights | None", compute: Compute) -> str:
+    """The memory layout in which this network trains faster here; takes about a second.
+
+    Not the same from run to run where both are near each other: ask once, then pass the answer on.
+    """
+    pixels = np.random.default_rng(0).integers(0, 256, (PROBE_PATCHES, 50, 50, 3), dtype=np.uint8)
+    patches = DevicePatches.load(pixels, np.arange(PROBE_PATCHES) % 2, compute.device)
+
+    def step(layout: str) -> Callable[[], object]:
+        here = Compute(compute.device, compute.precision, layout)
+        rows = np.arange(PROBE_PATCHES)
+        training = Training.begin(model, config, weights, patches, rows, epochs=1, seed=0, compute=here)
+        return lambda: _train_epoch(training)
+
+    return faster_layout(step, compute.device)
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Numbers in the network that training could change or has frozen."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def _derive(seed: int, epoch: int, purpose: int) -> int:
+    """A seed of its own for each purpose of each epoch, in [0, 2^63)."""
+    state = np.random.SeedSequence([seed, epoch, purpose]).generate_state(1, np.uint64)
+    return int(state[0] >> np.uint64(1))
+
+
+@contextmanager
+def _seeded(seed: int, device: str) -> Iterator[None]:
+    """Seeds PyTorch's own generators, which initialise layers and drive dropout, and puts them back at the end."""
+    kind = torch.device(device).type
+    with torch.random.fork_rng([] if kind == "cpu" else None, device_type="cuda"):
+        torch.manual_seed(seed)
+        yield
