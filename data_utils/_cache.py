@@ -68,6 +68,16 @@ def read_cache(folder: Path) -> tuple[PatchSet, Strings, dict[str, Any]]:
         ) from error
 
 
+def read_digests(folder: Path) -> Strings:
+    """(N,) sha256 of each patch's pixels, without the pixels.
+
+    Raises:
+        FormatError: not a whole cache.
+    """
+    read_meta(folder)
+    return _column(folder, "digests")
+
+
 def set_digest(digests: Strings) -> str:
     """Sha256 of sorted pixel digests: which patches a set holds, whatever their order."""
     return sha256("\n".join(sorted(digests.tolist())).encode()).hexdigest()

@@ -11,6 +11,7 @@ VIEWS = 8
 # Ruifrok & Johnston 2001, as in data_utils.quality: optical density per channel of haematoxylin, eosin and residual
 _STAINS = ((0.65, 0.70, 0.29), (0.07, 0.99, 0.11), (0.27, 0.57, 0.78))
 _DARKEST = 1 / 255  # level 0 counts as 1, so that its density is finite
+_TYPICAL = 0.2  # mean density of a stain in a patch
 
 
 def dihedral(batch: Tensor, view: Tensor) -> Tensor:
@@ -24,16 +25,12 @@ def dihedral(batch: Tensor, view: Tensor) -> Tensor:
         view: (N,) int64 in 0..7, on the same device.
 
     Returns:
-        (N, C, H, W), contiguous in the batch's memory format.
+        (N, C, H, W), a new tensor.
     """
-    turned = batch
-    # each is half of a symmetry's description: three choices for the whole batch instead of one loop over patches
-    for changed, chosen in (
-        (turned.flip((2, 3)), (view // 2) % 2 == 1),  # by 180 degrees
-    ):
-        turned = torch.where(chosen[:, None, None, None], changed, turned)
-    turned = torch.where((view % 2 == 1)[:, None, None, None], turned.rot90(1, (2, 3)), turned)
-    return torch.where((view >= 4)[:, None, None, None], turned.transpose(2, 3), turned)
+    count, channels, height, width = batch.shape
+    source = _sources(height, batch.device)[view]  # (N, H * W)
+    pixels = batch.flatten(2).gather(2, source[:, None, :].expand(count, channels, height * width))
+    return pixels.reshape(count, channels, height, width)
 
 
 def stain_jitter(batch: Tensor, strength: float, generator: torch.Generator) -> Tensor:
@@ -41,7 +38,8 @@ def stain_jitter(batch: Tensor, strength: float, generator: torch.Generator) -> 
 
     Each stain's optical density is multiplied by 1 + a and raised by b, a and b uniform in [-strength, strength] for
     each patch and stain (HED jitter: Tellez et al., "Whole-slide mitosis detection in H&E breast histology using PHH3
-    as a reference", IEEE TMI 37, 2018; b is scaled by 0.1 to the densities' range here, base-10 instead of theirs).
+    as a reference", IEEE TMI 37, 2018). Densities are natural logarithms, about 0.2 in the mean of a patch, so b counts
+    in units of 0.2: both changes are then of the same size.
 
     Args:
         batch: (N, 3, H, W) float RGB in [0, 1].
@@ -56,10 +54,18 @@ def stain_jitter(batch: Tensor, strength: float, generator: torch.Generator) -> 
     draw = torch.rand((2, len(batch), 1, 3), generator=generator, device=generator.device)
     scale, shift = ((2 * draw - 1) * strength).to(batch.device)  # each (N, 1, 3)
     to_stains, to_colours = _matrices(batch.device)
-    density = -batch.float().clamp_min(_DARKEST).log10().permute(0, 2, 3, 1).flatten(1, 2)  # (N, H * W, 3)
-    stains = (density @ to_stains) * (1 + scale) + 0.1 * shift
-    changed = (10 ** -(stains @ to_colours)).clamp(0, 1)  # (N, H * W, 3)
+    density = -batch.float().clamp_min(_DARKEST).log().permute(0, 2, 3, 1).flatten(1, 2)  # (N, H * W, 3)
+    stains = (density @ to_stains) * (1 + scale) + _TYPICAL * shift
+    changed = torch.exp(-(stains @ to_colours)).clamp(0, 1)  # (N, H * W, 3)
     return changed.reshape(len(batch), *batch.shape[2:], 3).permute(0, 3, 1, 2).to(batch.dtype)
+
+
+@lru_cache(maxsize=8)
+def _sources(side: int, device: torch.device) -> Tensor:
+    """(8, side * side) int64: for each view, which pixel of the patch comes to each place."""
+    places = torch.arange(side * side).reshape(side, side)
+    turned = [places.rot90(turns, (0, 1)) for turns in range(4)]
+    return torch.stack([view.flatten() for view in (*turned, *(view.T for view in turned))]).to(device)
 
 
 @lru_cache(maxsize=8)

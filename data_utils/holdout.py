@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from data_utils import _cache
-from data_utils._patchset import PatchSet
+from data_utils._patchset import PatchSet, Strings
 from data_utils.errors import FormatError, SealError
 
 
@@ -27,3 +27,8 @@ def open_sealed(folder: Path) -> PatchSet:
             "delete the folder above it and run the same command again"
         )
     return patches
+
+
+def sealed_digests(folder: Path) -> Strings:
+    """(N,) which patches are sealed, as sha256 of their pixels; what they show is not read."""
+    return _cache.read_digests(folder)

@@ -12,7 +12,7 @@ from data_utils._near import near_pairs
 from data_utils._patchset import Bools, Floats, Ints, PatchSet, Pixels, chunks
 
 WHITE_LEVEL = 220
-WHITE_SHARE = 0.95
+WHITE_SHARE = 0.90
 NEAR = 2.0
 """Mean absolute difference, of 255, up to which two patches are the same tissue photographed or stored twice."""
 
@@ -25,7 +25,7 @@ STAINS = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]])
 
 
 def near_white(pixels: Pixels) -> Bools:
-    """(N,) whether a patch is glass rather than tissue: at least 95 % of its pixels reach 220 in every channel."""
+    """(N,) whether a patch is glass rather than tissue: at least 90 % of its pixels reach 220 in every channel."""
     white = np.empty(len(pixels), dtype=np.bool_)
     for piece in chunks(len(pixels)):
         bright = pixels[piece].min(axis=-1) >= WHITE_LEVEL  # (n, 50, 50)

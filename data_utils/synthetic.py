@@ -23,7 +23,8 @@ MIN_COUNT, MAX_COUNT = 60, 1_000_000
 _PATCHES_PER_PATIENT = 25
 _MIN_PATIENTS = 12
 
-_RADIUS = (3.0, 6.5)  # pixels, without and with IDC
+_RADIUS = (3.4, 5.8)  # pixels, without and with IDC
+_SPREAD = 1.25  # a patch's nuclei are smaller or larger by up to this factor: the classes meet in the middle
 _COVERAGE = 0.75  # expected number of nuclei over a pixel: 1 - exp(-0.75) = 53 % of the area
 _MARGIN = 8.0  # nuclei may be centred outside of the patch
 
@@ -125,7 +126,7 @@ def _paint(rng: np.random.Generator, labels: Ints, stains: Array) -> Pixels:
 
 
 def _paint_chunk(rng: np.random.Generator, labels: Ints, stains: Array) -> Pixels:
-    nuclei = _nuclei(rng, np.array(_RADIUS, dtype=np.float32)[labels])  # (N, 50, 50) in [0, 1]
+    nuclei = _nuclei(rng, _radii(rng, labels))  # (N, 50, 50) in [0, 1]
     stroma = 0.55 + 0.25 * _fibres(rng, len(labels))
     amount = np.stack([0.12 + 0.8 * nuclei, stroma * (1 - 0.5 * nuclei)], axis=-1)  # (N, 50, 50, 2)
     amount *= rng.uniform(0.85, 1.15, (len(labels), 1, 1, 2)).astype(np.float32)  # thickness of the section
@@ -133,6 +134,12 @@ def _paint_chunk(rng: np.random.Generator, labels: Ints, stains: Array) -> Pixel
     density += rng.normal(0, 0.03, density.shape).astype(np.float32)
     painted: Pixels = np.clip(255 * np.exp(-density), 0, 255).astype(np.uint8)
     return painted
+
+
+def _radii(rng: np.random.Generator, labels: Ints) -> Array:
+    """(N,) typical radius of each patch's nuclei, in pixels."""
+    factor = _SPREAD ** rng.uniform(-1, 1, len(labels))
+    return (np.array(_RADIUS)[labels] * factor).astype(np.float32)
 
 
 def _nuclei(rng: np.random.Generator, radius: Array) -> Array:
