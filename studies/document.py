@@ -1,0 +1,97 @@
+"""``report.json``: every number and every word of the report that is not the template's own, as plain JSON.
+
+``docs/report-json.md`` describes it. Numbers that are not defined are null, times are UTC in ISO 8601.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from studies.checklist import checklist
+from studies.figures import Figure
+from studies.findings import Findings
+from studies.records import Example, ReportData
+from studies.statistics import METRICS, PUBLIC_PREVALENCE
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ExampleRow:
+    """A shown patch, without its picture."""
+
+    kind: str
+    entry: str
+    name: str
+    patient: str
+    label: int
+    probability: float | None
+
+
+def document(data: ReportData, findings: Findings, figures: Mapping[str, Iterable[Figure]]) -> Json:
+    """All of the report as plain values.
+
+    Raises:
+        pydantic.PydanticSerializationError: for a value that JSON cannot hold.
+    """
+    whole = {
+        **_plain(findings),
+        "metrics": dict(METRICS),
+        "public_prevalence": PUBLIC_PREVALENCE,
+        "auc_scale": auc_scale(findings),
+        "data": _plain(data.data),
+        "exclusions_total": sum(count for _, count in data.data.exclusions),
+        "studies": {study.name: _plain(study) for study in data.studies},
+        "plan": _plain(data.plan),
+        "plan_digest": data.plan_digest,
+        "frozen_at": data.frozen_at.isoformat(),
+        "opening_log": [_plain(opening) for opening in data.openings],
+        "examples": [_plain(_row(example)) for example in data.examples],
+        "environment": dict(data.environment),
+        "checklist": [_plain(item) for item in checklist(patient_ids=data.data.patient_ids)],
+        "figures": {figure.key: _figure(figure) for section in figures.values() for figure in section},
+    }
+    finite: Json = _finite(whole)
+    return finite
+
+
+def _plain(record: object) -> Any:
+    return TypeAdapter(type(record)).dump_python(record, mode="json")
+
+
+def _row(example: Example) -> ExampleRow:
+    return ExampleRow(example.kind, example.entry, example.name, example.patient, example.label, example.probability)
+
+
+def _figure(figure: Figure) -> Json:
+    return {
+        "title": figure.title,
+        "alt": figure.alt,
+        "note": figure.note,
+        "statistic": figure.statistic,
+        "columns": list(figure.table.columns),
+        "rows": [list(row) for row in figure.table.rows],
+    }
+
+
+def auc_scale(findings: Findings) -> tuple[float, float]:
+    """Ends of the strip on which the summary draws all AUCs: their intervals, rounded outwards to .02."""
+    ends = [end for model in findings.models.values() for end in (model.test["auc"].low, model.test["auc"].high)]
+    known = [end for end in ends if end is not None]
+    if not known:
+        return 0.0, 1.0
+    return max(0.0, math.floor(min(known) * 50 - 0.5) / 50), min(1.0, math.ceil(max(known) * 50 + 0.5) / 50)
+
+
+def _finite(value: Any) -> Any:
+    """The same value with None for every number that JSON does not know."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {str(name): _finite(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return value
