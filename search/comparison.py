@@ -23,6 +23,7 @@ from studies.records import DataSummary, PartSummary, to_json
 from studies.storage import open_storage, quiet_optuna
 
 PREPROCESSING = "RGB in [0, 1], normalised by the network; training: one of 8 dihedral views a patch and epoch"
+OPENING = "opening"
 LOCK_FILE = "lock.json"
 DATA_FILE = "data.json"
 
@@ -81,6 +82,17 @@ class Comparison:
         write_whole(self.folder / LOCK_FILE, text)
         write_whole(self.folder / DATA_FILE, to_json(summary_of(prepared)))
         return prepared
+
+    def locked_settings(self) -> tuple[Fractions, int]:
+        """Fractions and seed of the split, as they were locked.
+
+        Raises:
+            UsageError: nothing is locked under this name.
+        """
+        lock = self._stored_lock()
+        if lock is None:
+            raise UsageError(f"no split is locked for {self.name}: begin with python -m search.launch")
+        return lock.fractions, lock.seed
 
     def _stored_lock(self) -> SplitLock | None:
         """The lock as database and file have it, which must agree where both have one."""

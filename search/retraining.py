@@ -107,29 +107,25 @@ class Members:
         *,
         folder: Path,
         lock_digest: str,
-        watcher: Watcher,
         check: Callable[[], None],
     ) -> None:
         """``folder`` is that of the comparison; ``check`` raises where a signal has come."""
+        self.watcher: Watcher | None = None
         self._folder = folder
         self._lock_digest = lock_digest
-        self._watcher = watcher
         self._check = check
         jobs = [self._job(candidate, fold) for fold in range(FOLDS) for candidate in wanted]
         self.all = len(jobs)
         self._waiting = deque(job for job in jobs if stored_member(job) is None)
-
-    @property
-    def missing(self) -> int:
-        """Members that are not handed out yet."""
-        return len(self._waiting)
+        self.done = self.all - len(self._waiting)
 
     def next_job(self) -> Job | None:
         """The next member."""
         if not self._waiting:
             return None
         job = self._waiting.popleft()
-        self._watcher.begun(job)
+        if self.watcher is not None:
+            self.watcher.begun(job)
         return job
 
     def report(self, job: Job, report: EpochReport) -> bool:
@@ -140,7 +136,9 @@ class Members:
         if ends:
             _store_member(job, report)
             forget_checkpoint(job.checkpoint)
-        self._watcher.epoch(job, report, "COMPLETE" if ends else "RUNNING")
+            self.done += 1
+        if self.watcher is not None:
+            self.watcher.epoch(job, report, "COMPLETE" if ends else "RUNNING")
         return ends
 
     def worker_lost(self, job: Job, reason: str) -> None:

@@ -104,6 +104,15 @@ class Launch:
     silent: float  # seconds since its last beat
 
 
+@dataclass(frozen=True)
+class OpeningRecord:
+    """One line of the log of openings: its number, its plan, and whether all was read and stored."""
+
+    number: int
+    plan_digest: str
+    closed: bool
+
+
 class Ledger:
     """The tables of one database; every method is one short transaction."""
 
@@ -242,8 +251,8 @@ class Ledger:
             row = {"opening": opening, "predictions_digest": predictions_digest, "closed_at": _now(connection)}
             connection.execute(_insert_if_absent(connection, _closings, row))
 
-    def last_opening(self, study: str) -> tuple[int, str, bool] | None:
-        """The newest opening of this study: its number, its plan's digest and whether it was closed."""
+    def last_opening(self, study: str) -> OpeningRecord | None:
+        """The newest opening of this study; None where there was none."""
         wanted = (
             sa.select(_openings.c.id, _openings.c.plan_digest, _closings.c.closed_at)
             .select_from(_openings.outerjoin(_closings, _closings.c.opening == _openings.c.id))
@@ -253,7 +262,7 @@ class Ledger:
         )
         with self._engine.connect() as connection:
             row = connection.execute(wanted).one_or_none()
-        return None if row is None else (row.id, row.plan_digest, row.closed_at is not None)
+        return None if row is None else OpeningRecord(row.id, row.plan_digest, row.closed_at is not None)
 
     def openings_of_same_patches(self, study: str) -> tuple[Opening, ...]:
         """Every opening, under any name, of a patch that an opening of this study read; oldest first."""

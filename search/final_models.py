@@ -1,0 +1,118 @@
+"""Final models on disk and at work: members as safetensors, a JSON that rebuilds them, one way to predict."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from optuna.trial import FixedTrial
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from models._registry import load_model
+from models._spec import ParamValue
+from search._device import Compute
+from search.errors import UsageError
+from search.training import VIEWS, DevicePatches, evaluate
+from studies.records import from_json
+
+MODEL_FILE = "model.json"
+SEALED_FILE = "sealed_digests.npy"
+Floats = npt.NDArray[np.float64]
+Progress = Callable[[int, int], None]
+
+_LAYOUT = "channels_last"  # fixed, so that a prediction is the same wherever it is made
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """What rebuilds a final model; lies as ``model.json`` beside its members.
+
+    Attributes:
+        study: name of the comparison.
+        model: name of the model file.
+        params: of the configuration.
+        members: (file relative to this one, sha256 of it).
+        temperature: the mean logit over views and members is divided by it.
+        threshold: on the probability; at or above it a patch is called IDC.
+        precision: in which it was trained and is to predict.
+        weights: where the pretrained layers come from, in words.
+        plan_digest: of the analysis plan that it was put to the test under.
+    """
+
+    study: str
+    model: str
+    params: dict[str, ParamValue]
+    members: tuple[tuple[str, str], ...]
+    temperature: float
+    threshold: float
+    precision: str
+    weights: str
+    plan_digest: str
+
+
+def load_stored(folder: Path) -> StoredModel:
+    """The final model in a folder such as ``runs/NAME/vgg16``.
+
+    Raises:
+        UsageError: there is none.
+        RecordError: its JSON cannot be read.
+    """
+    path = folder / MODEL_FILE
+    if not path.is_file():
+        raise UsageError(
+            f"{folder} holds no final model: expected {MODEL_FILE} and its members, as search.finalize leaves them "
+            "in runs/NAME/MODEL"
+        )
+    return from_json(StoredModel, path.read_bytes(), str(path))
+
+
+def member_logits(
+    stored: StoredModel, folder: Path, pixels: npt.NDArray[np.uint8], device: str, progress: Progress
+) -> Floats:
+    """Each member's mean logit over the 8 views.
+
+    Args:
+        stored: the model.
+        folder: of its JSON.
+        pixels: (N, 50, 50, 3) uint8 RGB.
+        device: "cpu" or "cuda".
+        progress: called with (members done, all).
+
+    Returns:
+        (N, members).
+
+    Raises:
+        UsageError: a member's file is missing, or is not the one that was put to the test.
+    """
+    compute = Compute(device, stored.precision, _LAYOUT)
+    patches = DevicePatches.load(pixels, np.zeros(len(pixels)), device)
+    rows = np.arange(len(pixels))
+    columns = []
+    for number in range(len(stored.members)):
+        progress(number, len(stored.members))
+        network = compute.place(load_member(stored, folder, number))
+        columns.append(evaluate(network, patches, rows, compute, views=range(VIEWS)).mean(axis=1))
+    progress(len(stored.members), len(stored.members))
+    return np.stack(columns, axis=1)
+
+
+def load_member(stored: StoredModel, folder: Path, number: int) -> nn.Module:
+    """One member's network, its weights verified, on the CPU."""
+    file, expected = stored.members[number]
+    path = folder / file
+    if not path.is_file():
+        raise UsageError(f"{path} is missing: {folder / MODEL_FILE} names it as a member of the model")
+    found = sha256(path.read_bytes()).hexdigest()
+    if found != expected:
+        raise UsageError(f"{path} was changed: its sha256 is {found[:12]}, {MODEL_FILE} says {expected[:12]}")
+    model = load_model(stored.model)
+    network = model.build(model.suggest(FixedTrial(dict(stored.params))), None)
+    try:
+        network.load_state_dict(load_file(path))
+    except (RuntimeError, SafetensorError) as error:
+        raise UsageError(f"{path} does not fit models/{stored.model}.py, which has changed since: {error}") from error
+    return network.eval()

@@ -1,0 +1,309 @@
+"""From studies to a report: candidates -> members -> final models -> frozen plan -> one opening -> report."""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from rich.console import Console
+from rich.text import Text
+
+from data_utils.prepare import DevelopmentSet, Prepared, load_development
+from data_utils.quality import brightness, near_white, stain_density
+from data_utils.split import folds
+from models._registry import load_model
+from models._weights import Weights
+from search._device import choose_device
+from search.baselines import BASELINES
+from search.bridge import run_work
+from search.cluster import Crew, plan_crew, ray_session
+from search.comparison import Comparison, weights_of, write_whole
+from search.environment import environment
+from search.errors import UsageError
+from search.examples import save_development_examples
+from search.final_models import MODEL_FILE, StoredModel
+from search.jobs import WorkerContext
+from search.opening import Entrant, check_reopening, open_test
+from search.reporting import write_comparison_report
+from search.retraining import FOLDS, Candidate, Members, Retrained, candidates, conclude, member_folder
+from search.settings import FinalizeSettings
+from search.signals import Signals
+from search.terminal import LOGGER, Standing, Terminal, log_to
+from search.trainable import TrialWorker
+from search.training import VIEWS
+from studies.calibration import sigmoid
+from studies.predictions import save_predictions
+from studies.records import AnalysisPlan, FinalModel, Predictions, StudySummary, digest, to_json
+from studies.results import best_trial, summarise
+from studies.statistics import ILLUSTRATIONS, PRIMARY, SECONDARY
+
+STATISTICS_SEED = 0
+
+
+@dataclass(frozen=True, eq=False)
+class _Final:
+    """One finalization: what every step of it needs."""
+
+    settings: FinalizeSettings
+    comparison: Comparison
+    prepared: Prepared
+    studies: tuple[StudySummary, ...]
+    wanted: dict[str, list[Candidate]]  # model -> its candidates
+    crew: Crew
+    signals: Signals
+    console: Console
+
+    @property
+    def precision(self) -> str:
+        """In which all studies of the comparison were trained."""
+        return str(self.studies[0].definition["precision"])
+
+
+def finalize(settings: FinalizeSettings, signals: Signals) -> int:
+    """Runs all steps; the exit code.
+
+    Raises:
+        DataError, ModelError, StudyError, SearchError: see where each is raised.
+        Interrupted: a signal came; what was finished is kept.
+    """
+    final = _begin(settings, signals)
+    check_reopening(final.comparison.ledger, final.comparison.name, settings.reopen, _planned(final))
+    development = load_development(final.prepared.development)
+    retrained = _retrain(final, development)
+    plan = _plan(final, [model.final for model in retrained])
+    entrants = [entrant for model in retrained for entrant in _entrants(final, model.final, digest(plan))]
+    _keep_development(final, development, retrained)
+    final.console.print(Text(f"plan {digest(plan)[:12]} is frozen; opening {final.prepared.test_patches} test patches"))
+    open_test(
+        final.comparison,
+        final.prepared,
+        plan,
+        entrants,
+        reopen=settings.reopen,
+        device=final.crew.device,
+        progress=lambda done, of: LOGGER.info("test predictions: %d of %d members", done, of),
+    )
+    write_whole(final.comparison.folder / "environment.json", to_json({**environment(), "command": signals.go_on}))
+    report = write_comparison_report(final.comparison)
+    final.console.print(Text(f"report: {report}"), soft_wrap=True)
+    return 0
+
+
+def _begin(settings: FinalizeSettings, signals: Signals) -> _Final:
+    comparison = Comparison.open(settings.common)
+    log_to(comparison.folder / "logs", "finalize", settings.common.log_level)
+    LOGGER.info("%s", signals.go_on)
+    studies = tuple(summarise(comparison.load_study(model)) for model in comparison.models())
+    if not studies:
+        raise UsageError(f"no study of {comparison.name} is in the database: begin with python -m search.launch")
+    for study in studies:
+        best_trial(study)  # raises where none is COMPLETE
+    fractions, seed = comparison.locked_settings()
+    prepared = comparison.prepared(
+        settings.common.data or studies[0].settings.get("source"), fractions, seed, rehash=True
+    )
+    device = choose_device(settings.worker.device)
+    return _Final(
+        settings=settings,
+        comparison=comparison,
+        prepared=prepared,
+        studies=studies,
+        wanted={study.model: candidates(study, settings.finalists) for study in studies},
+        crew=plan_crew(settings.worker, device, torch.cuda.device_count()),
+        signals=signals,
+        console=Console(),
+    )
+
+
+def _planned(final: _Final) -> str:
+    """A digest of all that can be known of a plan before its members are trained."""
+    parts = (
+        final.prepared.fingerprint,
+        final.prepared.lock.digest,
+        final.settings.draws,
+        [(model, [candidate.key for candidate in wanted]) for model, wanted in final.wanted.items()],
+    )
+    return sha256(repr(parts).encode()).hexdigest()
+
+
+def _retrain(final: _Final, development: DevelopmentSet) -> list[Retrained]:
+    """Trains the members that are missing, then concludes for each model."""
+    weights = {study.model: _weights(final, study) for study in final.studies}
+    fold_file = final.comparison.folder / "data" / "folds.npy"
+    np.save(fold_file, folds(final.prepared.lock, development, FOLDS), allow_pickle=False)
+    context = WorkerContext(
+        development=final.prepared.development.resolve(),
+        device=final.crew.device,
+        precision=final.precision,
+        threads=final.crew.threads,
+        objective="auc",
+        weights=weights,
+        folds=fold_file.resolve(),
+    )
+    _train_members(final, context)
+    assert development.labels is not None
+    patients = _patients(development)
+    return [
+        conclude(
+            wanted,
+            final.comparison.folder,
+            labels=development.labels,
+            patients=patients,
+            weights=_describe_weights(weights[model]),
+        )
+        for model, wanted in final.wanted.items()
+    ]
+
+
+def _weights(final: _Final, study: StudySummary) -> Weights | None:
+    """The pretrained tensors that the study was searched with.
+
+    Raises:
+        UsageError: those found now are others.
+    """
+    option = final.settings.vgg16_weights or study.settings.get("vgg16_weights")
+    weights = weights_of(load_model(study.model), option)
+    found = "random" if weights is None else weights.sha256
+    if found != study.definition["weights"]:
+        raise UsageError(
+            f"study {study.name} was searched with the weights {study.definition['weights'][:12]}, found {found[:12]}: "
+            "name the same ones with --vgg16-weights"
+        )
+    return weights
+
+
+def _describe_weights(weights: Weights | None) -> str:
+    return "random" if weights is None else f"{weights.source}, sha256 {weights.sha256}"
+
+
+def _train_members(final: _Final, context: WorkerContext) -> None:
+    members = Members(
+        [candidate for wanted in final.wanted.values() for candidate in wanted],
+        folder=final.comparison.folder,
+        lock_digest=final.prepared.lock.digest,
+        check=final.signals.check,
+    )
+    terminal = Terminal(
+        title=f"{final.comparison.name}: retraining, {final.crew}",
+        objective="auc",
+        standings=lambda: {"members": Standing({"COMPLETE": members.done}, members.all, None)},
+        console=final.console,
+    )
+    members.watcher = terminal
+    if members.done == members.all:
+        return
+    with (
+        terminal.shown(),
+        final.signals.deferred(),
+        ray_session(final.crew),
+        tempfile.TemporaryDirectory(prefix="histotune-") as scratch,
+    ):
+        run_work(
+            members,
+            context,
+            trainable=TrialWorker,
+            workers=final.crew.workers,
+            resources=final.crew.resources,
+            scratch=Path(scratch),
+        )
+
+
+def _plan(final: _Final, models: Sequence[FinalModel]) -> AnalysisPlan:
+    settings: dict[str, Any] = {
+        "planned": _planned(final),
+        "folds": FOLDS,
+        "views": VIEWS,
+        "score": "mean logit over views and members, divided by the temperature",
+        "precision": final.precision,
+        "objective": {study.model: study.definition["objective"] for study in final.studies},
+        "choice": "out-of-fold AUC among the candidates",
+    }
+    return AnalysisPlan(
+        study=final.comparison.name,
+        fingerprint=final.prepared.fingerprint,
+        lock_digest=final.prepared.lock.digest,
+        models=tuple(models),
+        baselines=BASELINES,
+        primary=PRIMARY,
+        statistics=(PRIMARY, *SECONDARY, *ILLUSTRATIONS),
+        draws=final.settings.draws,
+        statistics_seed=STATISTICS_SEED,
+        settings=settings,
+    )
+
+
+def _entrants(final: _Final, model: FinalModel, plan_digest: str) -> list[Entrant]:
+    """The chosen configuration, and the default one where another was chosen; each leaves its JSON."""
+    folder = final.comparison.folder / model.model
+    chosen = Entrant(model.model, _stored(final, model, model.chosen, plan_digest), folder)
+    write_whole(folder / MODEL_FILE, to_json(chosen.stored))
+    labels = [candidate.label for candidate in model.candidates]
+    if model.chosen == "default" or "default" not in labels:
+        return [chosen]
+    default = Entrant(f"{model.model}:default", _stored(final, model, "default", plan_digest), folder)
+    return [chosen, default]
+
+
+def _stored(final: _Final, model: FinalModel, label: str, plan_digest: str) -> StoredModel:
+    candidate = next(candidate for candidate in final.wanted[model.model] if candidate.label == label)
+    result = next(result for result in model.candidates if result.label == label)
+    place = member_folder(Path(), candidate).relative_to(model.model)
+    return StoredModel(
+        study=final.comparison.name,
+        model=model.model,
+        params=candidate.params,
+        members=tuple((str(place / f"member_{member.fold}.safetensors"), member.sha256) for member in result.members),
+        temperature=model.temperature,
+        threshold=model.threshold,
+        precision=final.precision,
+        weights=model.weights,
+        plan_digest=plan_digest,
+    )
+
+
+def _keep_development(final: _Final, development: DevelopmentSet, retrained: Sequence[Retrained]) -> None:
+    """Stores what a report shows of development patches: out-of-fold predictions and pictures."""
+    for model in retrained:
+        predictions = _out_of_fold(development, model)
+        save_predictions(predictions, final.comparison.folder / model.final.model / "out_of_fold")
+    chosen = {
+        model.final.model: sigmoid(model.logits[model.final.chosen], model.final.temperature) for model in retrained
+    }
+    save_development_examples(development, chosen, final.comparison.folder / "examples", final.prepared.lock.seed)
+
+
+def _out_of_fold(development: DevelopmentSet, model: Retrained) -> Predictions:
+    final = model.final
+    logits = {_entry(final, label): scores for label, scores in model.logits.items()}
+    haematoxylin, eosin = stain_density(development.pixels)
+    assert development.labels is not None
+    return Predictions(
+        names=development.names,
+        patients=_patients(development),
+        x=development.x,
+        y=development.y,
+        labels=development.labels,
+        logits=logits,
+        probabilities={entry: sigmoid(scores, final.temperature) for entry, scores in logits.items()},
+        members={},
+        thresholds=dict.fromkeys(logits, final.threshold),
+        brightness=brightness(development.pixels),
+        haematoxylin=haematoxylin,
+        eosin=eosin,
+        near_white=near_white(development.pixels),
+    )
+
+
+def _entry(final: FinalModel, label: str) -> str:
+    return final.model if label == final.chosen else f"{final.model}:{label}"
+
+
+def _patients(development: DevelopmentSet) -> npt.NDArray[np.str_]:
+    if development.patients is None:
+        return np.full(len(development), "", dtype=np.str_)
+    return development.patients

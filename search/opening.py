@@ -1,0 +1,212 @@
+"""The frozen plan, the one reading of the test rows, and all that a report will ever show of them.
+
+Order matters and is the point: the plan is stored, then the opening is recorded, and only then is a test row read.
+An opening that was cut off goes on under its own record; what was predicted already is not predicted again.
+"""
+
+import csv
+import io
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from data_utils.holdout import open_sealed, sealed_digests
+from data_utils.patches import PatchSet
+from data_utils.prepare import Prepared, load_development
+from data_utils.quality import brightness, near_white, stain_density
+from search.baselines import BASELINES, baseline_logits
+from search.comparison import OPENING, Comparison, write_whole
+from search.errors import UsageError
+from search.examples import save_test_examples
+from search.final_models import SEALED_FILE, Progress, StoredModel, member_logits
+from studies.calibration import sigmoid
+from studies.ledger import Ledger
+from studies.predictions import save_predictions
+from studies.records import AnalysisPlan, Predictions, digest, to_json
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """A model that is put to the test: under which name, and where its members are."""
+
+    entry: str
+    stored: StoredModel
+    folder: Path
+
+
+def open_test(
+    comparison: Comparison,
+    prepared: Prepared,
+    plan: AnalysisPlan,
+    entrants: list[Entrant],
+    *,
+    reopen: str | None,
+    device: str,
+    progress: Progress,
+) -> None:
+    """Opens the test split under a plan, unless that was done already.
+
+    Args:
+        comparison: whose test split.
+        prepared: its data.
+        plan: all that was decided; stored before anything is read.
+        entrants: the models, in the order of the report.
+        reopen: why it is opened under another plan than before; None refuses that.
+        device: to predict on.
+        progress: called with (members done, all) of each entrant.
+
+    Raises:
+        UsageError: it was opened under another plan, and no reason was given.
+        SealError: the sealed rows are not those that were sealed.
+    """
+    plan_digest = digest(plan)
+    opening = _opening(comparison.ledger, comparison.name, plan, plan_digest, prepared, reopen)
+    if opening is None:
+        return
+    folder = comparison.folder / OPENING
+    _begin_anew(folder, plan_digest)
+    test = open_sealed(prepared.sealed)
+    predictions = _predict(test, prepared, plan, entrants, folder, device, progress)
+    file = save_predictions(predictions, folder)
+    save_test_examples(predictions, test, entrants, folder / "examples")
+    write_csv(predictions, comparison.folder / "test_predictions.csv")
+    for entrant in entrants:
+        np.save(entrant.folder / SEALED_FILE, test.digests, allow_pickle=False)
+    comparison.ledger.close_opening(opening, sha256(file.read_bytes()).hexdigest())
+
+
+def check_reopening(ledger: Ledger, study: str, reopen: str | None, planned: str) -> None:
+    """Refuses another plan early, before anything is retrained for it.
+
+    Args:
+        ledger: of the database.
+        study: name of the comparison.
+        reopen: the user's reason; None where there is none.
+        planned: what is about to be planned, as ``plan.settings["planned"]`` has it.
+    """
+    last = ledger.last_opening(study)
+    if last is None or reopen is not None:
+        return
+    stored = ledger.plan(last.plan_digest)
+    if stored is not None and planned not in stored[0]:
+        raise UsageError(_refusal(study))
+
+
+def _refusal(study: str) -> str:
+    return (
+        f"the test split of {study} was opened before, under another plan (other best trials, settings or data): "
+        "its numbers would not be the first look any more. To open it again, and have that in the report: "
+        '--reopen "reason"'
+    )
+
+
+def _opening(
+    ledger: Ledger, study: str, plan: AnalysisPlan, plan_digest: str, prepared: Prepared, reopen: str | None
+) -> int | None:
+    """The record to read under: a new one, or one that was cut off; None where all was read under this plan."""
+    last = ledger.last_opening(study)
+    if last is not None and last.plan_digest == plan_digest:
+        return None if last.closed else last.number
+    if last is not None and reopen is None:
+        raise UsageError(_refusal(study))
+    ledger.freeze_plan(study, plan_digest, to_json(plan))
+    by = f"{socket.gethostname()}, process {os.getpid()}"
+    return ledger.record_opening(study, plan_digest, sealed_digests(prepared.sealed).tolist(), reopen or "", by)
+
+
+def _begin_anew(folder: Path, plan_digest: str) -> None:
+    """Keeps what this plan has predicted already, and moves what another plan has left out of the way."""
+    mark = folder / "plan"
+    if mark.exists() and mark.read_text(encoding="utf-8") != plan_digest:
+        folder.rename(folder.with_name(f"{OPENING}-{mark.read_text(encoding='utf-8')[:12]}"))
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(mark, plan_digest)
+
+
+def _predict(
+    test: PatchSet,
+    prepared: Prepared,
+    plan: AnalysisPlan,
+    entrants: list[Entrant],
+    folder: Path,
+    device: str,
+    progress: Progress,
+) -> Predictions:
+    members = {entrant.entry: _members(entrant, test, folder, device, progress) for entrant in entrants}
+    development = load_development(prepared.development)
+    assert development.labels is not None
+    logits = {entry: scores.mean(axis=1) for entry, scores in members.items()}
+    logits |= baseline_logits(development.pixels, development.labels, test.pixels)
+    temperatures = {entrant.entry: entrant.stored.temperature for entrant in entrants}
+    thresholds = {entrant.entry: entrant.stored.threshold for entrant in entrants}
+    prevalence = float(np.mean(development.labels))
+    haematoxylin, eosin = stain_density(test.pixels)
+    assert test.labels is not None
+    return Predictions(
+        names=test.names,
+        patients=test.patients if test.patients is not None else np.full(len(test), "", dtype=np.str_),
+        x=test.x,
+        y=test.y,
+        labels=test.labels,
+        logits=logits,
+        probabilities={entry: sigmoid(scores, temperatures.get(entry, 1.0)) for entry, scores in logits.items()},
+        members=members,
+        thresholds=thresholds | _baseline_thresholds(plan, prevalence),
+        brightness=brightness(test.pixels),
+        haematoxylin=haematoxylin,
+        eosin=eosin,
+        near_white=near_white(test.pixels),
+    )
+
+
+def _baseline_thresholds(plan: AnalysisPlan, prevalence: float) -> dict[str, float]:
+    """Colour is called at the development prevalence like the models; the majority is whichever class is larger."""
+    thresholds = dict(zip(BASELINES, (prevalence, 0.5), strict=True))
+    return {name: thresholds[name] for name in plan.baselines}
+
+
+def _members(entrant: Entrant, test: PatchSet, folder: Path, device: str, progress: Progress) -> Floats:
+    """(N, M) logits of an entrant's members; kept as soon as they are there."""
+    kept = folder / f"members-{entrant.entry.replace(':', '-')}.npy"
+    if kept.exists():
+        return np.asarray(np.load(kept, allow_pickle=False))
+    logits = member_logits(entrant.stored, entrant.folder, test.pixels, device, progress)
+    draft = kept.with_suffix(".part.npy")
+    np.save(draft, logits, allow_pickle=False)
+    draft.replace(kept)
+    return logits
+
+
+def write_csv(predictions: Predictions, path: Path) -> None:
+    """Every prediction of every entry as a table, one row for each model and patch."""
+    text = io.StringIO()
+    table = csv.writer(text)
+    table.writerow(["model", "name", "patient", "x", "y", "label", "probability", "predicted"])
+    for entry, probabilities in predictions.probabilities.items():
+        called = probabilities >= predictions.thresholds[entry]
+        for row, probability in enumerate(probabilities):
+            table.writerow([entry, *_identity(predictions, row), f"{probability:.6f}", int(called[row])])
+    write_whole(path, text.getvalue())
+
+
+def _identity(predictions: Predictions, row: int) -> list[object]:
+    columns: Mapping[str, object] = {
+        "name": predictions.names[row],
+        "patient": predictions.patients[row],
+        "x": _known(predictions.x[row]),
+        "y": _known(predictions.y[row]),
+        "label": predictions.labels[row],
+    }
+    return list(columns.values())
+
+
+def _known(position: np.int64) -> object:
+    return "" if position < 0 else position

@@ -1,0 +1,61 @@
+"""Gathers all that a report is made of, from the database and ``runs/NAME`` alone; touches no patch."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+from search.comparison import DATA_FILE, OPENING, Comparison
+from search.errors import UsageError
+from studies.examples import load_examples
+from studies.predictions import load_predictions
+from studies.records import AnalysisPlan, DataSummary, ReportData, from_json
+from studies.report import write_report
+from studies.results import summarise
+
+
+def write_comparison_report(comparison: Comparison) -> Path:
+    """Writes the report of a comparison whose test split was opened; returns its path."""
+    return write_report(gather(comparison), comparison.folder)
+
+
+def gather(comparison: Comparison) -> ReportData:
+    """All that the report shows.
+
+    Raises:
+        UsageError: the test split was not opened yet.
+        RecordError: a stored record cannot be read.
+    """
+    plan, digest, frozen = _plan(comparison)
+    folder = comparison.folder
+    return ReportData(
+        name=comparison.name,
+        data=from_json(DataSummary, _read(folder / DATA_FILE), str(folder / DATA_FILE)),
+        studies=tuple(summarise(comparison.load_study(model)) for model in comparison.models()),
+        plan=plan,
+        plan_digest=digest,
+        frozen_at=frozen,
+        openings=comparison.ledger.openings_of_same_patches(comparison.name),
+        test=load_predictions(folder / OPENING),
+        out_of_fold={model.model: load_predictions(folder / model.model / "out_of_fold") for model in plan.models},
+        examples=load_examples(folder / "examples") + load_examples(folder / OPENING / "examples"),
+        environment=json.loads(_read(folder / "environment.json")),
+    )
+
+
+def _plan(comparison: Comparison) -> tuple[AnalysisPlan, str, datetime]:
+    last = comparison.ledger.last_opening(comparison.name)
+    stored = None if last is None else comparison.ledger.plan(last.plan_digest)
+    if last is None or stored is None or not last.closed:
+        raise UsageError(
+            f"the test split of {comparison.name} was not opened yet: "
+            f"run python -m search.finalize --study {comparison.name}"
+        )
+    text, frozen = stored
+    return from_json(AnalysisPlan, text, "the plan in the database"), last.plan_digest, frozen.astimezone(UTC)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read ({error.strerror}); run python -m search.finalize again") from error

@@ -1,0 +1,42 @@
+"""The patches that a report shows, as pictures in a folder with an index."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from studies.errors import RecordError
+from studies.records import Example
+
+_INDEX = "examples.json"
+_EXAMPLES = TypeAdapter(tuple[Example, ...])
+
+
+def save_index(examples: Sequence[Example], folder: Path) -> None:
+    """Writes the index of pictures that lie in the folder already, whole or not at all; paths are relative to it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    draft = folder / f"{_INDEX}.part"
+    draft.write_bytes(_EXAMPLES.dump_json(tuple(examples), indent=1))
+    draft.replace(folder / _INDEX)
+
+
+def load_examples(folder: Path) -> tuple[Example, ...]:
+    """What the index names; nothing where there is none.
+
+    Raises:
+        RecordError: the index cannot be read.
+    """
+    index = folder / _INDEX
+    if not index.exists():
+        return ()
+    try:
+        listed = _EXAMPLES.validate_json(index.read_bytes())
+    except ValidationError as error:
+        raise RecordError(f"{index} cannot be read: run python -m search.finalize again") from error
+    return tuple(_inside(example, folder) for example in listed)
+
+
+def _inside(example: Example, folder: Path) -> Example:
+    heatmap = None if example.heatmap is None else folder / example.heatmap
+    return replace(example, picture=folder / example.picture, heatmap=heatmap)
