@@ -1,0 +1,116 @@
+"""docker-compose.yml, read the way that podman-compose reads it; no engine is needed for that."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+COMPOSE = (ROOT / "docker-compose.yml").read_text()
+EXAMPLE = (ROOT / ".env.example").read_text()
+SECRETS = {"POSTGRES_PASSWORD": "s3cret", "RAY_AUTH_TOKEN": "t0ken"}
+RAY_NODES = ("ray-head", "ray-worker")
+DRIVERS = ("launch", "finalize")
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory):
+    """A PATH with podman on it.
+
+    podman-compose asks for the engine's version before it reads a file, and for nothing else of it here; where no
+    podman is installed a script answers that one question.
+    """
+    if shutil.which("podman"):
+        return os.environ["PATH"]
+    folder = tmp_path_factory.mktemp("bin")
+    (folder / "podman").write_text('#!/bin/sh\n[ "$1" = --version ] && echo "podman version 5.0.0"\n')
+    (folder / "podman").chmod(0o755)
+    return f"{folder}{os.pathsep}{os.environ['PATH']}"
+
+
+def config(engine, **variables):
+    """Runs ``podman-compose config`` with nothing set but ``variables``."""
+    command = [sys.executable, "-m", "podman_compose", "--file", str(ROOT / "docker-compose.yml")]
+    return subprocess.run(
+        [*command, "--env-file", os.devnull, "--profile", "run", "config"],
+        env={"PATH": engine, "HOME": os.environ.get("HOME", "/"), **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def services(engine):
+    done = config(engine, **SECRETS)
+    assert done.returncode == 0, done.stderr
+    return yaml.safe_load(done.stdout)["services"]
+
+
+def test_it_is_accepted_with_every_service_that_was_promised(services):
+    assert set(services) == {"postgres", "ray-head", "ray-worker", "dashboard", "launch", "finalize"}
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_no_secret_has_a_default(engine, secret):
+    done = config(engine, **{name: value for name, value in SECRETS.items() if name != secret})
+    assert done.returncode != 0
+    assert f"{secret} is missing a value" in done.stderr
+    assert re.search(rf"^{secret}=$", EXAMPLE, re.MULTILINE)
+
+
+def test_every_variable_is_in_the_example_and_has_the_same_default_there():
+    used = dict(re.findall(r"(?<!\$)\$\{(\w+)(?::-([^}]*))?", COMPOSE))
+    example = dict(re.findall(r"^(\w+)=(.*)$", EXAMPLE, re.MULTILINE))
+    assert len(used) >= 5
+    assert used == example
+
+
+def test_ports_are_published_on_this_machine_alone(services):
+    published = [port for service in services.values() for port in service.get("ports", [])]
+    assert published
+    assert all(port.startswith("127.0.0.1:") for port in published)
+
+
+def test_workers_see_neither_the_database_nor_its_password_nor_the_patches(services):
+    for name in RAY_NODES:
+        assert services[name]["networks"] == ["cluster"]
+        assert "s3cret" not in str(services[name])
+        assert not any("/data" in volume for volume in services[name]["volumes"])
+    assert services["postgres"]["networks"] == ["database"]
+
+
+def test_patches_are_mounted_read_only(services):
+    for name in DRIVERS:
+        assert [volume for volume in services[name]["volumes"] if ":/data" in volume] == ["./data:/data:ro"]
+
+
+def test_every_process_that_speaks_to_ray_has_to_show_the_token(services):
+    for name in (*RAY_NODES, *DRIVERS):
+        environment = services[name]["environment"]
+        assert (environment["RAY_AUTH_MODE"], environment["RAY_AUTH_TOKEN"]) == ("token", "t0ken")
+
+
+def test_every_image_has_a_version_and_every_service_its_limits(services):
+    for name, service in services.items():
+        assert re.search(r":\d+\.\d+", service["image"]), name
+        assert set(service["deploy"]["resources"]["limits"]) == {"cpus", "memory"}, name
+
+
+def test_the_image_takes_the_version_of_the_package(services):
+    from search import __version__
+
+    assert services["launch"]["image"] == f"histotune:{__version__}"
+
+
+def test_the_image_runs_as_a_user_without_rights_and_takes_every_package():
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    assert re.search(r"^USER (?!root)", dockerfile, re.MULTILINE)
+    for package in ("search", "models", "data_utils", "studies"):
+        assert f"COPY {package} {package}\n" in dockerfile
+        assert f"!{package}\n" in (ROOT / ".dockerignore").read_text()
