@@ -20,12 +20,13 @@ from search.settings import CommonSettings
 from studies.definition import StudyDefinition
 from studies.ledger import Ledger
 from studies.records import DataSummary, PartSummary, to_json
-from studies.storage import open_storage, quiet_optuna
+from studies.storage import open_existing, open_storage, quiet_optuna
 
 PREPROCESSING = "RGB in [0, 1], normalised by the network; training: one of 8 dihedral views a patch and epoch"
 OPENING = "opening"
 LOCK_FILE = "lock.json"
 DATA_FILE = "data.json"
+ENVIRONMENT_FILE = "environment.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,9 +39,12 @@ class Comparison:
     ledger: Ledger
 
     @classmethod
-    def open(cls, common: CommonSettings) -> "Comparison":
-        """Opens database and folder; an empty study name stands for the only comparison in the database."""
-        storage = open_storage(common.storage)
+    def open(cls, common: CommonSettings, *, begin: bool = False) -> "Comparison":
+        """Opens database and folder; an empty study name stands for the only comparison in the database.
+
+        ``begin`` makes the database where there is none.
+        """
+        storage = open_storage(common.storage) if begin else open_existing(common.storage)
         ledger = Ledger(storage.engine)
         name = common.study or _only_name(storage)
         return cls(name, common.runs / name, storage, ledger)

@@ -22,7 +22,7 @@ from search._device import choose_device
 from search.baselines import BASELINES
 from search.bridge import run_work
 from search.cluster import Crew, plan_crew, ray_session
-from search.comparison import Comparison, weights_of, write_whole
+from search.comparison import ENVIRONMENT_FILE, Comparison, weights_of, write_whole
 from search.environment import environment
 from search.errors import UsageError
 from search.examples import save_development_examples
@@ -78,8 +78,7 @@ def finalize(settings: FinalizeSettings, signals: Signals) -> int:
     plan = _plan(final, [model.final for model in retrained])
     entrants = [entrant for model in retrained for entrant in _entrants(final, model.final, digest(plan))]
     _keep_development(final, development, retrained)
-    final.console.print(Text(f"plan {digest(plan)[:12]} is frozen; opening {final.prepared.test_patches} test patches"))
-    open_test(
+    opened = open_test(
         final.comparison,
         final.prepared,
         plan,
@@ -88,7 +87,10 @@ def finalize(settings: FinalizeSettings, signals: Signals) -> int:
         device=final.crew.device,
         progress=lambda done, of: LOGGER.info("test predictions: %d of %d members", done, of),
     )
-    write_whole(final.comparison.folder / "environment.json", to_json({**environment(), "command": signals.go_on}))
+    if opened:
+        write_whole(final.comparison.folder / ENVIRONMENT_FILE, to_json({**environment(), "command": signals.go_on}))
+    read = "were read under it" if opened else "had been read under it before; nothing was read again"
+    final.console.print(Text(f"plan {digest(plan)[:12]}: {final.prepared.test_patches} test patches {read}"))
     report = write_comparison_report(final.comparison)
     final.console.print(Text(f"report: {report}"), soft_wrap=True)
     return 0

@@ -51,8 +51,8 @@ def open_test(
     reopen: str | None,
     device: str,
     progress: Progress,
-) -> None:
-    """Opens the test split under a plan, unless that was done already.
+) -> bool:
+    """Opens the test split under a plan; False where that was done already, and nothing was read now.
 
     Args:
         comparison: whose test split.
@@ -70,7 +70,7 @@ def open_test(
     plan_digest = digest(plan)
     opening = _opening(comparison.ledger, comparison.name, plan, plan_digest, prepared, reopen)
     if opening is None:
-        return
+        return False
     folder = comparison.folder / OPENING
     _begin_anew(folder, plan_digest)
     test = open_sealed(prepared.sealed)
@@ -81,6 +81,7 @@ def open_test(
     for entrant in entrants:
         np.save(entrant.folder / SEALED_FILE, test.digests, allow_pickle=False)
     comparison.ledger.close_opening(opening, sha256(file.read_bytes()).hexdigest())
+    return True
 
 
 def check_reopening(ledger: Ledger, study: str, reopen: str | None, planned: str) -> None:

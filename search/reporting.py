@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
-from search.comparison import DATA_FILE, OPENING, Comparison
+from search.comparison import DATA_FILE, ENVIRONMENT_FILE, OPENING, Comparison
 from search.errors import UsageError
 from studies.examples import load_examples
 from studies.predictions import load_predictions
@@ -38,7 +38,7 @@ def gather(comparison: Comparison) -> ReportData:
         test=load_predictions(folder / OPENING),
         out_of_fold={model.model: load_predictions(folder / model.model / "out_of_fold") for model in plan.models},
         examples=load_examples(folder / "examples") + load_examples(folder / OPENING / "examples"),
-        environment=json.loads(_read(folder / "environment.json")),
+        environment=json.loads(_read(folder / ENVIRONMENT_FILE)),
     )
 
 

@@ -40,7 +40,7 @@ def search(settings: LaunchSettings, signals: Signals) -> int:
         DataError, ModelError, StudyError, SearchError: see where each is raised.
         Interrupted: a signal came; everything is in order by then.
     """
-    comparison = Comparison.open(settings.common)
+    comparison = Comparison.open(settings.common, begin=True)
     log = log_to(comparison.folder / "logs", "launch", settings.common.log_level)
     LOGGER.info("%s", signals.go_on)
     console = Console()

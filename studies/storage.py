@@ -43,6 +43,20 @@ def open_storage(url: str) -> RDBStorage:
         ) from error
 
 
+def open_existing(url: str) -> RDBStorage:
+    """As ``open_storage``, for commands that only look: an SQLite file that is not there is an error, not made.
+
+    Raises:
+        StorageError: as ``open_storage``, or there is no such file.
+    """
+    path = make_url(_with_driver(url, make=False)).database
+    if url.startswith("sqlite") and path is not None and not Path(path).is_file():
+        raise StorageError(
+            f"there is no database {path} yet: begin with python -m search.launch, or name another --storage"
+        )
+    return open_storage(url)
+
+
 def masked(text: str, url: str | None = None) -> str:
     """The text, with the password of the storage URL replaced by ***; by default the text is the URL."""
     try:
@@ -121,8 +135,8 @@ def quiet_optuna() -> Iterator[None]:
         optuna.logging.set_verbosity(before)
 
 
-def _with_driver(url: str) -> str:
-    """The URL with the installed PostgreSQL driver named, and the folder of an SQLite file made."""
+def _with_driver(url: str, *, make: bool = True) -> str:
+    """The URL with the installed PostgreSQL driver named; the folder of an SQLite file is made where ``make``."""
     try:
         parsed = make_url(url)
     except ArgumentError as error:
@@ -133,7 +147,8 @@ def _with_driver(url: str) -> str:
     if backend == "sqlite":
         if parsed.database in (None, "", ":memory:"):
             raise StorageError(f"{url} keeps nothing: expected a file, such as sqlite:///runs/studies.db")
-        _make_folder(Path(str(parsed.database)).parent)
+        if make:
+            _make_folder(Path(str(parsed.database)).parent)
         return url
     if backend == "postgresql":
         return parsed.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)

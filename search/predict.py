@@ -1,0 +1,22 @@
+"""``python -m search.predict --model runs/NAME/vgg16 --data PATH --out predictions.csv``: a final model at work."""
+
+import sys
+from collections.abc import Sequence
+
+from search.commands import command_line, run_command
+from search.settings import parse_predict
+from search.signals import Signals
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Scores every patch and writes a table."""
+    settings = parse_predict(argv)
+    signals = Signals(command_line("predict", argv))
+    with signals.installed():
+        from search.predicting import predict  # takes seconds to import; --help does not wait for it
+
+        return predict(settings)
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

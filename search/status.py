@@ -1,0 +1,133 @@
+"""``python -m search.status``: studies, trials by state, the best so far, and what is running now."""
+
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from search.commands import run_command
+from search.settings import StatusSettings, parse_status
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+    from studies.records import StudySummary, TrialResult
+
+States = dict[str, int]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Looks once, or again and again until Ctrl-C."""
+    settings = parse_status(argv)
+    if settings.watch is None:
+        _show(settings, _look(settings))
+        return 0
+    return _watch(settings, settings.watch)
+
+
+def _watch(settings: StatusSettings, seconds: float) -> int:
+    from rich.live import Live
+
+    with Live(_tables(_look(settings)), screen=False, auto_refresh=False) as live:
+        while True:
+            try:
+                time.sleep(seconds)
+            except KeyboardInterrupt:
+                return 0
+            live.update(_tables(_look(settings)), refresh=True)
+
+
+def _look(settings: StatusSettings) -> list[dict[str, Any]]:
+    """One entry a study, plain enough for JSON."""
+    import optuna  # takes a second; --help does not wait for it
+
+    from search.errors import UsageError
+    from studies.results import summarise
+    from studies.storage import open_existing, quiet_optuna
+
+    storage = open_existing(settings.common.storage)
+    wanted = settings.common.study
+    with quiet_optuna():
+        names = [name for name in sorted(optuna.get_all_study_names(storage)) if _belongs(name, wanted)]
+        if wanted and not names:
+            raise UsageError(f"the database holds no study of {wanted}; leave out --study to see all that there are")
+        studies = [optuna.load_study(study_name=name, storage=storage) for name in names]
+        return [_entry(summarise(study, importance=False)) for study in studies]
+
+
+def _belongs(study: str, comparison: str) -> bool:
+    return not comparison or study.rpartition("-")[0] == comparison
+
+
+def _entry(study: "StudySummary") -> dict[str, Any]:
+    states = Counter(trial.state for trial in study.trials)
+    best = next((trial for trial in study.trials if trial.number == study.best), None)
+    return {
+        "study": study.name,
+        "model": study.model,
+        "objective": study.definition.get("objective"),
+        "trials": dict(sorted(states.items())),
+        "finished": sum(states[state] for state in ("COMPLETE", "PRUNED", "FAIL")),
+        "wanted": study.settings.get("trials"),
+        "best": None if best is None else {"trial": best.number, "value": best.value, "parameters": best.params},
+        "running": [_running(trial) for trial in study.trials if trial.state == "RUNNING"],
+        "failures": Counter(
+            trial.attributes.get("failure", "unknown") for trial in study.trials if trial.state == "FAIL"
+        ),
+    }
+
+
+def _running(trial: "TrialResult") -> dict[str, Any]:
+    epoch, value = trial.curve[-1] if trial.curve else (0, None)
+    seconds = None if trial.started is None else round((datetime.now(UTC) - trial.started).total_seconds())
+    return {"trial": trial.number, "epoch": epoch, "value": value, "seconds": seconds}
+
+
+def _show(settings: StatusSettings, entries: list[dict[str, Any]]) -> None:
+    if settings.json:
+        sys.stdout.write(json.dumps(entries, indent=2) + "\n")
+        return
+    from rich.console import Console
+
+    Console().print(_tables(entries))
+
+
+def _tables(entries: list[dict[str, Any]]) -> "Group":
+    from rich.console import Group
+    from rich.text import Text
+
+    if not entries:
+        return Group(Text("the database holds no studies yet: begin with python -m search.launch --model cnn"))
+    return Group(*(part for entry in entries for part in _parts(entry)))
+
+
+def _parts(entry: dict[str, Any]) -> list[Any]:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 2))
+    table.add_row("trials", ", ".join(f"{count} {state}" for state, count in entry["trials"].items()) or "none")
+    table.add_row("finished", f"{entry['finished']} of {entry['wanted']}")
+    best = entry["best"]
+    if best is not None:
+        table.add_row(f"best {entry['objective']}", f"{best['value']:.4f} (trial {best['trial']})")
+        table.add_row(
+            "parameters", Text(", ".join(f"{name} {_short(value)}" for name, value in best["parameters"].items()))
+        )
+    for trial in entry["running"]:
+        score = "" if trial["value"] is None else f", {trial['value']:.4f}"
+        table.add_row("running", f"trial {trial['trial']}, epoch {trial['epoch']}{score}, {trial['seconds']} s")
+    for reason, count in entry["failures"].items():
+        table.add_row("failed", Text(f"{count} x {reason}"))
+    return [Text(entry["study"], style="bold"), table]
+
+
+def _short(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))
