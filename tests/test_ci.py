@@ -1,0 +1,51 @@
+"""What .ci/run answers, with a stand-in for make."""
+
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def run_with(make, tmp_path):
+    """Runs .ci/run where ``make`` is this shell script, and chromium is there already."""
+    for name, script in (("make", make), ("chromium", "")):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}", "NOTE": str(tmp_path / "note")}
+    return subprocess.run([ROOT / ".ci/run"], env=environment, capture_output=True, text=True, check=False, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("make", "code"),
+    [
+        ("true", 0),
+        ('test "$1" != lint', 1),
+        ('test "$1" != test', 1),
+        ("false", 1),
+    ],
+)
+def test_it_fails_when_lint_or_the_tests_fail_and_runs_both(tmp_path, make, code):
+    done = run_with(f'echo "ran $1"; {make}', tmp_path)
+    assert done.returncode == code
+    assert done.stdout.split("\n")[:2] == ["ran lint", "ran test"]
+
+
+def test_it_ends_what_the_tests_left_behind(tmp_path):
+    done = run_with('test "$1" = lint || { setsid sleep 600 >/dev/null 2>&1 & echo $! > "$NOTE"; }', tmp_path)
+    pid = (tmp_path / "note").read_text().strip()
+    assert "left over, sent TERM: sleep 600" in done.stdout
+    assert ended(pid)
+
+
+def ended(pid):
+    """Whether the process is gone within a few seconds; one that nobody waits for stays as a zombie."""
+    for _ in range(50):
+        state = Path(f"/proc/{pid}/stat")
+        if not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z":
+            return True
+        time.sleep(0.1)
+    return False
