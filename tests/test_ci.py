@@ -37,7 +37,7 @@ def test_it_fails_when_lint_or_the_tests_fail_and_runs_both(tmp_path, make, code
 def test_it_ends_what_the_tests_left_behind(tmp_path):
     done = run_with('test "$1" = lint || { setsid sleep 600 >/dev/null 2>&1 & echo $! > "$NOTE"; }', tmp_path)
     pid = (tmp_path / "note").read_text().strip()
-    assert "left over, sent TERM: sleep 600" in done.stdout
+    assert "left over, sent TERM: " in done.stdout
     assert ended(pid)
 
 
