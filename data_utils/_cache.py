@@ -63,9 +63,7 @@ def read_cache(folder: Path) -> tuple[PatchSet, Strings, dict[str, Any]]:
         )
         return patches, _column(folder, "part"), meta
     except (OSError, ValueError, EOFError, KeyError) as error:
-        raise FormatError(
-            f"{folder} is not a whole cache ({error}); delete it and run the same command again"
-        ) from error
+        raise _not_whole(folder, error) from error
 
 
 def read_digests(folder: Path) -> Strings:
@@ -74,8 +72,10 @@ def read_digests(folder: Path) -> Strings:
     Raises:
         FormatError: not a whole cache.
     """
-    read_meta(folder)
-    return _column(folder, "digests")
+    try:
+        return _column(folder, "digests")
+    except (OSError, ValueError, EOFError) as error:
+        raise _not_whole(folder, error) from error
 
 
 def set_digest(digests: Strings) -> str:
@@ -99,10 +99,12 @@ def read_meta(folder: Path) -> dict[str, Any]:
     try:
         meta: dict[str, Any] = json.loads((folder / META).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise FormatError(
-            f"{folder} is not a whole cache ({error}); delete it and run the same command again"
-        ) from error
+        raise _not_whole(folder, error) from error
     return meta
+
+
+def _not_whole(folder: Path, error: Exception) -> FormatError:
+    return FormatError(f"{folder} is not a whole cache ({error}); delete it and run the same command again")
 
 
 def _column(folder: Path, name: str) -> npt.NDArray[Any]:

@@ -111,7 +111,7 @@ def _load(path: Path) -> npt.NDArray[Any]:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
-        if "object" in str(error).lower():
+        if _is_pickled(path, error):
             raise FormatError(
                 f"{path} is pickled, and unpickling could run code; save it as a plain array with "
                 "np.save(..., allow_pickle=False)"
@@ -120,5 +120,13 @@ def _load(path: Path) -> npt.NDArray[Any]:
             f"{path} ({path.stat().st_size} bytes) cannot be read as a NumPy array, it may be truncated: {error}"
         ) from error
     if not isinstance(array, np.ndarray):
+        array.close()
         raise FormatError(f"{path} is an archive of several arrays; expected one array, saved with np.save")
     return array
+
+
+def _is_pickled(path: Path, error: Exception) -> bool:
+    """Whether it is a pickle, or an array of pickled objects; NumPy says "object" of any file that is no array."""
+    with path.open("rb") as file:
+        start = file.read(6)
+    return start[:1] == b"\x80" or (start == b"\x93NUMPY" and "object" in str(error).lower())

@@ -20,15 +20,35 @@ def open_sealed(folder: Path) -> PatchSet:
         patches, part, meta = _cache.read_cache(folder)
     except FormatError as error:
         raise SealError(f"the sealed test patches cannot be read: {error}") from error
-    found = _cache.set_digest(patches.digests)
-    if found != meta["digest"] or (part != "test").any():
+    _check(folder, patches.digests, meta["digest"])
+    if (part != "test").any():
         raise SealError(
-            f"{folder} does not hold the patches that were sealed: digest {found[:12]}, sealed {meta['digest'][:12]}; "
-            "delete the folder above it and run the same command again"
+            f"{folder} holds rows of other parts than the test split; delete the folder above it, run again"
         )
     return patches
 
 
 def sealed_digests(folder: Path) -> Strings:
-    """(N,) which patches are sealed, as sha256 of their pixels; what they show is not read."""
-    return _cache.read_digests(folder)
+    """(N,) sha256 of the pixels of each sealed patch, without opening a patch: for counting openings.
+
+    Args:
+        folder: ``Prepared.sealed``.
+
+    Raises:
+        SealError: they cannot be read, or are not those that were sealed.
+    """
+    try:
+        digests, meta = _cache.read_digests(folder), _cache.read_meta(folder)
+    except FormatError as error:
+        raise SealError(f"the digests of the sealed test patches cannot be read: {error}") from error
+    _check(folder, digests, meta["digest"])
+    return digests
+
+
+def _check(folder: Path, digests: Strings, sealed: str) -> None:
+    found = _cache.set_digest(digests)
+    if found != sealed:
+        raise SealError(
+            f"{folder} does not hold the patches that were sealed: digest {found[:12]}, sealed {sealed[:12]}; "
+            "delete the folder above it and run the same command again"
+        )
