@@ -140,8 +140,9 @@ def reliability(labels: Ints, probabilities: Floats, resampling: Resampling) -> 
     for k in range(inside.shape[1]):
         members = bins == k
         if members.any():
-            observed = estimate(Sampled(float(labels[members].mean()), shares[:, k]), resampling)
-            rows.append(ReliabilityBin(int(members.sum()), float(probabilities[members].mean()), observed))
+            count = int(members.sum())
+            observed = estimate(Sampled(float(labels[members].mean()), shares[:, k]), resampling, count)
+            rows.append(ReliabilityBin(count, float(probabilities[members].mean()), observed))
     return tuple(rows)
 
 

@@ -1,4 +1,7 @@
-"""Curves over a threshold with pointwise 95 % bands over patients: ROC, precision-recall, sweep, net benefit."""
+"""Curves over a threshold with pointwise 95 % bands over patients: ROC, precision-recall, sweep, net benefit.
+
+Bands are percentiles of the draws at each point: near 0 and 1 a curve has no spread to speak of on the logit scale.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,10 +14,8 @@ from studies.statistics import (
     Floats,
     Ints,
     Resampling,
-    Sampled,
     confusion,
     cumulative_counts,
-    estimate,
 )
 
 DRAWS = 1000
@@ -83,14 +84,23 @@ def _curve(grid: Floats, heights: Callable[[Floats], Floats], resampling: Resamp
     """The curve on all patches, with the spread of its heights over the draws."""
     whole = heights(np.ones((1, len(resampling.clusters))))[0]
     draws = np.concatenate([heights(block[:, resampling.clusters].astype(float)) for block in resampling.blocks(DRAWS)])
-    return _points(grid, whole, draws, resampling, "logit")
+    return _points(grid, whole, draws, resampling)
 
 
-def _points(grid: Floats, whole: Floats, draws: Floats, resampling: Resampling, scale: str) -> Curve:
+def _points(grid: Floats, whole: Floats, draws: Floats, resampling: Resampling) -> Curve:
     return tuple(
-        Point(round(float(x), 6), estimate(Sampled(float(whole[k]), draws[:, k], scale), resampling))
-        for k, x in enumerate(grid)
+        Point(round(float(x), 6), _with_band(float(whole[k]), draws[:, k], resampling)) for k, x in enumerate(grid)
     )
+
+
+def _with_band(value: float, draws: Floats, resampling: Resampling) -> Estimate:
+    defined = draws[np.isfinite(draws)]
+    if not np.isfinite(value):
+        return Estimate(None, None, None)
+    if resampling.patients < 2 or not len(defined):
+        return Estimate(value, None, None)
+    low, high = np.percentile(defined, [2.5, 97.5])
+    return Estimate(value, float(low), float(high))
 
 
 @dataclass(frozen=True)
@@ -111,7 +121,7 @@ def sweep(labels: Ints, probabilities: Floats, resampling: Resampling) -> Sweep:
         draws = [part / total for part, total in zip(summed, totals, strict=True)]
         whole = [(called & idc).sum(0) / idc.sum(), (~called & ~idc).sum(0) / (~idc).sum()]
     pairs = [*zip(whole, draws, strict=True), ((whole[0] + whole[1]) / 2, (draws[0] + draws[1]) / 2)]
-    curves = [_points(THRESHOLDS, value, draw, resampling, "logit") for value, draw in pairs]
+    curves = [_points(THRESHOLDS, value, draw, resampling) for value, draw in pairs]
     return Sweep(*curves)
 
 
@@ -128,7 +138,7 @@ def net_benefit(labels: Ints, probabilities: Floats, resampling: Resampling) -> 
     called, idc = _called(probabilities), (labels == 1)[:, None]
     per_patch = np.where(called, np.where(idc, 1.0, -THRESHOLDS / (1 - THRESHOLDS)), 0.0)
     draws = resampling.sum(per_patch)[:DRAWS] / resampling.sum(np.ones((len(labels), 1)))[:DRAWS]
-    return _points(THRESHOLDS, per_patch.mean(axis=0), draws, resampling, "plain")
+    return _points(THRESHOLDS, per_patch.mean(axis=0), draws, resampling)
 
 
 def net_benefit_of_all(labels: Ints) -> tuple[float, ...]:

@@ -101,7 +101,8 @@ class ModelFindings(ScoreFindings):
     Attributes:
         out_of_fold: AUC, average precision, balanced accuracy at the frozen threshold and Brier score of the
             development rows' out-of-fold predictions, the basis of every choice.
-        member_test_auc: AUC on the test split of each member alone: the spread that training alone makes.
+        member_test_auc: AUC on the test split of each member alone.
+        member_spread: their standard deviation, the spread that training alone makes; None below two members.
         overtuning: one row a candidate configuration.
         calibration_before, calibration_after: of the mean of the members, on the test split.
     """
@@ -113,6 +114,7 @@ class ModelFindings(ScoreFindings):
     candidates: tuple[CandidateResult, ...]
     out_of_fold: dict[str, float | None]
     member_test_auc: tuple[float, ...]
+    member_spread: float | None
     overtuning: tuple[OvertuningRow, ...]
     calibration_before: CalibrationFindings
     calibration_after: CalibrationFindings
@@ -172,6 +174,7 @@ class Findings:
         baselines: by name.
         comparisons: every pair of models.
         agreement_by_class: for each pair "a / b", agreement on patches without (0) and with IDC (1).
+        frozen_first: whether the plan was frozen before the first opening of these test patches.
         unplanned: statistics shown here that the frozen plan does not name.
     """
 
@@ -180,6 +183,7 @@ class Findings:
     verdict: Verdict
     weaknesses: tuple[Weakness, ...]
     openings: int
+    frozen_first: bool
     test_split: TestSplit
     models: dict[str, ModelFindings]
     defaults: dict[str, ScoreFindings]
@@ -212,6 +216,7 @@ def find(data: ReportData) -> Findings:
         verdict=judge(comparisons, [(name, scores[name].test["auc"]) for name in names], doubts),
         weaknesses=doubts,
         openings=len(data.openings),
+        frozen_first=bool(data.openings) and all(data.frozen_at <= opening.opened_at for opening in data.openings),
         test_split=_test_split(test, resampling),
         models=models,
         defaults={name: scores[f"{name}:default"] for name in names if f"{name}:default" in scores},
@@ -247,6 +252,7 @@ def _model(
 ) -> ModelFindings:
     test, name = data.test, model.model
     score = scores[name]
+    members = tuple(auc(test.labels, column) for column in test.members[name].T) if name in test.members else ()
     return ModelFindings(
         test=score.test,
         confusion=score.confusion,
@@ -258,9 +264,8 @@ def _model(
         chosen=model.chosen,
         candidates=model.candidates,
         out_of_fold=_out_of_fold(data.out_of_fold.get(name), name),
-        member_test_auc=tuple(auc(test.labels, column) for column in test.members[name].T)
-        if name in test.members
-        else (),
+        member_test_auc=members,
+        member_spread=float(np.std(members, ddof=1)) if len(members) > 1 else None,
         overtuning=tuple(_overtuning(model, candidate, scores) for candidate in model.candidates),
         calibration_before=_calibration(test, sigmoid(test.logits[name]), resampling),
         calibration_after=_calibration(test, test.probabilities[name], resampling),

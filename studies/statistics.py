@@ -171,15 +171,15 @@ class Sampled:
     scale: str = "logit"
 
 
-def estimate(sampled: Sampled, resampling: Resampling) -> Estimate:
-    """The value with its 95 % interval over patients."""
+def estimate(sampled: Sampled, resampling: Resampling, patches: int | None = None) -> Estimate:
+    """The value with its 95 % interval over patients; ``patches`` it rests on, where these are not all."""
     if not np.isfinite(sampled.value):
         return Estimate(None, None, None)
     if resampling.patients < 2:
         return Estimate(sampled.value, None, None)
     if sampled.scale == "logit" and sampled.value in (0.0, 1.0):
         return _at_the_edge(sampled.value, resampling.patients)
-    there, back = _scale(sampled.scale, len(resampling.clusters))
+    there, back = _scale(sampled.scale, patches or len(resampling.clusters))
     spread = resampling.standard_error(there(sampled.draws))
     if not np.isfinite(spread):
         return Estimate(sampled.value, None, None)

@@ -9,6 +9,7 @@ import html
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import plotly.graph_objects as go
 
@@ -20,6 +21,7 @@ Cell = str | int | float | bool | None
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#A6578A")
 DASHES = ("solid", "dash", "dot", "dashdot")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up")
+FONT = "Inter, system-ui, -apple-system, Segoe UI, Roboto, Helvetica Neue, Arial, sans-serif"
 NEUTRAL = "#7d858f"  # 3 to 1 against white and against the dark page
 STATES = {
     "COMPLETE": ("#0072B2", "circle"),
@@ -84,39 +86,33 @@ def faded(colour: str, alpha: float) -> str:
 
 
 def canvas(height: int, x: str = "", y: str = "", *, legend: bool = True) -> go.Figure:
-    """An empty plot with named axes."""
-    figure = go.Figure()
-    axis = {
+    """An empty plot with named axes; one dictionary, as Plotly checks every single update slowly."""
+    return go.Figure(
+        layout={
+            "template": "none",
+            "height": height,
+            "margin": {"l": 12, "r": 16, "t": 36 if legend else 12, "b": 12, "pad": 2},
+            "paper_bgcolor": "rgba(0,0,0,0)",
+            "plot_bgcolor": "rgba(0,0,0,0)",
+            "font": {"size": 12, "family": FONT},
+            "showlegend": legend,
+            "legend": {"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom", "bgcolor": "rgba(0,0,0,0)"},
+            "hovermode": "closest",
+            "dragmode": False,
+            "xaxis": _axis(x),
+            "yaxis": _axis(y),
+        }
+    )
+
+
+def _axis(title: str) -> dict[str, Any]:
+    return {
         "gridcolor": "rgba(128,128,128,0.22)",
         "zeroline": False,
         "automargin": True,
-        "title": {"standoff": 10, "font": {"size": 13}},
+        "title": {"text": title, "standoff": 10, "font": {"size": 13}},
         "fixedrange": True,
     }
-    figure.update_layout(
-        template="none",
-        height=height,
-        margin={"l": 12, "r": 16, "t": 36 if legend else 12, "b": 12, "pad": 2},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font={"size": 12},
-        showlegend=legend,
-        legend={
-            "orientation": "h",
-            "x": 0,
-            "y": 1.0,
-            "xanchor": "left",
-            "yanchor": "bottom",
-            "bgcolor": "rgba(0,0,0,0)",
-        },
-        hovermode="closest",
-        dragmode=False,
-        xaxis=axis,
-        yaxis=axis,
-    )
-    figure.update_xaxes(title_text=x)
-    figure.update_yaxes(title_text=y)
-    return figure
 
 
 def add_curve(figure: go.Figure, curve: Curve, name: str, place: int, *, band: bool = True) -> None:
@@ -163,7 +159,8 @@ def add_estimates(
 
 
 def rows_axis(figure: go.Figure, labels: Sequence[str]) -> None:
-    """Names down the side, the first on top."""
+    """Names down the side, the first on top; on a narrow screen the page moves them above their rows."""
+    figure.update_layout(meta={"rows": True})
     figure.update_yaxes(
         tickvals=list(range(len(labels))),
         ticktext=[plain(label, 44) for label in labels],

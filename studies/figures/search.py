@@ -7,7 +7,20 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from studies.figures._style import COLOURS, NEUTRAL, STATES, Cell, Figure, Table, canvas, faded, plain, slug, words
+from studies.figures._style import (
+    COLOURS,
+    NEUTRAL,
+    STATES,
+    Cell,
+    Figure,
+    Table,
+    canvas,
+    faded,
+    plain,
+    rows_axis,
+    slug,
+    words,
+)
 from studies.records import ParamValue, StudySummary, TrialResult
 
 TRUSTED_TRIALS = 50
@@ -228,6 +241,7 @@ def _places(trial: TrialResult, names: Sequence[str], study: StudySummary) -> _D
 
 
 def _parallel_axes(figure: go.Figure, study: StudySummary, names: Sequence[str]) -> None:
+    figure.update_layout(meta={"rows": True})
     figure.update_xaxes(showticklabels=False, range=[-0.04, 1.04], showgrid=False)
     figure.update_yaxes(
         tickvals=list(range(len(names))),
@@ -257,16 +271,11 @@ def _range_table(study: StudySummary, names: Sequence[str]) -> Table:
 
 
 def _importance(study: StudySummary) -> Figure:
-    ranks = sorted((study.importance or {}).items(), key=lambda pair: pair[1])
+    ranks = sorted((study.importance or {}).items(), key=lambda pair: -pair[1])
     figure = canvas(50 + 26 * len(ranks), x="Share of the variation of the objective", legend=False)
-    figure.add_bar(
-        x=[value for _, value in ranks],
-        y=[words(name) for name, _ in ranks],
-        orientation="h",
-        marker={"color": COLOURS[0]},
-        width=0.62,
-    )
-    figure.update_yaxes(showgrid=False)
+    rows, values = list(range(len(ranks))), [value for _, value in ranks]
+    figure.add_bar(x=values, y=rows, orientation="h", marker={"color": COLOURS[0]}, width=0.5)
+    rows_axis(figure, [name.replace("_", " ") for name, _ in ranks])
     complete = len(_valued(study, "COMPLETE"))
     trust = (
         "" if complete >= TRUSTED_TRIALS else f"Too few trials to trust: {complete} complete, {TRUSTED_TRIALS} wanted. "
@@ -274,10 +283,10 @@ def _importance(study: StudySummary) -> Figure:
     return Figure(
         key=_key(study, "importance"),
         title="Importance of parameters",
-        alt=f"Bars of the importance of each parameter; the longest is {words(ranks[-1][0])}." if ranks else "",
+        alt=f"Bars of the importance of each parameter; the longest is {words(ranks[0][0])}." if ranks else "",
         note=f"{trust}PED-ANOVA over complete trials: what sets the best trials apart.",
         plots=(figure,),
-        table=Table(("Parameter", "Importance"), tuple(reversed(ranks))),
+        table=Table(("Parameter", "Importance"), tuple(ranks)),
     )
 
 
@@ -292,7 +301,10 @@ def _slices(study: StudySummary) -> Figure:
         key=_key(study, "slices"),
         title="The objective along each parameter",
         alt="Small scatter plots of the objective against each of the foremost parameters.",
-        note=f"{len(names)} of {len(study.space)} parameters, foremost first. Circles: complete; crosses: pruned.",
+        note=(
+            f"{len(names)} of {len(study.space)} parameters, foremost first. Height: the objective. "
+            "Circles: complete trials; crosses: pruned ones."
+        ),
         plots=tuple(_slice(study, name) for name in names),
         table=Table(("Parameter", "Trial", "Value", _objective(study), "State"), rows),
     )
@@ -313,6 +325,8 @@ def _slice(study: StudySummary, name: str) -> go.Figure:
         figure.update_xaxes(type="category", categoryorder="array", categoryarray=order)
     elif space.get("log"):
         figure.update_xaxes(type="log", dtick=1, exponentformat="power", minor={"showgrid": False})
+    elif space["kind"] == "int" and space["high"] - space["low"] <= 10:
+        figure.update_xaxes(dtick=1)
     figure.update_yaxes(nticks=5)
     return figure
 
@@ -384,6 +398,9 @@ def _cost(study: StudySummary) -> Figure:
         marker={"size": 5},
     )
     figure.update_xaxes(rangemode="tozero")
+    reached = [row[3] for row in rows if row[3] is not None]
+    if reached:
+        figure.update_yaxes(range=[min(reached) - 0.01, max(reached) + 0.005])
     return Figure(
         key=_key(study, "cost"),
         title="What the best value cost",

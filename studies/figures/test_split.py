@@ -112,7 +112,7 @@ def _roc(findings: Findings) -> Figure:
         key="roc",
         title="ROC curves",
         alt="Sensitivity against the false-positive rate for each model, with 95 % bands over patients.",
-        note="Bands hold at each point by itself. The marker is the frozen threshold.",
+        note="Bands are the middle 95 % of the draws at each point. The marker is the frozen threshold.",
         plots=(figure,),
         table=_curve_table("False-positive rate", {name: model.curves.roc for name, model in findings.models.items()}),
         statistic=METRICS["auc"],

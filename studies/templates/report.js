@@ -7,8 +7,18 @@
   function draw(place) {
     if (!waiting.delete(place)) return;
     const { data, layout } = JSON.parse(document.getElementById(place.dataset.figure).textContent);
+    if (layout.meta && layout.meta.rows && place.clientWidth < 520) nameRowsAbove(layout);
     Plotly.newPlot(place, data, layout, settings);
     if (waiting.size === 0) document.documentElement.dataset.drawn = "all";
+  }
+  // On a phone the names of rows would take half the width: they go above their rows, which get higher.
+  function nameRowsAbove(layout) {
+    const above = layout.yaxis.ticktext.map((text, row) => ({
+      x: 0, xref: "paper", xanchor: "left", y: row - 0.4, text, showarrow: false, font: { size: 11 },
+    }));
+    layout.annotations = [...(layout.annotations || []), ...above];
+    layout.height = 70 + 1.8 * (layout.height - 70);
+    layout.yaxis.showticklabels = false;
   }
   const drawAll = () => [...waiting].forEach(draw);
 

@@ -1,6 +1,6 @@
 """A made-up comparison with everything that a report can show: two models, 40 test patients, pruned and failed trials.
 
-Run as ``python tests/studies/made_up.py FOLDER`` to look at its report.
+Run as ``PYTHONPATH=. python tests/studies/made_up.py FOLDER`` to look at its report.
 """
 
 import sys
@@ -69,6 +69,8 @@ def report_data(
     twins: bool = False,
     hostile: bool = False,
     trials: int = 20,
+    patients: int = 40,
+    draws: int = 1000,
 ) -> ReportData:
     """A report's data, with its pictures written to ``folder``.
 
@@ -80,12 +82,14 @@ def report_data(
         twins: whether vgg16 gives the very scores of cnn.
         hostile: whether names carry HTML, quotes and unicode.
         trials: in each study.
+        patients: in the test split.
+        draws: bootstrap draws.
     """
     rng = np.random.default_rng(seed)
     name = HOSTILE if hostile else "made-up"
-    test = _predictions(rng, 40, 20, skill, patient_ids=patient_ids, twins=twins, hostile=hostile)
+    test = _predictions(rng, patients, 20, skill, patient_ids=patient_ids, twins=twins, hostile=hostile)
     development = {
-        model: _predictions(rng, 60, 25, skill, patient_ids=patient_ids, twins=twins, hostile=hostile)
+        model: _predictions(rng, patients, 25, skill, patient_ids=patient_ids, twins=twins, hostile=hostile)
         for model in ("cnn", "vgg16")
     }
     studies = tuple(_study(rng, name, model, trials, hostile=hostile) for model in ("cnn", "vgg16"))
@@ -94,7 +98,7 @@ def report_data(
         for study in studies
     )
     data = _data(rng, test, patient_ids=patient_ids, hostile=hostile)
-    plan = _plan(name, data, models)
+    plan = _plan(name, data, models, draws)
     return ReportData(
         name=name,
         data=data,
@@ -306,7 +310,7 @@ def _candidate(
     )
 
 
-def _plan(name: str, data: DataSummary, models: tuple[FinalModel, ...]) -> AnalysisPlan:
+def _plan(name: str, data: DataSummary, models: tuple[FinalModel, ...], draws: int) -> AnalysisPlan:
     return AnalysisPlan(
         study=name,
         fingerprint=data.fingerprint,
@@ -315,7 +319,7 @@ def _plan(name: str, data: DataSummary, models: tuple[FinalModel, ...]) -> Analy
         baselines=("colour histogram", "majority"),
         primary=PRIMARY,
         statistics=PLANNED,
-        draws=1000,
+        draws=draws,
         statistics_seed=0,
         settings={"folds": 5, "views": 8, "precision": "fp32"},
     )
