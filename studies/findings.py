@@ -263,7 +263,7 @@ def _model(
         weights=model.weights,
         chosen=model.chosen,
         candidates=model.candidates,
-        out_of_fold=_out_of_fold(data.out_of_fold.get(name), name),
+        out_of_fold=_out_of_fold(data.out_of_fold.get(name), name, model.threshold),
         member_test_auc=members,
         member_spread=float(np.std(members, ddof=1)) if len(members) > 1 else None,
         overtuning=tuple(_overtuning(model, candidate, scores) for candidate in model.candidates),
@@ -273,14 +273,14 @@ def _model(
     )
 
 
-def _out_of_fold(rows: Predictions | None, name: str) -> dict[str, float | None]:
+def _out_of_fold(rows: Predictions | None, name: str, threshold: float) -> dict[str, float | None]:
     if rows is None or name not in rows.probabilities:
         return {}
     probabilities = rows.probabilities[name]
     found = {
         "auc": auc(rows.labels, probabilities),
         "average_precision": average_precision(rows.labels, probabilities),
-        "balanced_accuracy": balanced_accuracy(rows.labels, probabilities, rows.thresholds[name]),
+        "balanced_accuracy": balanced_accuracy(rows.labels, probabilities, threshold),
         "brier": float(np.mean((probabilities - rows.labels) ** 2)),
     }
     return {metric: value if np.isfinite(value) else None for metric, value in found.items()}

@@ -19,6 +19,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from studies.document import Json, document
+from studies.errors import RecordError
 from studies.figures import Cell, Figure, Table, draw
 from studies.findings import find
 from studies.records import Example, ReportData
@@ -36,6 +37,9 @@ def write_report(data: ReportData, folder: Path) -> Path:
 
     Returns:
         The path of ``report.html``.
+
+    Raises:
+        RecordError: where a picture that the record names is missing.
     """
     findings = find(data)
     figures = draw(data, findings)
@@ -124,7 +128,12 @@ class _Picture:
 
 
 def _data_uri(path: Path) -> str:
-    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        message = f"{path} is missing: the pictures of the opening belong to the report, put them back or open again"
+        raise RecordError(message) from error
+    return f"data:image/png;base64,{base64.b64encode(content).decode()}"
 
 
 # --- numbers --------------------------------------------------------------------------------------------------------

@@ -381,10 +381,15 @@ def _worker(trial: TrialResult) -> str:
     return str(trial.attributes.get("worker") or "unknown")
 
 
+def _end(trial: TrialResult) -> tuple[bool, float, int]:
+    """Order by end; trials without a known one come last, by number."""
+    return trial.finished is None, trial.finished.timestamp() if trial.finished else 0.0, trial.number
+
+
 def _cost(study: StudySummary) -> Figure:
     spent, rows, best = 0.0, [], None
     ended = [trial for trial in study.trials if trial.state in ("COMPLETE", "PRUNED", "FAIL")]
-    for trial in sorted(ended, key=lambda one: (one.finished is None, one.finished or one.started, one.number)):
+    for trial in sorted(ended, key=_end):
         spent += _number(trial.attributes.get("seconds")) or 0.0
         if trial.state == "COMPLETE" and trial.value is not None:
             best = trial.value if best is None else max(best, trial.value)

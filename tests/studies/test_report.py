@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
+from studies.errors import RecordError
 from studies.figures import Table
 from studies.findings import find
 from studies.records import Opening, ReportData
@@ -270,6 +271,12 @@ def test_a_test_split_of_one_class_is_reported_without_a_verdict(small: ReportDa
     numbers = json.loads((write_report(replace(small, test=test), tmp_path).parent / "report.json").read_text("utf-8"))
     assert numbers["models"]["cnn"]["test"]["auc"]["value"] is None
     assert numbers["verdict"]["winner"] is None
+
+
+def test_a_missing_picture_is_one_line_that_names_it(small: ReportData, tmp_path: Path) -> None:
+    gone = replace(small.examples[0], picture=tmp_path / "gone.png")
+    with pytest.raises(RecordError, match=r"gone\.png is missing"):
+        write_report(replace(small, examples=(gone,)), tmp_path)
 
 
 def test_an_interrupted_writer_leaves_the_earlier_report_whole(
