@@ -55,6 +55,15 @@ def test_delong_of_ties_equals_the_comparison_of_all_pairs() -> None:
     assert other.standard_error == pytest.approx(spread)
 
 
+def test_delong_reproduces_a_published_table() -> None:
+    # Hanley & McNeil 1982, ratings of 109 CT images; area and standard error as in Stata's manual under "roctab"
+    ratings = np.repeat(np.tile(np.arange(1.0, 6.0), 2), [33, 6, 6, 11, 2, 3, 2, 2, 11, 33])
+    labels = np.repeat([0, 1], [58, 51])
+    against_nothing = cmp.delong(labels, ratings, np.zeros(109))
+    assert against_nothing.value == pytest.approx(0.8932 - 0.5, abs=5e-5)
+    assert against_nothing.standard_error == pytest.approx(0.0307, abs=5e-5)
+
+
 def test_exact_mcnemar_equals_statsmodels_and_a_published_table() -> None:
     # Bland 2000, An Introduction to Medical Statistics: colds at 12 and 14 years, 212/144/256/707
     first = np.repeat([True, True, False, False], [212, 144, 256, 707])

@@ -10,7 +10,8 @@ import pytest
 
 from studies.figures import Figure, draw
 from studies.figures._style import plain, slug
-from studies.figures.search import place_in_range, search_figures
+from studies.figures.parameters import place_in_range
+from studies.figures.search import search_figures
 from studies.findings import Findings, find
 from studies.records import ReportData
 from tests.studies import made_up

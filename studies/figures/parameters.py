@@ -1,0 +1,173 @@
+"""Figures of one search's parameters: what was tried, what mattered, and the objective along each of them."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from studies.figures._style import COLOURS, STATES, Figure, Table, canvas, faded, plain, rows_axis, words
+from studies.figures._trials import Drawn, key_of, objective_of, with_value
+from studies.records import ParamValue, StudySummary, TrialResult
+
+TRUSTED_TRIALS = 50
+"""Complete trials that PED-ANOVA wants before its importances mean much."""
+SLICES = 8
+"""Parameters whose slices are shown: the most important ones."""
+
+
+def parameter_figures(study: StudySummary) -> list[Figure]:
+    """Parallel coordinates, importance where it is known, slices."""
+    importance = [_importance(study)] if study.importance else []
+    return [_parallel(study), *importance, _slices(study)]
+
+
+def _ordered(study: StudySummary) -> list[str]:
+    """Parameters, most important first."""
+    ranks = study.importance or {}
+    return sorted(study.space, key=lambda name: (-ranks.get(name, 0.0), name))
+
+
+def place_in_range(value: ParamValue, space: dict[str, Any]) -> float:
+    """Where a value lies between the ends of its range, in [0, 1]; logarithmic where the range is."""
+    if "choices" in space:
+        choices = list(space["choices"])
+        return choices.index(value) / max(1, len(choices) - 1) if value in choices else 0.0
+    low, high, at = float(space["low"]), float(space["high"]), float(value)
+    if space.get("log"):
+        low, high, at = math.log(low), math.log(high), math.log(at)
+    return (at - low) / (high - low) if high > low else 0.5
+
+
+def _ends(space: dict[str, Any]) -> tuple[str, str]:
+    if "choices" in space:
+        return plain(space["choices"][0], 10), plain(space["choices"][-1], 10)
+    return f"{space['low']:g}", f"{space['high']:g}"
+
+
+def _parallel(study: StudySummary) -> Figure:
+    names = _ordered(study)
+    figure = canvas(70 + 40 * len(names))
+    for state, alpha in (("PRUNED", 0.35), ("COMPLETE", 0.5)):
+        x: Drawn = []
+        y: Drawn = []
+        for trial in with_value(study, state):
+            x += [*_places(trial, names, study), None]
+            y += [*(float(k) for k in range(len(names))), None]
+        line = {"color": faded(STATES[state][0], alpha), "width": 1.2}
+        figure.add_scatter(x=x, y=y, mode="lines", name=state.lower(), line=line, hoverinfo="skip")
+    for trial in with_value(study):
+        if trial.number == study.best:
+            figure.add_scatter(
+                x=_places(trial, names, study),
+                y=list(range(len(names))),
+                mode="lines+markers",
+                name="best",
+                line={"color": COLOURS[1], "width": 3},
+                text=[plain(trial.params.get(name)) for name in names],
+                hovertemplate="%{text}<extra></extra>",
+            )
+    _parallel_axes(figure, study, names)
+    return Figure(
+        key=key_of(study, "parallel"),
+        title="Configurations that were tried",
+        alt="Parallel coordinates: a line for each trial through its value of every parameter; the best one is thick.",
+        note="A row is a parameter, its range from left to right; rows are ordered by importance where it is known.",
+        plots=(figure,),
+        table=_range_table(study, names),
+    )
+
+
+def _places(trial: TrialResult, names: Sequence[str], study: StudySummary) -> Drawn:
+    return [place_in_range(trial.params[name], study.space[name]) if name in trial.params else None for name in names]
+
+
+def _parallel_axes(figure: go.Figure, study: StudySummary, names: Sequence[str]) -> None:
+    figure.update_layout(meta={"rows": True})
+    figure.update_xaxes(showticklabels=False, range=[-0.04, 1.04], showgrid=False)
+    figure.update_yaxes(
+        tickvals=list(range(len(names))),
+        ticktext=[words(name) for name in names],
+        range=[len(names) - 0.3, -0.5],
+        gridcolor="rgba(128,128,128,0.45)",
+    )
+    for k, name in enumerate(names):
+        for end, text in zip((0, 1), _ends(study.space[name]), strict=True):
+            figure.add_annotation(
+                x=end, y=k, text=text, showarrow=False, yshift=-10, font={"size": 10}, xanchor=("left", "right")[end]
+            )
+
+
+def _range_table(study: StudySummary, names: Sequence[str]) -> Table:
+    best = next((trial.params for trial in study.trials if trial.number == study.best), {})
+    default = next((trial.params for trial in study.trials if trial.number == study.default), {})
+    rows = []
+    for name in names:
+        space = study.space[name]
+        extent = (
+            ", ".join(map(str, space["choices"])) if "choices" in space else f"{space['low']:g} to {space['high']:g}"
+        )
+        log = " (logarithmic)" if space.get("log") else ""
+        rows.append((name, extent + log, best.get(name), default.get(name)))
+    return Table(("Parameter", "Range", "Best", "Default"), tuple(rows))
+
+
+def _importance(study: StudySummary) -> Figure:
+    ranks = sorted((study.importance or {}).items(), key=lambda pair: -pair[1])
+    figure = canvas(50 + 26 * len(ranks), x="Share of the variation of the objective", legend=False)
+    rows, values = list(range(len(ranks))), [value for _, value in ranks]
+    figure.add_bar(x=values, y=rows, orientation="h", marker={"color": COLOURS[0]}, width=0.5)
+    rows_axis(figure, [name.replace("_", " ") for name, _ in ranks])
+    complete = len(with_value(study, "COMPLETE"))
+    trust = (
+        "" if complete >= TRUSTED_TRIALS else f"Too few trials to trust: {complete} complete, {TRUSTED_TRIALS} wanted. "
+    )
+    return Figure(
+        key=key_of(study, "importance"),
+        title="Importance of parameters",
+        alt=f"Bars of the importance of each parameter; the longest is {words(ranks[0][0])}." if ranks else "",
+        note=f"{trust}PED-ANOVA over complete trials: what sets the best trials apart.",
+        plots=(figure,),
+        table=Table(("Parameter", "Importance"), tuple(ranks)),
+    )
+
+
+def _slices(study: StudySummary) -> Figure:
+    names = _ordered(study)[:SLICES]
+    rows = tuple(
+        (name, trial.number, trial.params.get(name), trial.value, trial.state)
+        for name in names
+        for trial in with_value(study)
+    )
+    return Figure(
+        key=key_of(study, "slices"),
+        title="The objective along each parameter",
+        alt="Small scatter plots of the objective against each of the foremost parameters.",
+        note=(
+            f"{len(names)} of {len(study.space)} parameters, foremost first. Height: the objective. "
+            "Circles: complete trials; crosses: pruned ones."
+        ),
+        plots=tuple(_slice(study, name) for name in names),
+        table=Table(("Parameter", "Trial", "Value", objective_of(study), "State"), rows),
+    )
+
+
+def _slice(study: StudySummary, name: str) -> go.Figure:
+    figure = canvas(210, x=words(name), legend=False)
+    space = study.space[name]
+    for state in ("PRUNED", "COMPLETE"):
+        own = [trial for trial in with_value(study, state) if name in trial.params]
+        colour, symbol = STATES[state]
+        marker = {"color": colour, "symbol": symbol, "size": 6, "opacity": 0.8}
+        values = [trial.params[name] for trial in own]
+        x = [plain(value) for value in values] if "choices" in space else values
+        figure.add_scatter(x=x, y=[trial.value for trial in own], mode="markers", marker=marker)
+    if "choices" in space:
+        order = [plain(choice) for choice in space["choices"]]
+        figure.update_xaxes(type="category", categoryorder="array", categoryarray=order)
+    elif space.get("log"):
+        figure.update_xaxes(type="log", dtick=1, exponentformat="power", minor={"showgrid": False})
+    elif space["kind"] == "int" and space["high"] - space["low"] <= 10:
+        figure.update_xaxes(dtick=1)
+    figure.update_yaxes(nticks=5)
+    return figure
