@@ -1,7 +1,9 @@
 """Where jobs run: how many workers this machine or cluster carries, and the Ray session that holds them."""
 
 import logging
+import math
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -90,19 +92,37 @@ def ray_session(crew: Crew) -> Iterator[None]:
     try:
         if crew.address is None:
             ray.init(
-                num_cpus=max(1, round(crew.workers * crew.cpus + 0.49)),
+                address="local",  # not one that an inherited RAY_ADDRESS names
+                num_cpus=math.ceil(crew.workers * crew.cpus),
                 include_dashboard=False,
                 object_store_memory=_OBJECT_STORE,
                 _node_ip_address="127.0.0.1",
                 **quiet,
             )
         else:
+            _check_answers(crew.address)
             ray.init(address=crew.address, **quiet)
     except ConnectionError as error:
-        raise UsageError(f"no Ray answers at {crew.address}: start one with 'ray start --head' ({error})") from error
+        raise UsageError(_no_ray(crew.address, error)) from error
     finally:
         os.environ.update(hidden)
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _check_answers(address: str) -> None:
+    """Refuses at once where nothing listens: Ray itself would wait for minutes without a word."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdigit():
+        return  # "auto": Ray finds a session on this machine, and says at once where there is none
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except OSError as error:
+        raise UsageError(_no_ray(address, error)) from error
+
+
+def _no_ray(address: str | None, error: Exception) -> str:
+    reason = str(error).splitlines()[0]
+    return f"no Ray answers at {address} ({reason}): start one with 'ray start --head', or leave out --ray-address"

@@ -7,7 +7,6 @@ from optuna.distributions import CategoricalDistribution, json_to_distribution
 from optuna.trial import FixedTrial
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from data_utils.prepare import DevelopmentSet, Prepared, load_development
 from models._spec import Model
@@ -16,6 +15,7 @@ from search.cluster import Crew
 from search.comparison import load_models, space_of
 from search.jobs import WorkerContext
 from search.settings import LaunchSettings
+from search.terminal import say
 from search.training import DevicePatches, Training, count_parameters, train
 
 _PROBE_PATCHES = 512
@@ -29,14 +29,14 @@ def describe_launch(
     """Prints it. Times come from one short epoch of each default configuration, run here and now."""
     counts = {part: patches for part, _, patches, _ in prepared.parts}
     parts = ", ".join(f"{patches} {part}" for part, patches in counts.items())
-    console.print(Text(f"{settings.common.study}: {prepared.source}, {parts}; {crew}, {context.precision}"))
+    say(console, f"{settings.common.study}: {prepared.source}, {parts}; {crew}, {context.precision}")
     development = load_development(prepared.development)
     for model in load_models(settings.models):
         console.print(_space_table(model))
-        console.print(Text(_cost(settings, development, context, crew, model)), soft_wrap=True)
+        say(console, _cost(settings, development, context, crew, model))
     megabytes = sum(counts.values()) * _BYTES_OF_A_PATCH / 2**20
-    console.print(Text(f"prepared patches under {settings.common.runs / settings.common.study}: {megabytes:.0f} MB"))
-    console.print(Text("nothing was written; leave out --dry-run to begin"))
+    say(console, f"prepared patches under {settings.common.runs / settings.common.study}: {megabytes:.0f} MB")
+    say(console, "nothing was written; leave out --dry-run to begin")
 
 
 def _space_table(model: Model) -> Table:

@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from rich.console import Console
-from rich.text import Text
 
 from data_utils.prepare import DevelopmentSet, Prepared, load_development
 from data_utils.quality import brightness, near_white, stain_density
@@ -33,7 +32,7 @@ from search.reporting import write_comparison_report
 from search.retraining import FOLDS, Candidate, Members, Retrained, candidates, conclude, member_folder
 from search.settings import FinalizeSettings
 from search.signals import Signals
-from search.terminal import LOGGER, Standing, Terminal, log_to
+from search.terminal import LOGGER, Standing, Terminal, log_to, say
 from search.trainable import TrialWorker
 from search.training import VIEWS
 from studies.calibration import sigmoid
@@ -90,9 +89,9 @@ def finalize(settings: FinalizeSettings, signals: Signals) -> int:
     if opened:
         write_whole(final.comparison.folder / ENVIRONMENT_FILE, to_json({**environment(), "command": signals.go_on}))
     read = "were read under it" if opened else "had been read under it before; nothing was read again"
-    final.console.print(Text(f"plan {digest(plan)[:12]}: {final.prepared.test_patches} test patches {read}"))
+    say(final.console, f"plan {digest(plan)[:12]}: {final.prepared.test_patches} test patches {read}")
     report = write_comparison_report(final.comparison)
-    final.console.print(Text(f"report: {report}"), soft_wrap=True)
+    say(final.console, f"report: {report}")
     return 0
 
 

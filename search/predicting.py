@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 from rich.progress import Progress as Bar
-from rich.text import Text
 
 from data_utils.patches import PatchSet, read_patches
 from search._device import choose_device
 from search.comparison import data_source, write_whole
 from search.final_models import SEALED_FILE, StoredModel, load_stored, member_logits
 from search.settings import PredictSettings
+from search.terminal import say
 from studies.calibration import sigmoid
 
 Floats = npt.NDArray[np.float64]
@@ -28,14 +28,14 @@ def predict(settings: PredictSettings) -> int:
     console = Console(stderr=True)
     patches = read_patches(data_source(settings.data), labelled=False)
     for line in _notices(patches, settings.model):
-        console.print(Text(line), soft_wrap=True)
+        say(console, line)
     with Bar(console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task(f"{len(patches)} patches, members", total=len(stored.members))
         logits = member_logits(
             stored, settings.model, patches.pixels, device, lambda done, of: bar.update(task, completed=done, total=of)
         )
     write_whole(settings.out, table(patches, stored, logits))
-    console.print(Text(f"{len(patches)} predictions by {stored.study}/{stored.model}: {settings.out}"), soft_wrap=True)
+    say(console, f"{len(patches)} predictions by {stored.study}/{stored.model}: {settings.out}")
     return 0
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import optuna
 import torch
 from rich.console import Console
-from rich.text import Text
 
 from data_utils.prepare import Prepared, prepare
 from models._spec import Model
@@ -24,7 +23,7 @@ from search.launches import Presence
 from search.searching import Searches, StudySearch, TimeLimitReached
 from search.settings import LaunchSettings
 from search.signals import Signals
-from search.terminal import LOGGER, Standing, Terminal, log_to
+from search.terminal import LOGGER, Standing, Terminal, log_to, say
 from search.trainable import TrialWorker
 from studies.results import ranking, summarise
 from studies.storage import create_or_resume, make_pruner, make_sampler, quiet_optuna
@@ -47,13 +46,13 @@ def search(settings: LaunchSettings, signals: Signals) -> int:
     crew = _crew(settings)
     prepared = comparison.prepared(settings.common.data, settings.split, settings.split_seed)
     context = _context(settings, prepared, crew)
-    console.print(Text(_introduction(comparison, prepared, crew, context, log)), soft_wrap=True)
+    say(console, _introduction(comparison, prepared, crew, context, log))
     with quiet_optuna(), Presence(comparison.ledger, comparison.name) as presence:
         searches = [
             _study_search(settings, comparison, context, prepared, presence, name, signals) for name in settings.models
         ]
         _run_to_the_end(settings, searches, context, crew, console, signals)
-    console.print(Text(_closing(comparison, searches)), soft_wrap=True)
+    say(console, _closing(comparison, searches))
     return 0
 
 
@@ -180,7 +179,7 @@ def _run_to_the_end(
             with terminal.shown(), signals.deferred():
                 _run(work, context, crew)
     except TimeLimitReached:
-        console.print(Text(f"time limit reached; go on with: {signals.go_on}"), soft_wrap=True)
+        say(console, f"time limit reached; go on with: {signals.go_on}")
     finally:
         work.release()
 

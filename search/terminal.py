@@ -102,7 +102,7 @@ class Terminal:
         line = f"{job.label} {state}{self._outcome(report)} ({self._counted()})"
         LOGGER.info("%s", line)
         if self._live is None:
-            self.console.print(Text(f"{datetime.now(UTC):%H:%M:%S} {line}"), soft_wrap=True)
+            say(self.console, f"{datetime.now(UTC):%H:%M:%S} {line}")
 
     def _outcome(self, report: EpochReport | None) -> str:
         if report is None:
@@ -158,6 +158,11 @@ class Terminal:
                 f"{time.monotonic() - activity.began:.0f}",
             )
         return table
+
+
+def say(console: Console, text: str) -> None:
+    """Prints text as it is: no markup read in it, no line broken in the middle of a path."""
+    console.print(Text(text), soft_wrap=True)
 
 
 def log_to(folder: Path, command: str, level: str) -> Path:

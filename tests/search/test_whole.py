@@ -1,0 +1,125 @@
+"""The main job from patches to predictions, by the commands that users type, with a third model dropped in."""
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+from tree import Tree, copy_tree, stored_values
+
+LAUNCH = ("--model", "tiny", "--data", "synthetic:300", "--trials", "4", "--epochs", "3", "--study", "whole")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Tree:
+    """A comparison taken all the way to its report."""
+    folder = tmp_path_factory.mktemp("whole")
+    tree = copy_tree(folder / "tree", folder / "runs")
+    tree.run("launch", *LAUNCH)
+    tree.run("finalize", "--study", "whole")
+    return tree
+
+
+def test_a_model_dropped_into_its_folder_is_searched_and_reported(whole: Tree) -> None:
+    entry = whole.status("whole-tiny")
+    assert entry["finished"] == 4
+    assert set(entry["trials"]) <= {"COMPLETE", "PRUNED"}
+    report = whole.runs / "whole" / "report.html"
+    assert "tiny" in report.read_text(encoding="utf-8")
+    told = json.loads((whole.runs / "whole" / "report.json").read_text(encoding="utf-8"))
+    assert "tiny" in told["models"]
+
+
+def test_finalize_again_reads_nothing_and_retrains_nothing(whole: Tree) -> None:
+    members = {path: path.stat().st_mtime_ns for path in (whole.runs / "whole" / "tiny").rglob("*.safetensors")}
+    told = whole.run("finalize", "--study", "whole").stdout
+    assert "nothing was read again" in told
+    assert {path: path.stat().st_mtime_ns for path in members} == members
+    assert len(members) in (5, 10)
+
+
+def test_another_plan_is_refused_without_a_reason_and_counted_with_one(whole: Tree, tmp_path: Path) -> None:
+    refused = whole.run("finalize", "--study", "whole", "--draws", "500", expect=2)
+    assert re.search(r"was opened before, under another plan.*--reopen", refused.stderr)
+    assert len(refused.stderr.strip().splitlines()) == 1
+    whole.run("finalize", "--study", "whole", "--draws", "500", "--reopen", "fewer draws for a test")
+    report = json.loads((whole.runs / "whole" / "report.json").read_text(encoding="utf-8"))
+    text = json.dumps(report)
+    assert "fewer draws for a test" in text
+
+
+def test_the_test_predictions_are_those_of_the_report(whole: Tree) -> None:
+    with (whole.runs / "whole" / "test_predictions.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["model"] == "tiny"]
+    assert list(rows[0]) == ["model", "name", "patient", "x", "y", "label", "probability", "predicted"]
+    labels = np.array([int(row["label"]) for row in rows])
+    probabilities = np.array([float(row["probability"]) for row in rows])
+    told = json.loads((whole.runs / "whole" / "report.json").read_text(encoding="utf-8"))
+    assert told["models"]["tiny"]["test"]["auc"]["value"] == pytest.approx(
+        roc_auc_score(labels, probabilities), abs=2e-3
+    )
+
+
+def test_the_final_model_predicts_its_test_patches_alike_and_says_that_they_were_sealed(
+    whole: Tree, tmp_path: Path
+) -> None:
+    out = tmp_path / "predictions.csv"
+    done = whole.run(
+        "predict", "--model", str(whole.runs / "whole" / "tiny"), "--data", "synthetic:300", "--out", str(out)
+    )
+    assert "sealed test patches" in done.stderr
+    with out.open(newline="") as file:
+        mine = {row["name"]: row for row in csv.DictReader(file)}
+    assert len(mine) == 300
+    with (whole.runs / "whole" / "test_predictions.csv").open(newline="") as file:
+        theirs = [row for row in csv.DictReader(file) if row["model"] == "tiny"]
+    for row in theirs:
+        assert float(mine[row["name"]]["probability"]) == pytest.approx(float(row["probability"]), abs=2e-6)
+        assert mine[row["name"]]["predicted"] == row["predicted"]
+
+
+def test_other_settings_under_the_same_name_are_refused_in_one_line(whole: Tree) -> None:
+    epochs = whole.run("launch", *LAUNCH[:6], "--epochs", "9", "--study", "whole", expect=2)
+    assert "epochs 3, not 9" in epochs.stderr
+    split = whole.run("launch", *LAUNCH, "--split-seed", "1", expect=2)
+    assert "--study NEW" in split.stderr
+    for refused in (epochs, split):
+        assert len(refused.stderr.strip().splitlines()) == 1
+
+
+def test_an_edited_lock_is_refused(whole: Tree) -> None:
+    lock = whole.runs / "whole" / "lock.json"
+    original = lock.read_text()
+    try:
+        lock.write_text(original.replace('"test"', '"train"', 1))
+        assert "was edited" in whole.run("launch", *LAUNCH, expect=2).stderr
+    finally:
+        lock.write_text(original)
+
+
+def test_the_report_is_written_again_from_what_is_stored(whole: Tree) -> None:
+    report = whole.runs / "whole" / "report.html"
+    report.unlink()
+    whole.run("report", "--study", "whole")
+    assert report.stat().st_size > 100_000
+
+
+def test_a_dry_run_says_what_it_would_take_and_writes_nothing(whole: Tree, tmp_path: Path) -> None:
+    told = Tree(whole.folder, tmp_path / "none").run("launch", *LAUNCH, "--dry-run").stdout
+    assert "learning_rate" in told
+    assert "s an epoch" in told
+    assert "checkpoints" in told
+    assert not (tmp_path / "none").exists()
+
+
+def test_the_same_command_again_does_nothing_and_a_larger_number_adds_the_difference(whole: Tree) -> None:
+    before = stored_values(whole.runs / "studies.db")
+    whole.run("launch", *LAUNCH)
+    assert stored_values(whole.runs / "studies.db") == before
+    more = [*LAUNCH[:5], "5", *LAUNCH[6:]]
+    assert more[4:6] == ["--trials", "5"]
+    whole.run("launch", *more)
+    assert whole.status("whole-tiny")["finished"] == 5

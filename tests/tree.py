@@ -1,0 +1,179 @@
+"""A copy of the packages with one more model in it, and commands run in that copy as a user would run them.
+
+The extra model is small, so that a whole search takes seconds, and does inside a worker what a test wants to see
+done there: fail, hang, look around.
+"""
+
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("search", "models", "data_utils", "studies")
+
+TINY = '''"""One convolution: the smallest model that learns something."""
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from models._spec import Recipe
+
+DEFAULT = {"learning_rate": 0.01, "batch_size": 64}
+
+
+@dataclass(frozen=True)
+class TinyConfig:
+    recipe: Recipe
+
+
+def suggest(trial):
+    return TinyConfig(
+        Recipe(
+            optimizer="adamw",
+            learning_rate=trial.suggest_float("learning_rate", 1e-3, 1e-1, log=True),
+            weight_decay=0.0,
+            batch_size=trial.suggest_categorical("batch_size", [32, 64]),
+            schedule="constant",
+            warmup=0.0,
+            label_smoothing=0.0,
+            class_weighting=False,
+            stain_jitter=0.0,
+        )
+    )
+
+
+class Tiny(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(3, 8, 5, stride=2)
+        self.second = nn.Linear(8, 1)
+        self.pause = float(os.environ.get("TINY_PAUSE", "0"))
+
+    def forward(self, images):
+        if self.pause:
+            time.sleep(self.pause)
+        return self.second(self.first(images).relu().mean(dim=(2, 3)))[:, 0]
+
+
+def build(config, weights):
+    probe = os.environ.get("TINY_PROBE")
+    if probe:
+        exec(Path(probe).read_text(), {})
+    return Tiny()
+'''
+
+
+@dataclass
+class Tree:
+    """The copy, and where its commands leave their results."""
+
+    folder: Path
+    runs: Path
+    storage: str | None = None
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def command(self, name: str, *arguments: str) -> list[str]:
+        """The command line of ``search.<name>`` on this tree's results."""
+        storage = [] if self.storage is None else ["--storage", self.storage]
+        common = [] if name == "predict" else ["--runs", str(self.runs), *storage]
+        return [sys.executable, "-m", f"search.{name}", *arguments, *common]
+
+    def run(
+        self, name: str, *arguments: str, expect: int = 0, seconds: float = 300
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs a command to its end."""
+        done = subprocess.run(
+            self.command(name, *arguments),
+            cwd=self.folder,
+            env=self._environ(),
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+        assert done.returncode == expect, f"{name} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def start(self, name: str, *arguments: str) -> subprocess.Popen[str]:
+        """Starts a command, to be watched and ended by the test."""
+        return subprocess.Popen(
+            self.command(name, *arguments),
+            cwd=self.folder,
+            env=self._environ(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def status(self, study: str) -> dict[str, Any]:
+        """What search.status says of one study."""
+        told = json.loads(self.run("status", "--json").stdout)
+        return next(entry for entry in told if entry["study"] == study)
+
+    def _environ(self) -> dict[str, str]:
+        return {**os.environ, "PYTHONPATH": str(self.folder), **self.environment}
+
+
+def copy_tree(folder: Path, runs: Path) -> Tree:
+    """A copy of the packages with ``models/tiny.py`` in it."""
+    for package in PACKAGES:
+        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "models" / "tiny.py").write_text(TINY)
+    return Tree(folder, runs)
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 120, what: str = "it") -> None:
+    """Waits for a condition, looking several times a second."""
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, f"{what} did not happen within {seconds} s"
+        time.sleep(0.1)
+
+
+def workers_of(driver: int) -> list[int]:
+    """Processes that train for a driver: descendants that call themselves ray::...train."""
+    import psutil
+
+    found = []
+    for process in psutil.Process(driver).children(recursive=True):
+        try:
+            if any("TrialWorker" in part or "ResourceTrainable" in part for part in process.cmdline()):
+                found.append(process.pid)
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
+def stored_values(database: Path) -> dict[int, list[int]]:
+    """Trial number -> steps with an intermediate value, read past Optuna."""
+    with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
+        rows = connection.execute(
+            "select t.number, v.step from trials t join trial_intermediate_values v using (trial_id) order by 1, 2"
+        ).fetchall()
+    connection.close()
+    steps: dict[int, list[int]] = {}
+    for number, step in rows:
+        steps.setdefault(number, []).append(step)
+    return steps
+
+
+def end(process: subprocess.Popen[str], number: int = signal.SIGKILL) -> str:
+    """Sends a signal, waits for the end, and gives back what the process printed."""
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=120)
+    return output
