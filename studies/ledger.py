@@ -212,7 +212,8 @@ class Ledger:
             now = _now(connection)
             connection.execute(_leases.delete().where(_leases.c.name == name, _leases.c.until < now))
             row = {"name": name, "holder": holder, "until": now + LEASE_SECONDS}
-            return connection.execute(_insert_if_absent(connection, _leases, row)).rowcount == 1
+            taken = _insert_if_absent(connection, _leases, row).returning(_leases.c.name)
+            return connection.execute(taken).scalar() is not None
 
     # --- plans and openings -------------------------------------------------------------------------------------
 
