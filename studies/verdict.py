@@ -160,7 +160,7 @@ def _interval(low: float | None, high: float | None, p: float | None = None) -> 
     if low is None or high is None:
         return ""
     tail = "" if p is None else f", p {_p(p)}"
-    return f" (95 % interval {_number(low)} to {_number(high)}{tail})"
+    return f" (95\u00a0% interval {_number(low)} to {_number(high)}{tail})"
 
 
 def _number(value: float | None) -> str:

@@ -166,7 +166,7 @@ def _slice(study: StudySummary, name: str) -> go.Figure:
         order = [plain(choice) for choice in space["choices"]]
         figure.update_xaxes(type="category", categoryorder="array", categoryarray=order)
     elif space.get("log"):
-        figure.update_xaxes(type="log", dtick=1, exponentformat="power", minor={"showgrid": False})
+        figure.update_xaxes(type="log", dtick=1, tickformat="~g")
     elif space["kind"] == "int" and space["high"] - space["low"] <= 10:
         figure.update_xaxes(dtick=1)
     figure.update_yaxes(nticks=5)

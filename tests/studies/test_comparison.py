@@ -145,7 +145,7 @@ def test_nothing_weak_is_reported_for_a_sound_study() -> None:
 
 def test_a_single_model_is_reported_without_an_opponent() -> None:
     verdict = judge((), [("cnn", Estimate(0.9, 0.85, 0.93))], ())
-    assert verdict.headline == "cnn reached an AUC of 0.900 (95 % interval 0.850 to 0.930) on the test split."
+    assert verdict.headline == "cnn reached an AUC of 0.900 (95\u00a0% interval 0.850 to 0.930) on the test split."
 
 
 def test_too_few_patches_of_a_class_leave_delong_undefined() -> None:
