@@ -22,7 +22,7 @@ class CnnConfig:
     Attributes:
         depth: convolutions in each of the 3 stages.
         width: channels of the first stage; each further stage has twice as many.
-        kernel: side of the first convolution of the second and third stage (the stem has its own); the others are 3 x 3.
+        kernel: side of the first convolution of the second and the third stage; the stem has its own, the others 3.
         normalisation: "batch" or "group".
         activation: "relu", "silu" or "gelu".
         residual: whether each convolution that keeps its shape adds its input.
