@@ -4,6 +4,7 @@ import csv
 import json
 import re
 from dataclasses import replace
+from decimal import Decimal
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -55,6 +56,7 @@ class Page(HTMLParser):
         super().__init__()
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.words: list[str] = []
+        self.shown: list[tuple[str, str]] = []  # exact value of a number, and what a reader sees of it
         self._silent = 0
         self._in_data = 0
         self.feed(text)
@@ -69,7 +71,9 @@ class Page(HTMLParser):
         self._in_data -= tag == "data"
 
     def handle_data(self, text: str) -> None:
-        if not self._silent and not self._in_data:
+        if self._in_data:
+            self.shown.append((self.tags[-1][1]["value"] or "", text))
+        elif not self._silent:
             self.words.append(text)
 
 
@@ -90,6 +94,19 @@ def test_every_number_with_a_place_equals_report_json(page: Page, numbers: dict[
     assert len(placed) > 200
     for about in placed:
         assert float(about["value"] or "nan") == at(numbers, about["data-path"] or ""), about
+
+
+def test_what_a_reader_sees_is_the_exact_number_rounded(page: Page) -> None:
+    assert len(page.shown) > 3000
+    for exact, text in page.shown:
+        if text == "< 0.001":
+            assert float(exact) < 0.001
+            continue
+        digits = text.replace("−", "-").replace(",", "").removesuffix(" %").removesuffix(" min")
+        unit = 100 if text.endswith("%") else 1 / 60 if text.endswith("min") else 1
+        last_digit = Decimal(digits).as_tuple().exponent
+        assert isinstance(last_digit, int)
+        assert abs(float(digits) - float(exact) * unit) <= 0.5001 * 10.0**last_digit, (exact, text)
 
 
 def test_every_cell_of_a_figures_table_equals_report_json(folder: Path, numbers: dict[str, Any]) -> None:

@@ -132,8 +132,13 @@ def test_dark_mode_is_dark_and_its_figures_have_light_text(phone: Opened, wide: 
 
 def test_it_prints_to_a_pdf_with_every_figure(browser: Browser, report: Path) -> None:
     page = browser.new_page()
-    page.goto(report.as_uri())  # not waited for: printing must draw what is missing
+    page.add_init_script(
+        "window.requestIdleCallback = () => 0; window.IntersectionObserver = class { observe() {} unobserve() {} };"
+    )  # so that nothing but printing draws a figure
+    page.goto(report.as_uri())
+    assert page.locator(".main-svg").count() == 0
     pdf = page.pdf(format="A4")
+    assert page.locator(DRAWN).count() == 1
     assert pdf.startswith(b"%PDF")
     assert len(re.findall(rb"/Type\s*/Page\b", pdf)) > 5
     folder = os.environ.get("HISTOTUNE_SCREENSHOTS")
