@@ -14,6 +14,11 @@ Every file in ``models/`` without a leading underscore is one searchable model. 
     True where ``build`` takes the tensors of ``models._weights``; otherwise it is called with None.
 ``parameter_groups(network, config) -> list`` (optional)
     Groups for the optimizer, each ``{"params": [...], "lr": float}``; by default one group at the recipe's rate.
+``network.last_features`` (optional, a property, so that nothing is registered twice)
+    The module whose output is the last map of features, (N, C, h, w), for Grad-CAM; none is drawn without it. Where
+    everything before it is frozen, that output needs no gradient until a hook asks for one (``requires_grad_``).
+``network.prefix`` and ``network.after_prefix(kept)`` (optional)
+    Frozen layers at the front, whose outputs no training changes, and the rest of the network behind them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
