@@ -13,12 +13,14 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
-from studies.statistics import Ints, Resampling, Sampled, at_threshold, estimate, ranking, resample
+from studies.resampling import Ints, Resampling, resample
+from studies.statistics import Sampled, at_threshold, estimate, ranking
 
 METRICS = ("auc", "average_precision", "balanced_accuracy", "sensitivity", "specificity", "f1")
 DESIGNS = ((20, 24), (34, 24), (49, 200))
 THRESHOLD = 0.5
-DRAWS = 1000
+DRAWS = 400
+NAIVE_DRAWS = 100
 
 
 def simulate(patients: int, patches: int, rng: np.random.Generator) -> tuple[Ints, np.ndarray, np.ndarray]:
@@ -38,7 +40,7 @@ def measured(labels: Ints, probabilities: np.ndarray, resampling: Resampling) ->
 def truth(rng: np.random.Generator) -> dict[str, float]:
     """The metrics on 20,000 patients of 100 patches."""
     labels, probabilities, who = simulate(20_000, 100, rng)
-    whole = measured(labels, probabilities, resample(who, 1, 0))
+    whole = measured(labels, probabilities, resample(who, labels, 1, 0))
     return {name: whole[name].value for name in METRICS}
 
 
@@ -54,7 +56,8 @@ def coverage(patients: int, patches: int, runs: int, true: dict[str, float]) -> 
     for run in range(runs):
         rng = np.random.default_rng([patients, patches, run])
         labels, probabilities, who = simulate(patients, patches, rng)
-        clustered, naive = resample(who, DRAWS, run), resample(np.full(len(who), ""), DRAWS // 5, run)
+        clustered = resample(who, labels, DRAWS, run)
+        naive = resample(np.full(len(who), ""), labels, NAIVE_DRAWS, run)
         ours, theirs = (measured(labels, probabilities, one) for one in (clustered, naive))
         for name in METRICS:
             low, high = np.nanpercentile(ours[name].draws, [2.5, 97.5])
@@ -69,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--runs", type=int, default=2000)
     runs = parser.parse_args(argv).runs
     true = truth(np.random.default_rng(0))
-    print(f"{runs} runs, {DRAWS} draws over patients, {DRAWS // 5} over patches; numpy {np.__version__}")
+    print(f"{runs} runs, {DRAWS} draws over patients, {NAIVE_DRAWS} over patches; numpy {np.__version__}")
     print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}")
     print("truth:", {name: round(value, 4) for name, value in true.items()})
     print(f"Monte-Carlo standard error of a coverage of .95: {np.sqrt(0.95 * 0.05 / runs):.4f}")

@@ -14,18 +14,15 @@ from statsmodels.genmod import families
 from statsmodels.genmod.generalized_linear_model import GLM
 from statsmodels.tools.sm_exceptions import PerfectSeparationError, PerfectSeparationWarning
 
+from studies.resampling import Floats, Ints, Resampling, resample
 from studies.statistics import (
     Estimate,
-    Floats,
-    Ints,
-    Resampling,
     Sampled,
     at_threshold,
     balanced_accuracy,
     cumulative_counts,
     equal_mass_bins,
     estimate,
-    resample,
 )
 
 _NONE = Estimate(None, None, None)
@@ -71,7 +68,7 @@ def choose_threshold(
     _refuse_one_class(labels)
     prevalence = float(np.mean(labels))
     best = _best_threshold(probabilities, labels)
-    resampling = resample(patients, draws, seed)
+    resampling = resample(patients, labels, draws, seed)
     first, second = (
         at_threshold(labels, probabilities, value, resampling)["balanced_accuracy"] for value in (best, prevalence)
     )
@@ -149,9 +146,9 @@ def reliability(labels: Ints, probabilities: Floats, resampling: Resampling) -> 
 def calibration_line(labels: Ints, probabilities: Floats, resampling: Resampling) -> tuple[Estimate, Estimate]:
     """Calibration intercept (slope held at 1) and slope, by logistic regression of the label on the logit.
 
-    Intervals from the sandwich covariance clustered by patient, with t(patients - 1). 0 and 1 are perfect; a slope
-    below 1 means too extreme probabilities (Van Calster et al. 2019, doi:10.1186/s12916-019-1466-7). Not defined for
-    constant scores, one class, or scores that separate the classes.
+    Intervals from the sandwich covariance clustered by patient, with t(effective patients - 1). 0 and 1 are
+    perfect; a slope below 1 means too extreme probabilities (Van Calster et al. 2019, doi:10.1186/s12916-019-1466-7).
+    Not defined for constant scores, one class, or scores that separate the classes.
     """
     least = np.finfo(np.float64).eps
     logits = special.logit(np.clip(probabilities, least, 1 - least))

@@ -14,7 +14,8 @@ from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
-from studies.statistics import PRIMARY, SECONDARY, Floats, Ints, Resampling, Sampled
+from studies.resampling import Floats, Ints, Resampling
+from studies.statistics import PRIMARY, SECONDARY, Sampled
 
 Bools = npt.NDArray[np.bool_]
 
@@ -116,13 +117,13 @@ def _compare(labels: Ints, first: Contestant, second: Contestant, resampling: Re
 
 
 def paired_difference(statistic: str, first: Sampled, second: Sampled, resampling: Resampling) -> Difference:
-    """First minus second over the same draws; interval and p from one standard error and t(patients - 1)."""
+    """First minus second over the same draws; interval and p from one standard error and t(effective patients - 1)."""
     value, spread = first.value - second.value, resampling.standard_error(first.draws - second.draws)
     if not np.isfinite(value) or not np.isfinite(spread) or resampling.patients < 2:
         shown = value if np.isfinite(value) else None
         return Difference(statistic, shown, None, None, None, None, None, independent_patches=False)
     half = resampling.t * spread
-    p = _two_sided(value, spread, resampling.patients - 1)
+    p = _two_sided(value, spread, resampling.effective - 1)
     return Difference(statistic, value, value - half, value + half, spread, p, None, independent_patches=False)
 
 

@@ -9,14 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from studies.statistics import (
-    Estimate,
-    Floats,
-    Ints,
-    Resampling,
-    confusion,
-    cumulative_counts,
-)
+from studies.resampling import Floats, Ints, Resampling
+from studies.statistics import Estimate, confusion, cumulative_counts
 
 DRAWS = 1000
 """Draws behind a band; bands are drawn, not tested, so fewer do."""

@@ -11,14 +11,13 @@ import numpy as np
 from studies import curves
 from studies.calibration import ReliabilityBin, calibration_line, reliability, sigmoid
 from studies.comparison import Agreement, Comparison, Contestant, agreement, compare_all
-from studies.records import CandidateResult, FinalModel, Predictions, ReportData, StudySummary
+from studies.records import CandidateResult, FinalModel, Predictions, ReportData
+from studies.resampling import Floats, Ints, Resampling, resample
+from studies.searches import SearchFindings, find_search
 from studies.statistics import (
     PLANNED,
     Confusion,
     Estimate,
-    Floats,
-    Ints,
-    Resampling,
     Sampled,
     auc,
     average_precision,
@@ -27,7 +26,6 @@ from studies.statistics import (
     estimate,
     measure,
     probability_errors,
-    resample,
 )
 from studies.subgroups import PatientRow, Subgroup, by_patient, subgroups
 from studies.verdict import Verdict, Weakness, judge, weaknesses
@@ -127,6 +125,7 @@ class TestSplit:
 
     Attributes:
         patients: 0 where ids are unknown.
+        effective_patients: patients of equal weight that would tell as much; t has one less degrees of freedom.
         one_class_patients: patients whose test patches are all IDC or all not; they have no AUC of their own.
     """
 
@@ -134,34 +133,10 @@ class TestSplit:
     idc: int
     prevalence: float
     patients: int
+    effective_patients: float
     one_class_patients: int
     patient_ids: bool
     near_white: int
-
-
-@dataclass(frozen=True)
-class SearchFindings:
-    """One search in numbers.
-
-    Attributes:
-        states: state -> trials.
-        best_value, default_value: objective on the validation split.
-        gain: best minus default; None where one of them is missing.
-        seconds: over all trials and workers.
-        failures: reason -> trials.
-    """
-
-    model: str
-    states: dict[str, int]
-    best: int | None
-    best_value: float | None
-    default: int | None
-    default_value: float | None
-    gain: float | None
-    seconds: float
-    epochs: int
-    failures: dict[str, int]
-    importance: dict[str, float] | None
 
 
 @dataclass(frozen=True)
@@ -202,7 +177,7 @@ SCHEMA = "histotune-report/1"
 def find(data: ReportData) -> Findings:
     """All numbers of the report; the same data and plan give the same numbers."""
     test, plan = data.test, data.plan
-    resampling = resample(test.patients, plan.draws, plan.statistics_seed)
+    resampling = resample(test.patients, test.labels, plan.draws, plan.statistics_seed)
     names = tuple(model.model for model in plan.models)
     sampled = {entry: _measure(test, entry, resampling) for entry in test.probabilities}
     scores = {entry: _score(test, entry, sampled[entry], resampling) for entry in sampled}
@@ -225,7 +200,7 @@ def find(data: ReportData) -> Findings:
         agreement_by_class=_agreement_by_class(test.labels, contestants),
         subgroups=subgroups(test, names, plan.statistics_seed),
         patients=by_patient(test, names),
-        searches={study.name: _search(study) for study in data.studies},
+        searches={study.name: find_search(study) for study in data.studies},
         unplanned=tuple(name for name in PLANNED if name not in plan.statistics),
     )
 
@@ -366,33 +341,8 @@ def _test_split(test: Predictions, resampling: Resampling) -> TestSplit:
         idc=int(test.labels.sum()),
         prevalence=float(test.labels.mean()),
         patients=len(counts) if resampling.known else 0,
+        effective_patients=resampling.effective,
         one_class_patients=int(np.sum((idc == 0) | (idc == counts))) if resampling.known else 0,
         patient_ids=resampling.known,
         near_white=int(test.near_white.sum()),
-    )
-
-
-def _search(study: StudySummary) -> SearchFindings:
-    states: dict[str, int] = {}
-    failures: dict[str, int] = {}
-    for trial in study.trials:
-        states[trial.state] = states.get(trial.state, 0) + 1
-        if trial.state == "FAIL":
-            reason = str(trial.attributes.get("failure", "unknown"))
-            failures[reason] = failures.get(reason, 0) + 1
-    values = {trial.number: trial.value for trial in study.trials}
-    best = None if study.best is None else values[study.best]
-    default = None if study.default is None else values.get(study.default)
-    return SearchFindings(
-        model=study.model,
-        states=states,
-        best=study.best,
-        best_value=best,
-        default=study.default,
-        default_value=default,
-        gain=None if best is None or default is None else best - default,
-        seconds=float(sum(float(trial.attributes.get("seconds") or 0) for trial in study.trials)),
-        epochs=sum(len(trial.curve) for trial in study.trials),
-        failures=failures,
-        importance=study.importance,
     )

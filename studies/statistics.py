@@ -1,20 +1,17 @@
 """How good a score is, with intervals that respect patients: arrays in, frozen dataclasses out.
 
-Patches of one patient resemble each other, so patients are drawn with replacement, not patches (Field & Welsh 2007,
-doi:10.1111/j.1467-9868.2007.00593.x). The spread of the draws is taken on the logit scale and widened by Student's t
-with (patients - 1) degrees of freedom; the plain percentile interval is too narrow with few patients.
+Patients are drawn (``resampling``), and the spread of the draws is taken on the logit scale and widened by Student's t
+with (effective patients - 1) degrees of freedom; the plain percentile interval is too narrow with few patients.
 docs/statistics.md explains each statistic in plain words.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
-from scipy import special, stats
+from scipy import special
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
+from studies.resampling import Floats, Ints, Resampling
 
 FEW_PATIENTS = 20
 """Below this number of patients no interval can be trusted much; the report warns."""
@@ -59,8 +56,6 @@ ILLUSTRATIONS = (
 PLANNED: tuple[str, ...] = (PRIMARY, *SECONDARY, *METRICS.values(), *ILLUSTRATIONS)
 """Every statistic that a plan names, primary first; what the report shows beyond them is marked as not planned."""
 
-_ELEMENTS_AT_ONCE = 4_000_000  # draws x patches held in memory together: 32 MB an array
-
 
 @dataclass(frozen=True)
 class Estimate:
@@ -69,88 +64,6 @@ class Estimate:
     value: float | None
     low: float | None
     high: float | None
-
-
-@dataclass(frozen=True, eq=False)
-class Resampling:
-    """Which patients each bootstrap draw took, drawn once and shared by every model, so that differences are paired.
-
-    Attributes:
-        clusters: (N,) the patient of each patch, as an index below ``patients``.
-        weights: (draws, patients) how often each draw took each patient.
-        known: whether patients are known; if not, each patch stands for a patient of its own and every interval is
-            a lower bound of the uncertainty.
-    """
-
-    clusters: Ints
-    weights: npt.NDArray[np.uint8]
-    known: bool
-
-    @property
-    def patients(self) -> int:
-        """How many clusters were drawn from."""
-        return int(self.weights.shape[1])
-
-    @property
-    def draws(self) -> int:
-        """How often they were drawn."""
-        return int(self.weights.shape[0])
-
-    @property
-    def t(self) -> float:
-        """The factor between a standard error and half a 95 % interval; infinite for a single patient."""
-        return float(stats.t.ppf(0.975, self.patients - 1)) if self.patients > 1 else np.inf
-
-    def standard_error(self, draws: Floats) -> float:
-        """Standard deviation over the draws on which a statistic is defined; NaN with fewer than two.
-
-        Widened by sqrt(n / (n - 1)) for n patients, as the bootstrap's variance is too small by that factor.
-        """
-        finite = draws[np.isfinite(draws)]
-        if len(finite) < 2 or self.patients < 2:
-            return float("nan")
-        return float(np.std(finite, ddof=1) * np.sqrt(self.patients / (self.patients - 1)))
-
-    def sum(self, per_patch: Floats) -> Floats:
-        """Sums over the patches of each draw: (N, ...) -> (draws, ...)."""
-        flat = per_patch.reshape(len(self.clusters), -1)
-        columns = [np.bincount(self.clusters, flat[:, k], minlength=self.patients) for k in range(flat.shape[1])]
-        sums = self.weights.astype(np.float64) @ np.stack(columns, axis=1)
-        return sums.reshape(self.draws, *per_patch.shape[1:])
-
-    def blocks(self, draws: int | None = None) -> Iterator[npt.NDArray[np.uint8]]:
-        """The first ``draws`` of ``weights``, in pieces small enough to be spread over all patches."""
-        step = max(1, _ELEMENTS_AT_ONCE // len(self.clusters))
-        chosen = self.weights[:draws]
-        for start in range(0, len(chosen), step):
-            yield chosen[start : start + step]
-
-
-def resample(patients: npt.NDArray[np.str_], draws: int, seed: int) -> Resampling:
-    """Draws patients with replacement.
-
-    Args:
-        patients: (N,) the patient of each patch; "" is unknown, and then each patch is drawn by itself.
-        draws: how often.
-        seed: the same seed gives the same draws.
-    """
-    if not len(patients):
-        raise ValueError("there are no patches to draw from; the test split must hold at least one")
-    known = bool(np.all(patients != ""))
-    clusters = np.unique(patients, return_inverse=True)[1] if known else np.arange(len(patients))
-    weights = _multiplicities(int(clusters.max()) + 1, draws, np.random.default_rng(seed))
-    return Resampling(clusters.astype(np.int64), weights, known)
-
-
-def _multiplicities(count: int, draws: int, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
-    """(draws, count) how often each of ``count`` was drawn; below 256 for sure or all but surely."""
-    weights = np.empty((draws, count), dtype=np.uint8)
-    step = max(1, _ELEMENTS_AT_ONCE // count)
-    for start in range(0, draws, step):
-        rows = min(step, draws - start)
-        drawn = rng.integers(count, size=(rows, count)) + count * np.arange(rows)[:, None]
-        weights[start : start + rows] = np.bincount(drawn.ravel(), minlength=rows * count).reshape(rows, count)
-    return weights
 
 
 # --- from draws to intervals ----------------------------------------------------------------------------------------

@@ -8,7 +8,8 @@ import numpy.typing as npt
 
 from studies.comparison import delong_interval
 from studies.records import Predictions
-from studies.statistics import Estimate, Floats, at_threshold, confusion, estimate, ranking, resample
+from studies.resampling import Floats, resample
+from studies.statistics import Estimate, at_threshold, confusion, estimate, ranking
 
 Bools = npt.NDArray[np.bool_]
 DRAWS = 2000
@@ -93,7 +94,7 @@ def _subgroup(
     test: Predictions, models: tuple[str, ...], family: str, label: str, inside: Bools, seed: int
 ) -> Subgroup:
     labels, patients = test.labels[inside], test.patients[inside]
-    resampling = resample(patients, DRAWS, seed)
+    resampling = resample(patients, labels, DRAWS, seed)
     found: dict[str, dict[str, Estimate]] = {"auc": {}, "sensitivity": {}, "specificity": {}}
     for model in models:
         probabilities = test.probabilities[model][inside]

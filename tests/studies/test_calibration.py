@@ -5,7 +5,7 @@ import pytest
 from scipy.special import expit
 
 from studies import calibration as c
-from studies.statistics import resample
+from studies.resampling import resample
 
 RNG = np.random.default_rng(8)
 N = 4000
@@ -44,25 +44,25 @@ def test_shifted_probabilities_move_the_threshold_to_the_best_one() -> None:
 
 
 def test_the_line_of_calibrated_probabilities_is_zero_and_one() -> None:
-    intercept, slope = c.calibration_line(LABELS, expit(TRUE_LOGITS), resample(WHO, 10, 0))
+    intercept, slope = c.calibration_line(LABELS, expit(TRUE_LOGITS), resample(WHO, LABELS, 10, 0))
     assert intercept.low is not None
     assert intercept.high is not None
     assert slope.low is not None
     assert slope.high is not None
     assert intercept.low < 0 < intercept.high
     assert slope.low < 1 < slope.high
-    _, steep = c.calibration_line(LABELS, expit(TRUE_LOGITS * 2), resample(WHO, 10, 0))
+    _, steep = c.calibration_line(LABELS, expit(TRUE_LOGITS * 2), resample(WHO, LABELS, 10, 0))
     assert steep.value == pytest.approx(slope.value / 2)
 
 
 def test_constant_or_separating_scores_have_no_slope() -> None:
-    resampling = resample(WHO, 10, 0)
+    resampling = resample(WHO, LABELS, 10, 0)
     assert c.calibration_line(LABELS, np.full(N, 0.3), resampling)[1].value is None
     assert c.calibration_line(LABELS, np.where(LABELS == 1, 0.9, 0.1), resampling)[1].value is None
 
 
 def test_reliability_bins_hold_every_patch_once_and_bracket_the_truth() -> None:
-    resampling = resample(WHO, 500, 0)
+    resampling = resample(WHO, LABELS, 500, 0)
     bins = c.reliability(LABELS, expit(TRUE_LOGITS), resampling)
     assert sum(one.patches for one in bins) == N
     covered = [one.observed.low <= one.predicted <= one.observed.high for one in bins]
@@ -71,5 +71,5 @@ def test_reliability_bins_hold_every_patch_once_and_bracket_the_truth() -> None:
 
 def test_probabilities_at_0_and_1_have_a_finite_line() -> None:
     sure = np.where(TRUE_LOGITS > 1, 1.0, expit(TRUE_LOGITS))
-    intercept, _ = c.calibration_line(LABELS, sure, resample(WHO, 10, 0))
+    intercept, _ = c.calibration_line(LABELS, sure, resample(WHO, LABELS, 10, 0))
     assert intercept.value is None or np.isfinite(intercept.value)

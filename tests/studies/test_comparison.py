@@ -8,7 +8,8 @@ from MLstatkit import Delong_test
 from statsmodels.stats.contingency_tables import mcnemar
 
 from studies import comparison as cmp
-from studies.statistics import Estimate, Resampling, estimate, measure, resample
+from studies.resampling import Resampling, resample
+from studies.statistics import Estimate, estimate, measure
 from studies.verdict import Verdict, Weakness, judge, weaknesses
 
 RNG = np.random.default_rng(5)
@@ -22,7 +23,7 @@ RANDOM = RNG.random(N)
 
 @pytest.fixture(scope="module")
 def resampling() -> Resampling:
-    return resample(WHO, 2000, seed=2)
+    return resample(WHO, LABELS, 2000, seed=2)
 
 
 def contestant(name: str, scores: np.ndarray, resampling: Resampling) -> cmp.Contestant:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from studies import statistics as s
+from studies.resampling import Resampling, effective_number, resample
 
 RNG = np.random.default_rng(3)
 N, PATIENTS = 600, 30
@@ -18,12 +19,12 @@ WHO = np.array([f"p{k}" for k in RNG.integers(0, PATIENTS, N)])
 
 
 @pytest.fixture(scope="module")
-def resampling() -> s.Resampling:
-    return s.resample(WHO, 1000, seed=1)
+def resampling() -> Resampling:
+    return resample(WHO, LABELS, 1000, seed=1)
 
 
 @pytest.fixture(scope="module")
-def measured(resampling: s.Resampling) -> dict[str, s.Sampled]:
+def measured(resampling: Resampling) -> dict[str, s.Sampled]:
     return s.measure(LABELS, PROBABILITIES, 0.4, resampling)
 
 
@@ -52,7 +53,7 @@ def test_every_metric_that_is_planned_by_key_is_measured(measured: dict[str, s.S
 
 
 def test_a_draw_equals_the_metric_of_the_repeated_patches(
-    resampling: s.Resampling, measured: dict[str, s.Sampled]
+    resampling: Resampling, measured: dict[str, s.Sampled]
 ) -> None:
     repeats = resampling.weights[7][resampling.clusters]
     labels, scores = np.repeat(LABELS, repeats), np.repeat(PROBABILITIES, repeats)
@@ -62,14 +63,14 @@ def test_a_draw_equals_the_metric_of_the_repeated_patches(
     assert measured["f1"].draws[7] == pytest.approx(sk.f1_score(labels, scores >= 0.4))
 
 
-def test_each_draw_takes_as_many_patients_as_there_are(resampling: s.Resampling) -> None:
+def test_each_draw_takes_as_many_patients_as_there_are(resampling: Resampling) -> None:
     assert resampling.patients == PATIENTS
     assert set(resampling.weights.sum(axis=1).tolist()) == {PATIENTS}
 
 
 def test_the_same_seed_draws_the_same_patients() -> None:
-    assert np.array_equal(s.resample(WHO, 50, 4).weights, s.resample(WHO, 50, 4).weights)
-    assert not np.array_equal(s.resample(WHO, 50, 4).weights, s.resample(WHO, 50, 5).weights)
+    assert np.array_equal(resample(WHO, LABELS, 50, 4).weights, resample(WHO, LABELS, 50, 4).weights)
+    assert not np.array_equal(resample(WHO, LABELS, 50, 4).weights, resample(WHO, LABELS, 50, 5).weights)
 
 
 def test_sensitivity_at_a_specificity_is_the_best_point_of_the_roc_curve(measured: dict[str, s.Sampled]) -> None:
@@ -82,7 +83,7 @@ def test_rates_at_the_public_prevalence_follow_from_bayes() -> None:
     labels = np.array([1] * 100 + [0] * 100)
     probabilities = np.array([0.9] * 80 + [0.1] * 20 + [0.9] * 10 + [0.1] * 90)  # sensitivity .8, specificity .9
     who = np.array([f"p{k % 20}" for k in range(200)])
-    rates = s.at_threshold(labels, probabilities, 0.5, s.resample(who, 100, 0))
+    rates = s.at_threshold(labels, probabilities, 0.5, resample(who, labels, 100, 0))
     assert rates["ppv_public"].value == pytest.approx(0.8 * 0.284 / (0.8 * 0.284 + 0.1 * 0.716))
     assert rates["npv_public"].value == pytest.approx(0.9 * 0.716 / (0.9 * 0.716 + 0.2 * 0.284))
     precision = rates["ppv_public"].value
@@ -99,7 +100,7 @@ def test_the_calibration_error_weighs_each_bin_by_its_patches(measured: dict[str
 
 
 def test_an_interval_holds_its_value_and_stays_within_the_scale(
-    resampling: s.Resampling, measured: dict[str, s.Sampled]
+    resampling: Resampling, measured: dict[str, s.Sampled]
 ) -> None:
     for name, sampled in measured.items():
         one = s.estimate(sampled, resampling)
@@ -115,8 +116,8 @@ def test_patients_who_differ_widen_the_interval_beyond_that_of_single_patches() 
     who = np.repeat(np.arange(20), 50)
     labels = (rng.random(1000) < rng.beta(0.7, 0.7, 20)[who]).astype(int)
     scores = labels + rng.normal(0, 1, 1000) + rng.normal(0, 1.5, 20)[who]
-    by_patient = s.resample(who.astype(str), 800, 0)
-    by_patch = s.resample(np.full(1000, ""), 800, 0)
+    by_patient = resample(who.astype(str), labels, 800, 0)
+    by_patch = resample(np.full(1000, ""), labels, 800, 0)
     widths = []
     for resampling in (by_patient, by_patch):
         one = s.estimate(s.ranking(labels, scores, resampling)["auc"], resampling)
@@ -127,12 +128,12 @@ def test_patients_who_differ_widen_the_interval_beyond_that_of_single_patches() 
 
 
 def test_unknown_patients_are_drawn_patch_by_patch_and_marked() -> None:
-    unknown = s.resample(np.full(N, ""), 10, 0)
+    unknown = resample(np.full(N, ""), LABELS, 10, 0)
     assert (unknown.patients, unknown.known) == (N, False)
-    assert s.resample(WHO, 10, 0).known
+    assert resample(WHO, LABELS, 10, 0).known
 
 
-def test_constant_scores_have_an_auc_of_one_half(resampling: s.Resampling) -> None:
+def test_constant_scores_have_an_auc_of_one_half(resampling: Resampling) -> None:
     flat = s.measure(LABELS, np.full(N, 0.3), 0.4, resampling)
     assert s.estimate(flat["auc"], resampling) == s.Estimate(0.5, pytest.approx(0.5), pytest.approx(0.5))
     assert flat["ppv"].value != flat["ppv"].value
@@ -144,8 +145,9 @@ def test_constant_scores_have_an_auc_of_one_half(resampling: s.Resampling) -> No
 
 def test_one_class_leaves_ranking_undefined_and_does_not_crash() -> None:
     who = np.array(["a", "b", "c"])
-    resampling = s.resample(who, 20, 0)
-    only = s.measure(np.ones(3, dtype=int), np.array([0.2, 0.6, 0.9]), 0.5, resampling)
+    labels = np.ones(3, dtype=int)
+    resampling = resample(who, labels, 20, 0)
+    only = s.measure(labels, np.array([0.2, 0.6, 0.9]), 0.5, resampling)
     for name in ("auc", "average_precision", "balanced_accuracy", "specificity"):
         assert s.estimate(only[name], resampling).value is None, name
     assert only["sensitivity"].value == pytest.approx(2 / 3)
@@ -153,8 +155,18 @@ def test_one_class_leaves_ranking_undefined_and_does_not_crash() -> None:
     assert np.isnan(s.balanced_accuracy(np.zeros(3, dtype=int), np.arange(3.0), 0.5))
 
 
+def test_patients_of_equal_weight_all_count_and_a_dominant_one_counts_for_most() -> None:
+    equal = np.repeat(np.arange(12), 10)
+    labels = np.tile([0, 0, 0, 0, 0, 1, 1, 1, 1, 1], 12)
+    assert effective_number(equal, labels) == pytest.approx(12)
+    lopsided = np.where(labels == 1, 0, equal)  # one patient holds all IDC
+    assert effective_number(lopsided, labels) == 2
+    counts = np.repeat([0, 1, 2], [8, 1, 1])
+    assert effective_number(counts, np.ones(10, dtype=int)) == max(2, 100 / 66)
+
+
 def test_a_single_patient_has_no_interval() -> None:
-    resampling = s.resample(np.full(40, "a"), 20, 0)
+    resampling = resample(np.full(40, "a"), LABELS[:40], 20, 0)
     one = s.estimate(s.ranking(LABELS[:40], PROBABILITIES[:40], resampling)["auc"], resampling)
     assert one.value is not None
     assert (one.low, one.high) == (None, None)
@@ -162,7 +174,7 @@ def test_a_single_patient_has_no_interval() -> None:
 
 def test_no_patches_at_all_is_refused() -> None:
     with pytest.raises(ValueError, match="no patches to draw from"):
-        s.resample(np.array([], dtype=str), 10, 0)
+        resample(np.array([], dtype=str), np.array([], dtype=int), 10, 0)
 
 
 @settings(max_examples=40, deadline=None)
@@ -178,7 +190,7 @@ def test_ten_thousand_draws_for_two_models_on_two_thousand_patches(capsys: pytes
     rng = np.random.default_rng(1)
     labels, who = rng.integers(0, 2, 2000), rng.integers(0, 49, 2000).astype(str)
     begun = time.perf_counter()
-    resampling = s.resample(who, 10_000, 0)
+    resampling = resample(who, labels, 10_000, 0)
     both = [s.measure(labels, rng.random(2000), 0.5, resampling) for _ in range(2)]
     with capsys.disabled():
         print(f"\n10,000 draws, 2 models, 2,000 patches: {time.perf_counter() - begun:.1f} s")
