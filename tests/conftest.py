@@ -18,6 +18,7 @@ os.environ.update(
     TZ="UTC",  # Optuna stores local time; the tests compare it with ours
     OMP_NUM_THREADS="1",  # workers side by side are faster on one thread each than all on all
     RAY_USAGE_STATS_ENABLED="0",
+    RAY_worker_niceness="0",  # else workers starve beside the other processes of a busy machine
     TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1",
 )
 for variable in ("HISTOTUNE_DATA", "HISTOTUNE_STORAGE", "RAY_ADDRESS"):

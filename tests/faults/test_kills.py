@@ -1,0 +1,142 @@
+"""Processes that are killed for real: the study holds what was asked for, whatever died."""
+
+import signal
+import sqlite3
+import time
+from functools import partial
+from pathlib import Path
+
+import psutil
+import pytest
+from tree import Tree, copy_tree, end, stored_values, wait_until, workers_of
+
+PATCHES = "synthetic:300"
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("packages")
+    copy_tree(folder / "tree", folder / "runs")
+    return folder / "tree"
+
+
+def launch(trials: int, epochs: int, *more: str) -> list[str]:
+    counts = ["--trials", str(trials), "--epochs", str(epochs)]
+    return ["launch", "--model", "tiny", "--data", PATCHES, "--study", "kills", *counts, *more]
+
+
+def check_whole(tree: Tree, trials: int, epochs: int) -> None:
+    """What must be true at the end, from the database alone."""
+    entry = tree.status("kills-tiny")
+    assert entry["finished"] == trials
+    assert set(entry["trials"]) <= {"COMPLETE", "PRUNED", "FAIL"}
+    steps = stored_values(tree.runs / "studies.db")
+    for number, stored in steps.items():
+        assert stored == list(range(1, len(stored) + 1)), f"trial {number} has holes: {stored}"
+        assert len(stored) <= epochs
+
+
+def test_a_driver_killed_again_and_again_leaves_exactly_the_trials_asked_for(packages: Path, tmp_path: Path) -> None:
+    tree = Tree(packages, tmp_path / "runs", environment={"TINY_PAUSE": "0.15"})
+    command = launch(4, 4, "--pruner", "none")
+    for _ in range(2):
+        driver = tree.start(*command)
+        begun = epochs_stored(tree)
+        wait_until(partial(more_epochs, tree, begun + 2), what="an epoch or two")
+        end(driver, signal.SIGKILL)
+    assert tree.status("kills-tiny")["trials"].get("RUNNING"), "the kill came too late to test anything"
+    tree.run(*command)
+    check_whole(tree, 4, 4)
+    assert tree.status("kills-tiny")["trials"] == {"COMPLETE": 4}
+    assert not list((tree.runs / "kills" / "tiny" / "checkpoints").glob("*/*"))
+
+
+def more_epochs(tree: Tree, wanted: int) -> bool:
+    return epochs_stored(tree) >= wanted
+
+
+def epochs_stored(tree: Tree) -> int:
+    """Intermediate values in the database so far."""
+    database = tree.runs / "studies.db"
+    if not database.exists():
+        return 0
+    try:
+        return sum(len(steps) for steps in stored_values(database).values())
+    except sqlite3.OperationalError:
+        return 0  # its tables are being made at this moment
+
+
+def test_a_killed_worker_loses_an_epoch_at_most_and_no_slot(packages: Path, tmp_path: Path) -> None:
+    tree = Tree(packages, tmp_path / "runs", environment={"TINY_PAUSE": "0.15"})
+    driver = tree.start(*launch(6, 5, "--pruner", "none", "--workers", "2"))
+    wait_until(lambda: epochs_stored(tree) >= 3, what="three epochs")
+    victim = workers_of(driver.pid)[0]
+    psutil.Process(victim).kill()
+    wait_until(lambda: len([pid for pid in workers_of(driver.pid) if pid != victim]) == 2, 180, "a second worker")
+    output, _ = driver.communicate(timeout=300)
+    assert driver.returncode == 0, output
+    check_whole(tree, 6, 5)
+    assert tree.status("kills-tiny")["trials"] == {"COMPLETE": 6}
+
+
+def test_a_worker_that_always_dies_fails_its_trial_with_the_reason(packages: Path, tmp_path: Path) -> None:
+    probe = tmp_path / "probe.py"
+    probe.write_text("import os; os._exit(9)")
+    tree = Tree(packages, tmp_path / "runs", environment={"TINY_PROBE": str(probe)})
+    tree.run(*launch(1, 2, "--workers", "1"))
+    entry = tree.status("kills-tiny")
+    assert entry["trials"] == {"FAIL": 1}
+    assert entry["failures"] == {"its worker died 3 times": 1}
+
+
+def test_an_exception_in_a_model_is_a_failed_trial_and_five_of_them_end_the_search(
+    packages: Path, tmp_path: Path
+) -> None:
+    probe = tmp_path / "probe.py"
+    probe.write_text("raise ValueError('no such layer')")
+    tree = Tree(packages, tmp_path / "runs", environment={"TINY_PROBE": str(probe)})
+    done = tree.run(*launch(20, 2), expect=1)
+    assert "all failed" in done.stderr
+    assert "x ValueError: no such layer" in done.stderr
+    entry = tree.status("kills-tiny")
+    assert 5 <= entry["trials"]["FAIL"] <= 7
+    assert "RUNNING" not in entry["trials"]
+
+
+def test_a_model_that_never_returns_is_ended_by_the_trial_timeout(packages: Path, tmp_path: Path) -> None:
+    tree = Tree(packages, tmp_path / "runs", environment={"TINY_PAUSE": "1000"})
+    tree.run(*launch(1, 2, "--workers", "1", "--trial-timeout", "3"))
+    entry = tree.status("kills-tiny")
+    assert entry["trials"] == {"FAIL": 1}
+    assert "longer than --trial-timeout 3 s" in next(iter(entry["failures"]))
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_in_order_and_says_how_to_go_on(
+    packages: Path, tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    tree = Tree(packages, tmp_path / "runs", environment={"TINY_PAUSE": "0.15"})
+    driver = tree.start(*launch(4, 6))
+    wait_until(lambda: epochs_stored(tree) >= 2, what="two epochs")
+    began = time.monotonic()
+    output = end(driver, number)
+    assert driver.returncode == code, output
+    assert time.monotonic() - began < 30
+    assert "go on with: python -m search.launch --model tiny" in output
+    assert set(tree.status("kills-tiny")["trials"]) <= {"WAITING", "COMPLETE", "PRUNED"}
+
+
+def test_a_time_limit_leaves_a_study_that_goes_on(packages: Path, tmp_path: Path) -> None:
+    tree = Tree(packages, tmp_path / "runs", environment={"TINY_PAUSE": "0.3"})
+    told = tree.run(*launch(3, 8, "--timeout", "25")).stdout
+    assert "time limit reached; go on with:" in told
+    assert "RUNNING" not in tree.status("kills-tiny")["trials"]
+
+
+def test_two_launchers_on_one_study_share_the_work(packages: Path, tmp_path: Path) -> None:
+    tree = Tree(packages, tmp_path / "runs", environment={"TINY_PAUSE": "0.05"})
+    both = [tree.start(*launch(6, 3, "--workers", "1")) for _ in range(2)]
+    for driver in both:
+        output, _ = driver.communicate(timeout=300)
+        assert driver.returncode == 0, output
+    check_whole(tree, 6, 3)
