@@ -9,11 +9,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from search.errors import UsageError
+
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 PROBE_SECONDS = 0.3  # a layout; together with the first, untimed steps about a second
 
 
-class DeviceError(Exception):
+class DeviceError(UsageError):
     """The device or precision that was asked for is not there; the message is one line that says what to do."""
 
 

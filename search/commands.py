@@ -1,6 +1,5 @@
 """What all commands share: errors of our own become one line and an exit code, everything else keeps its traceback."""
 
-import re
 import shlex
 import signal
 import sys
@@ -10,12 +9,10 @@ from data_utils.errors import DataError
 from models._errors import ModelError
 from search.errors import Interrupted, SearchFailed, UsageError
 from studies.errors import StudyError
+from studies.secrets import masked
 
 FAILED = 1
 BAD_INPUT = 2
-
-_USER_AND_PASSWORD = re.compile(r"(://[^\s:/@]*):\S*@")
-_PASSWORD_IN_QUERY = re.compile(r"([?&]password=)[^&\s]*", re.IGNORECASE)
 
 
 def run_command(main: Callable[[], int]) -> int:
@@ -34,14 +31,6 @@ def run_command(main: Callable[[], int]) -> int:
         return _interrupted(error.signal, error.go_on)
     except KeyboardInterrupt:
         return _interrupted(signal.SIGINT, "")
-
-
-def masked(text: str) -> str:
-    """``text`` with the password of every URL in it replaced by ``***``.
-
-    Masks too much rather than too little: a password that should have been percent-encoded may hold "/" or "@".
-    """
-    return _PASSWORD_IN_QUERY.sub(r"\1***", _USER_AND_PASSWORD.sub(r"\1:***@", text))
 
 
 def command_line(command: str, argv: Sequence[str] | None = None) -> str:

@@ -10,10 +10,11 @@ from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from search.commands import masked, run_command
+from search.commands import run_command
 from search.errors import Interrupted, UsageError
 from search.settings import DashboardSettings, parse_dashboard
 from search.signals import Signals
+from studies.secrets import masked
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage

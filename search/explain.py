@@ -1,6 +1,7 @@
 """Where a network looked: Grad-CAM, and pictures of patches for a report."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,9 +28,15 @@ def grad_cam(network: nn.Module, pixels: Pixels) -> npt.NDArray[np.float64] | No
     if not isinstance(layer, nn.Module):
         return None
     kept: list[Tensor] = []
-    handle = layer.register_forward_hook(lambda _module, _inputs, output: kept.append(output))
+
+    def keep(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
+        # Behind frozen layers nothing is recorded: the slope is taken from here on.
+        kept.append(output if output.requires_grad else output.detach().requires_grad_())
+        return kept[-1]
+
+    handle = layer.register_forward_hook(keep)
     try:
-        images = torch.from_numpy(pixels.copy()).permute(0, 3, 1, 2).float().div(255).requires_grad_()
+        images = torch.from_numpy(pixels.copy()).permute(0, 3, 1, 2).float().div(255)
         logits = network(images)
         (slope,) = torch.autograd.grad(logits.sum(), kept[0])
     finally:

@@ -14,6 +14,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from studies.definition import StudyDefinition, check_same
 from studies.errors import StorageError
+from studies.secrets import masked
 
 BUSY_SECONDS = 60
 """How long a call waits for a database that another process holds."""
@@ -38,7 +39,7 @@ def open_storage(url: str) -> RDBStorage:
     except (SQLAlchemyError, RuntimeError, ImportError) as error:
         reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
         raise StorageError(
-            f"the database {masked(url)} cannot be opened: {masked(reason, url)}. "
+            f"the database {masked(url)} cannot be opened: {_without_password(reason, url)}. "
             "Check that it exists, that it is reachable and that you may write to it"
         ) from error
 
@@ -55,18 +56,6 @@ def open_existing(url: str) -> RDBStorage:
             f"there is no database {path} yet: begin with python -m search.launch, or name another --storage"
         )
     return open_storage(url)
-
-
-def masked(text: str, url: str | None = None) -> str:
-    """The text, with the password of the storage URL replaced by ***; by default the text is the URL."""
-    try:
-        parsed = make_url(url or text)
-    except ArgumentError:
-        return text
-    if parsed.password is None:
-        return text
-    hidden = text.replace(str(url or text), parsed.render_as_string(hide_password=True))
-    return hidden.replace(str(parsed.password), "***")
 
 
 def create_or_resume(
@@ -153,6 +142,12 @@ def _with_driver(url: str, *, make: bool = True) -> str:
     if backend == "postgresql":
         return parsed.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
     raise StorageError(f"{masked(url)} is neither sqlite:///PATH nor postgresql://USER@HOST/DATABASE")
+
+
+def _without_password(text: str, url: str) -> str:
+    """A driver's message, without the password that it may repeat."""
+    password = make_url(url).password
+    return masked(text) if password is None else masked(text).replace(str(password), "***")
 
 
 def _make_folder(folder: Path) -> None:

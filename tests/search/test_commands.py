@@ -4,9 +4,10 @@ import pytest
 
 from data_utils.errors import FormatError, LabelError
 from models._errors import WeightsError
-from search.commands import command_line, masked, run_command
+from search.commands import command_line, run_command
 from search.errors import Interrupted, SearchFailed, UsageError
 from studies.errors import DefinitionMismatchError
+from studies.secrets import masked
 
 
 def raising(error):
