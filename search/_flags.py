@@ -99,7 +99,7 @@ def add_common(parser: Parser, study: str = "default: the only one in the databa
 def add_data(group: _ArgumentGroup) -> None:
     """Where the patches are."""
     forms = (
-        "folder with X.npy and Y.npy, patient folder, a zip of one, or synthetic[:N] for N made-up patches "
+        "folder with X.npy and Y.npy, patient folder, zip of a patient folder, or synthetic[:N] for N made-up patches "
         "(default: $HISTOTUNE_DATA, then data/)"
     )
     group.add_argument("--data", metavar="PATH", type=some_text, help=forms)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.samplers import BaseSampler
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
@@ -130,10 +131,16 @@ class StudySearch:
         return derive_seed(self._seed, "trial", number)
 
     def report(self, job: Job, report: EpochReport) -> str:
-        """Writes down an epoch; the state of the trial after it, or "LOST" where another launch has it now."""
-        if not self._is_mine(job):
-            self._running.pop(job.number, None)
-            return LOST
+        """Writes down an epoch; the state of the trial after it, or "LOST" where it is not ours any more."""
+        try:
+            if self._is_mine(job):
+                return self._written_down(job, report)
+        except UpdateFinishedTrialError:  # somebody ended it by hand, in the dashboard
+            forget_checkpoint(job.checkpoint)
+        self._running.pop(job.number, None)
+        return LOST
+
+    def _written_down(self, job: Job, report: EpochReport) -> str:
         if report.failure is not None:
             return self._fail(job, report.failure, report)
         trial = self._running[job.number]

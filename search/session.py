@@ -1,5 +1,6 @@
 """One launch: opens what it needs, lets the trials of its studies run, and leaves everything in order."""
 
+import os
 import tempfile
 import time
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from models._spec import Model
 from search._device import choose_device, choose_precision
 from search.bridge import run_work
 from search.cluster import Crew, plan_crew, ray_session
+from search.commands import command_line
 from search.comparison import Comparison, data_source, define, load_models, weights_of
 from search.dry_run import describe_launch
 from search.enqueue import enqueue_first, older_study
@@ -21,7 +23,7 @@ from search.environment import environment
 from search.jobs import WorkerContext
 from search.launches import Presence
 from search.searching import Searches, StudySearch, TimeLimitReached
-from search.settings import LaunchSettings
+from search.settings import CommonSettings, LaunchSettings
 from search.signals import Signals
 from search.terminal import LOGGER, Standing, Terminal, log_to, say
 from search.trainable import TrialWorker
@@ -52,7 +54,7 @@ def search(settings: LaunchSettings, signals: Signals) -> int:
             _study_search(settings, comparison, context, prepared, presence, name, signals) for name in settings.models
         ]
         _run_to_the_end(settings, searches, context, crew, console, signals)
-    say(console, _closing(comparison, searches))
+    say(console, _closing(settings, searches))
     return 0
 
 
@@ -218,7 +220,7 @@ def _introduction(comparison: Comparison, prepared: Prepared, crew: Crew, contex
     )
 
 
-def _closing(comparison: Comparison, searches: Sequence[StudySearch]) -> str:
+def _closing(settings: LaunchSettings, searches: Sequence[StudySearch]) -> str:
     lines = []
     for search in searches:
         standing = _standing(search)
@@ -229,4 +231,14 @@ def _closing(comparison: Comparison, searches: Sequence[StudySearch]) -> str:
             else f"best {standing.best[0]:.4f} (trial {standing.best[1]})"
         )
         lines.append(f"{search.study.study_name}: {states}; {best}")
-    return "\n".join([*lines, f"next: python -m search.finalize --study {comparison.name}"])
+    return "\n".join([*lines, f"next: {command_line('finalize', _place(settings.common))}"])
+
+
+def _place(common: CommonSettings) -> list[str]:
+    """The options by which another command finds this comparison."""
+    place = ["--study", common.study]
+    if common.runs != Path("runs"):
+        place += ["--runs", str(common.runs)]
+    if common.storage not in (f"sqlite:///{common.runs}/studies.db", os.environ.get("HISTOTUNE_STORAGE")):
+        place += ["--storage", common.storage]
+    return place

@@ -1,0 +1,154 @@
+"""What the driver writes down, without Ray: reports in, rows in the database out."""
+
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.storages import RDBStorage
+from optuna.trial import TrialState
+
+from models._registry import load_model
+from search.comparison import define
+from search.errors import SearchFailed
+from search.jobs import EpochReport, Job
+from search.launches import Presence
+from search.searching import LOST, RUNNING, StudySearch
+from studies.ledger import Ledger
+from studies.storage import create_or_resume, make_pruner, make_sampler
+
+
+def searching(
+    storage: RDBStorage, presence: Presence, folder: Path, *, wanted: int = 3, pruner: str = "none"
+) -> StudySearch:
+    model = load_model("cnn")
+    definition = define(model, None, lock_digest="a" * 64, epochs=3, objective="auc", precision="fp32")
+    study = create_or_resume(
+        storage, "idc-cnn", definition, sampler=make_sampler("random", 0), pruner=make_pruner(pruner, 3)
+    )
+    return StudySearch(
+        study,
+        model,
+        storage=storage,
+        ledger=Ledger(storage.engine),
+        presence=presence,
+        make_sampler=lambda seed: make_sampler("random", seed),
+        wanted=wanted,
+        epochs=3,
+        objective="auc",
+        seed=1,
+        checkpoints=folder,
+    )
+
+
+def report(epoch: int, value: float = 0.5, failure: str | None = None) -> EpochReport:
+    return EpochReport(epoch, {"auc": value}, 0.1, {"seconds": 1.0, "worker": "w"}, failure)
+
+
+def job_of(search: StudySearch) -> Job:
+    job = search.next_job()
+    assert job is not None
+    return job
+
+
+@pytest.fixture
+def presence(storage: RDBStorage) -> Presence:
+    return Presence(Ledger(storage.engine), "idc")
+
+
+def trials(storage: RDBStorage) -> list[optuna.trial.FrozenTrial]:
+    return optuna.load_study(study_name="idc-cnn", storage=storage).trials
+
+
+def test_a_trial_s_value_is_its_best_epoch_s(storage: RDBStorage, presence: Presence, tmp_path: Path) -> None:
+    search = searching(storage, presence, tmp_path)
+    job = job_of(search)
+    states = [search.report(job, report(epoch, value)) for epoch, value in ((1, 0.6), (2, 0.8), (3, 0.7))]
+    assert states == [RUNNING, RUNNING, "COMPLETE"]
+    (trial,) = trials(storage)
+    assert trial.value == 0.8
+    assert trial.user_attrs["best_epoch"] == 2
+    assert trial.user_attrs["epochs"] == 3
+    assert trial.user_attrs["seed"] == job.seed
+    assert trial.intermediate_values == {1: 0.6, 2: 0.8, 3: 0.7}
+
+
+def test_exactly_the_wanted_number_is_handed_out(storage: RDBStorage, presence: Presence, tmp_path: Path) -> None:
+    search = searching(storage, presence, tmp_path, wanted=2)
+    jobs = [job_of(search), job_of(search)]
+    assert search.next_job() is None
+    assert jobs[0].params != jobs[1].params
+    assert jobs[0].seed != jobs[1].seed
+
+
+def test_a_released_trial_is_handed_out_again_with_its_seed_and_no_step_is_stored_twice(
+    storage: RDBStorage, presence: Presence, tmp_path: Path
+) -> None:
+    first = searching(storage, presence, tmp_path)
+    job = job_of(first)
+    first.report(job, report(1, 0.6))
+    first.report(job, report(2, 0.7))
+    first.release()
+    assert [trial.state for trial in trials(storage)] == [TrialState.WAITING]
+    again = job_of(searching(storage, presence, tmp_path))
+    assert (again.number, again.params, again.seed, again.reported) == (job.number, job.params, job.seed, 2)
+
+
+def test_a_replayed_step_is_not_reported_again_but_a_finished_trial_is_told(
+    storage: RDBStorage, presence: Presence, tmp_path: Path
+) -> None:
+    first = searching(storage, presence, tmp_path)
+    job = job_of(first)
+    for epoch in (1, 2, 3):
+        first._running[job.number].report(0.6, epoch)  # the driver dies before it tells the end
+    first.release()
+    second = searching(storage, presence, tmp_path)
+    again = job_of(second)
+    assert again.reported == 3
+    assert second.report(again, report(3, 0.6)) == "COMPLETE"
+
+
+def test_trials_of_a_dead_launch_are_taken_over_and_its_late_result_is_dropped(
+    storage: RDBStorage, presence: Presence, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = searching(storage, presence, tmp_path, wanted=1)
+    job = job_of(slow)
+    other = Presence(Ledger(storage.engine), "idc")
+    taking = searching(storage, other, tmp_path, wanted=1)
+    assert taking.next_job() is None  # the owner is alive: this very process
+    monkeypatch.setattr("search.launches.is_alive", lambda _launch: False)
+    again = job_of(taking)
+    assert again.number == job.number
+    assert slow.report(job, report(1)) == LOST
+    assert trials(storage)[0].intermediate_values == {}
+    assert [taking.report(again, report(epoch)) for epoch in (1, 2, 3)][-1] == "COMPLETE"
+
+
+def test_a_trial_ended_by_hand_is_dropped(storage: RDBStorage, presence: Presence, tmp_path: Path) -> None:
+    search = searching(storage, presence, tmp_path)
+    job = job_of(search)
+    optuna.load_study(study_name="idc-cnn", storage=storage).tell(job.number, state=TrialState.FAIL)
+    assert search.report(job, report(1)) == LOST
+    assert trials(storage)[0].state == TrialState.FAIL
+
+
+def test_a_failure_keeps_its_reason_and_five_first_ones_end_the_search(
+    storage: RDBStorage, presence: Presence, tmp_path: Path
+) -> None:
+    search = searching(storage, presence, tmp_path, wanted=9)
+    for _ in range(4):
+        assert search.report(job_of(search), report(0, failure="ValueError: no")) == "FAIL"
+    assert trials(storage)[0].user_attrs["failure"] == "ValueError: no"
+    with pytest.raises(SearchFailed, match=r"first 5 trials.*5 x ValueError: no"):
+        search.report(job_of(search), report(0, failure="ValueError: no"))
+
+
+def test_a_weak_trial_is_pruned_with_its_steps_kept(storage: RDBStorage, presence: Presence, tmp_path: Path) -> None:
+    search = searching(storage, presence, tmp_path, wanted=4, pruner="sha")
+    for value in (0.9, 0.8, 0.7):
+        job = job_of(search)
+        state = search.report(job, report(1, value))
+        if state == "PRUNED":
+            break
+    assert state == "PRUNED"
+    assert trials(storage)[job.number].intermediate_values == {1: value}
+    assert trials(storage)[job.number].user_attrs["best_epoch"] == 1
