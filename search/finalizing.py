@@ -39,7 +39,7 @@ from studies.calibration import sigmoid
 from studies.predictions import save_predictions
 from studies.records import AnalysisPlan, FinalModel, Predictions, StudySummary, digest, to_json
 from studies.results import best_trial, summarise
-from studies.statistics import ILLUSTRATIONS, PRIMARY, SECONDARY
+from studies.statistics import PLANNED, PRIMARY
 
 STATISTICS_SEED = 0
 
@@ -155,7 +155,7 @@ def _retrain(final: _Final, development: DevelopmentSet) -> list[Retrained]:
             final.comparison.folder,
             labels=development.labels,
             patients=patients,
-            weights=_describe_weights(weights[model]),
+            weights=_describe_weights(model, weights[model]),
         )
         for model, wanted in final.wanted.items()
     ]
@@ -178,8 +178,11 @@ def _weights(final: _Final, study: StudySummary) -> Weights | None:
     return weights
 
 
-def _describe_weights(weights: Weights | None) -> str:
-    return "random" if weights is None else f"{weights.source}, sha256 {weights.sha256}"
+def _describe_weights(model: str, weights: Weights | None) -> str:
+    """Where the first layers come from; "none" for a pretrained model that was searched without its weights."""
+    if weights is None:
+        return "none: random, by --vgg16-weights none" if load_model(model).pretrained else "random"
+    return f"{weights.source}, sha256 {weights.sha256}"
 
 
 def _train_members(final: _Final, context: WorkerContext) -> None:
@@ -231,7 +234,7 @@ def _plan(final: _Final, models: Sequence[FinalModel]) -> AnalysisPlan:
         models=tuple(models),
         baselines=BASELINES,
         primary=PRIMARY,
-        statistics=(PRIMARY, *SECONDARY, *ILLUSTRATIONS),
+        statistics=PLANNED,
         draws=final.settings.draws,
         statistics_seed=STATISTICS_SEED,
         settings=settings,
