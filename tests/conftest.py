@@ -55,6 +55,12 @@ def storage_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
+def postgresql_url(postgresql: str) -> str:
+    """An empty PostgreSQL database."""
+    return new_database(postgresql)
+
+
+@pytest.fixture
 def storage(storage_url: str) -> Iterator[RDBStorage]:
     """An Optuna storage on an empty database of either kind."""
     storage = open_storage(storage_url)

@@ -140,3 +140,18 @@ def test_two_launchers_on_one_study_share_the_work(packages: Path, tmp_path: Pat
         output, _ = driver.communicate(timeout=300)
         assert driver.returncode == 0, output
     check_whole(tree, 6, 3)
+
+
+def test_a_search_on_postgresql_goes_on_after_its_driver_was_killed(
+    packages: Path, tmp_path: Path, postgresql_url: str
+) -> None:
+    tree = Tree(packages, tmp_path / "runs", storage=postgresql_url, environment={"TINY_PAUSE": "0.1"})
+    driver = tree.start(*launch(3, 3))
+    log = tree.runs / "kills" / "logs"
+    wait_until(lambda: any("begins" in path.read_text() for path in log.glob("*.log")), what="a trial")
+    end(driver, signal.SIGKILL)
+    assert tree.status("kills-tiny")["trials"].get("RUNNING")
+    tree.run(*launch(3, 3))
+    entry = tree.status("kills-tiny")
+    assert entry["finished"] == 3
+    assert set(entry["trials"]) <= {"COMPLETE", "PRUNED"}
