@@ -53,7 +53,8 @@ def open_existing(url: str) -> RDBStorage:
     path = make_url(_with_driver(url, make=False)).database
     if url.startswith("sqlite") and path is not None and not Path(path).is_file():
         raise StorageError(
-            f"there is no database {path} yet: begin with python -m search.launch, or name another --storage"
+            f"there is no database {path} yet: begin with python -m search.launch, "
+            "or name the --runs or --storage of that launch"
         )
     return open_storage(url)
 
