@@ -199,6 +199,7 @@ def _train_members(final: _Final, context: WorkerContext) -> None:
         console=final.console,
     )
     members.watcher = terminal
+    say(final.console, f"{terminal.title}, {final.precision}; {members.done} of {members.all} members are trained")
     if members.done == members.all:
         return
     with (

@@ -103,8 +103,9 @@ def check_reopening(ledger: Ledger, study: str, reopen: str | None, planned: str
 
 def _refusal(study: str) -> str:
     return (
-        f"the test split of {study} was opened before, under another plan (other best trials, settings or data): "
-        "its numbers would not be the first look any more. To open it again, and have that in the report: "
+        f"the test split of {study} was opened before, under another plan (other best trials, settings, data "
+        "or version of HistoTune): its numbers would not be the first look any more. "
+        "To open it again, and have that in the report: "
         '--reopen "reason"'
     )
 
