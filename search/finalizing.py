@@ -204,8 +204,8 @@ def _train_members(final: _Final, context: WorkerContext) -> None:
         return
     with (
         terminal.shown(),
-        final.signals.deferred(),
         ray_session(final.crew),
+        final.signals.deferred(),
         tempfile.TemporaryDirectory(prefix="histotune-") as scratch,
     ):
         run_work(

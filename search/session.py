@@ -178,17 +178,17 @@ def _run_to_the_end(
     work = Searches(searches, timeout=settings.timeout, watcher=terminal, check=signals.check)
     try:
         if work.unfinished():
-            with terminal.shown(), signals.deferred():
-                _run(work, context, crew)
+            with terminal.shown():
+                _run(work, context, crew, signals)
     except TimeLimitReached:
         say(console, f"time limit reached; go on with: {signals.go_on}")
     finally:
         work.release()
 
 
-def _run(work: Searches, context: WorkerContext, crew: Crew) -> None:
+def _run(work: Searches, context: WorkerContext, crew: Crew, signals: Signals) -> None:
     """Runs trials until none is left; waits for those that another launch has in hand, and takes over if it dies."""
-    with ray_session(crew), tempfile.TemporaryDirectory(prefix="histotune-") as scratch:
+    with ray_session(crew), signals.deferred(), tempfile.TemporaryDirectory(prefix="histotune-") as scratch:
         for attempt in range(1_000_000):
             if work.anything_to_do():
                 run_work(

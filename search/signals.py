@@ -32,8 +32,13 @@ class Signals:
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Within the block the first signal waits for ``check``; a second one still ends the block at once."""
+        """Within the block the first signal waits for ``check``; a second one still ends the block at once.
+
+        To be entered after Ray has started, since Ray takes SIGTERM for itself.
+        """
         self._deferred = True
+        for number in _SIGNALS:
+            signal.signal(number, self._receive)
         try:
             yield
         finally:

@@ -18,6 +18,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from studies.errors import StorageError
 from studies.records import Opening
+from studies.storage import make_tables
 
 BEAT_SECONDS = 10.0
 """How often a launch says that it is alive; one that missed three beats is dead."""
@@ -119,7 +120,7 @@ class Ledger:
     def __init__(self, engine: Engine) -> None:
         """Makes the tables where there are none."""
         self._engine = engine
-        _tables.create_all(engine)
+        make_tables(lambda: _tables.create_all(engine))
 
     # --- split locks --------------------------------------------------------------------------------------------
 

@@ -1,16 +1,18 @@
 """Opens the database; creates or resumes a study; builds sampler and pruner."""
 
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import optuna
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.storages import RDBStorage
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 
 from studies.definition import StudyDefinition, check_same
 from studies.errors import StorageError
@@ -18,6 +20,9 @@ from studies.secrets import masked
 
 BUSY_SECONDS = 60
 """How long a call waits for a database that another process holds."""
+
+_TRIES, _PAUSE_SECONDS = 10, 0.5
+Made = TypeVar("Made")
 
 DEFINITION = "definition"
 """User attribute of a study that holds its definition."""
@@ -35,13 +40,25 @@ def open_storage(url: str) -> RDBStorage:
     full = _with_driver(url)
     try:
         with quiet_optuna():
-            return RDBStorage(full, engine_kwargs=_engine_settings(full))
+            return make_tables(lambda: RDBStorage(full, engine_kwargs=_engine_settings(full)))
     except (SQLAlchemyError, RuntimeError, ImportError) as error:
         reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
         raise StorageError(
             f"the database {masked(url)} cannot be opened: {_without_password(reason, url)}. "
             "Check that it exists, that it is reachable and that you may write to it"
         ) from error
+
+
+def make_tables(make: Callable[[], Made]) -> Made:
+    """What ``make`` gives; tried again where another process made the same tables at the same moment."""
+    for _ in range(_TRIES):
+        try:
+            return make()
+        except (OperationalError, ProgrammingError, IntegrityError) as error:
+            if "already exists" not in str(error) and "unique" not in str(error).lower():
+                raise
+            time.sleep(_PAUSE_SECONDS)
+    return make()
 
 
 def open_existing(url: str) -> RDBStorage:

@@ -1,12 +1,23 @@
 """Our own tables, on both databases."""
 
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from optuna.storages import RDBStorage
 
 from studies.ledger import LEASE_SECONDS, Ledger
+
+ROOT = Path(__file__).resolve().parents[2]
+OPEN = """
+import sys
+from studies.ledger import Ledger
+from studies.storage import open_storage
+Ledger(open_storage(sys.argv[1]).engine)
+"""
 
 
 @pytest.fixture
@@ -110,3 +121,12 @@ def test_a_plan_is_found_by_its_digest(ledger: Ledger) -> None:
 def test_the_tables_survive_being_opened_again(ledger: Ledger, storage: RDBStorage) -> None:
     ledger.keep_lock("idc", "a" * 64, "text")
     assert Ledger(storage.engine).lock("idc") == "text"
+
+
+def test_several_processes_may_make_the_tables_at_the_same_moment(storage_url: str) -> None:
+    starts = [
+        subprocess.Popen([sys.executable, "-c", OPEN, storage_url], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    errors = [process.communicate(timeout=120)[1] for process in starts]
+    assert [process.returncode for process in starts] == [0, 0, 0, 0], errors
