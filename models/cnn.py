@@ -15,6 +15,11 @@ GROUPS = 8  # of group normalisation; divides every width of the space
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "silu": nn.SiLU, "gelu": nn.GELU}
 
 
+MOMENTUM = 0.3
+"""Of batch normalisation's running statistics. With PyTorch's 0.1 they lag behind the weights after short trainings:
+the members' logits then lie on different offsets, and what was fitted to them out of fold is wrong (LOG.md)."""
+
+
 @dataclass(frozen=True)
 class CnnConfig:
     """One network of the space.
@@ -159,6 +164,6 @@ def _shrink(config: CnnConfig, before: int, after: int) -> list[nn.Module]:
 
 
 def _convolution(config: CnnConfig, before: int, after: int, kernel: int, stride: int = 1) -> nn.Sequential:
-    norm = nn.BatchNorm2d(after) if config.normalisation == "batch" else nn.GroupNorm(GROUPS, after)
+    norm = nn.BatchNorm2d(after, momentum=MOMENTUM) if config.normalisation == "batch" else nn.GroupNorm(GROUPS, after)
     convolution = nn.Conv2d(before, after, kernel, stride, padding=kernel // 2, bias=False)
     return nn.Sequential(convolution, norm, ACTIVATIONS[config.activation]())

@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import numpy as np
+import torch
 from optuna.trial import FixedTrial
 from sklearn.metrics import roc_auc_score
+from torch import nn
 
 from data_utils.prepare import load_development, prepare
 from models._registry import load_model
@@ -34,3 +36,21 @@ def test_the_default_cnn_reaches_an_auc_of_090_within_5_epochs(tmp_path: Path) -
         for _ in train(training)
     )
     assert best >= 0.90
+
+
+def test_after_twenty_steps_batch_normalisation_judges_by_what_it_saw() -> None:
+    """With statistics that lag, each fold's member has an offset of its own, and pooled out-of-fold scores mislead."""
+    model = load_model("cnn")
+    torch.manual_seed(0)
+    network = model.build(model.suggest(FixedTrial({**model.default, "normalisation": "batch"})), None).train()
+    images = torch.rand(16, 3, 50, 50)
+    seen: dict[nn.Module, torch.Tensor] = {}
+    norms = [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)]
+    for layer in norms:
+        layer.register_forward_pre_hook(lambda norm, inputs: seen.update({norm: inputs[0].mean(dim=(0, 2, 3))}))
+    with torch.no_grad():
+        for _ in range(20):
+            network(images)
+    assert norms
+    for layer in norms:
+        torch.testing.assert_close(layer.running_mean, seen[layer], rtol=0.01, atol=1e-3)
