@@ -1,5 +1,7 @@
 """Opens the database; creates or resumes a study; builds sampler and pruner."""
 
+import logging
+import socket
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -21,6 +23,9 @@ from studies.secrets import masked
 BUSY_SECONDS = 60
 """How long a call waits for a database that another process holds."""
 
+SERVER_SECONDS = 20
+"""How long a database server that does not answer yet is waited for."""
+
 _TRIES, _PAUSE_SECONDS = 10, 0.5
 Made = TypeVar("Made")
 
@@ -38,6 +43,7 @@ def open_storage(url: str) -> RDBStorage:
         StorageError: for a URL that names no database of these kinds, or one that cannot be reached.
     """
     full = _with_driver(url)
+    _await_server(full)
     try:
         with quiet_optuna():
             return make_tables(lambda: RDBStorage(full, engine_kwargs=_engine_settings(full)))
@@ -160,6 +166,25 @@ def _with_driver(url: str, *, make: bool = True) -> str:
     if backend == "postgresql":
         return parsed.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
     raise StorageError(f"{masked(url)} is neither sqlite:///PATH nor postgresql://USER@HOST/DATABASE")
+
+
+def _await_server(url: str) -> None:
+    """Waits a while for a server that is still starting, as it may be in a compose file; then its driver may speak."""
+    parsed = make_url(url)
+    if parsed.host is None:  # a file, or a server behind a Unix socket
+        return
+    until = time.monotonic() + SERVER_SECONDS
+    while not _listens(parsed.host, parsed.port or 5432) and time.monotonic() < until:
+        logging.getLogger("histotune").warning("waiting for the database %s", masked(url))
+        time.sleep(2)
+
+
+def _listens(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), timeout=5).close()
+    except OSError:
+        return False
+    return True
 
 
 def _without_password(text: str, url: str) -> str:

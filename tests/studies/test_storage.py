@@ -1,5 +1,8 @@
 """Opening databases, and refusing to mix studies."""
 
+import socket
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +15,7 @@ from studies.definition import StudyDefinition
 from studies.errors import DefinitionMismatchError, NoCompleteTrialError, StorageError
 from studies.records import TrialResult
 from studies.results import best_trial, count_states, ranking, summarise
-from studies.storage import create_or_resume, make_pruner, make_sampler, open_existing, open_storage
+from studies.storage import _await_server, create_or_resume, make_pruner, make_sampler, open_existing, open_storage
 
 DEFINITION = StudyDefinition(
     model="cnn",
@@ -139,7 +142,22 @@ def test_looking_makes_no_database(tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
 
 
-def test_an_unreachable_server_names_itself_without_its_password() -> None:
+def test_an_unreachable_server_names_itself_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("studies.storage.SERVER_SECONDS", 1)
     with pytest.raises(StorageError, match=r"postgresql://me:\*\*\*@127.0.0.1:1/db cannot be opened") as caught:
         open_storage("postgresql://me:s3cret@127.0.0.1:1/db")
     assert "s3cret" not in str(caught.value)
+    assert "waiting for the database" in caplog.text
+    assert "s3cret" not in caplog.text
+
+
+def test_a_server_that_is_still_starting_is_waited_for() -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        port = server.getsockname()[1]
+        threading.Timer(1.0, server.listen).start()
+        began = time.monotonic()
+        _await_server(f"postgresql+psycopg://me@127.0.0.1:{port}/db")
+        assert 0.9 < time.monotonic() - began < 10
