@@ -92,7 +92,7 @@ def estimate(sampled: Sampled, resampling: Resampling, patches: int | None = Non
         return Estimate(sampled.value, None, None)
     if sampled.scale == "logit" and sampled.value in (0.0, 1.0):
         return _at_the_edge(sampled.value, resampling.patients)
-    there, back = _scale(sampled.scale, patches or len(resampling.clusters))
+    there, back = _scale(sampled, patches or len(resampling.clusters))
     spread = resampling.standard_error(there(sampled.draws))
     if not np.isfinite(spread):
         return Estimate(sampled.value, None, None)
@@ -101,9 +101,14 @@ def estimate(sampled: Sampled, resampling: Resampling, patches: int | None = Non
     return Estimate(sampled.value, float(low), float(high))
 
 
-def _scale(name: str, patches: int) -> tuple[Callable[[Floats], Floats], Callable[[Floats], Floats]]:
-    """There and back; half a patch keeps the logit finite where a draw is perfect."""
-    least = 0.5 / (patches + 1)
+def _scale(sampled: Sampled, patches: int) -> tuple[Callable[[Floats], Floats], Callable[[Floats], Floats]]:
+    """There and back; half a patch keeps the logit finite where a draw is perfect.
+
+    Never more than half of what the value itself is away from the edge: an AUC moves in finer steps than a patch, and
+    one that is clipped with all its draws would have an interval of no width that does not hold it.
+    """
+    name = sampled.scale
+    least = min(0.5 / (patches + 1), sampled.value / 2, (1 - sampled.value) / 2)
     if name == "logit":
         return lambda x: special.logit(np.clip(x, least, 1 - least)), special.expit
     if name == "log":

@@ -195,3 +195,18 @@ def test_ten_thousand_draws_for_two_models_on_two_thousand_patches(capsys: pytes
     with capsys.disabled():
         print(f"\n10,000 draws, 2 models, 2,000 patches: {time.perf_counter() - begun:.1f} s")
     assert all(len(one["auc"].draws) == 10_000 for one in both)
+
+
+def test_an_auc_closer_to_one_than_half_a_patch_lies_within_its_interval() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1], 45)
+    scores = labels * 2.0 + rng.normal(size=90) * 0.3
+    scores[0], scores[45] = 1.05, 1.0  # one pair of 2,025 in the wrong order
+    patients = np.array([f"P{row % 3}" for row in range(90)])
+    resampling = resample(patients, labels, 500, 0)
+    found = s.estimate(s.ranking(labels, scores, resampling)["auc"], resampling)
+    assert found.value is not None
+    assert found.low is not None
+    assert found.high is not None
+    assert found.value > 1 - 0.5 / 91
+    assert found.low < found.value < found.high
