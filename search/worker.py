@@ -7,7 +7,6 @@ the job can go on in another process, and a report that was lost on its way to t
 import os
 import threading
 import time
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -58,7 +57,6 @@ class Worker:
 
     def begin(self, job: Job) -> EpochReport:
         """Starts a job, from its checkpoint where it has one; its first report."""
-        self._job = job
         self._run = self._reports(job)
         return self.advance()
 
@@ -97,7 +95,7 @@ class Worker:
         )
         told = kept.resume(training) if kept else []
         # The last one that the database has is told again: its driver may have died before it acted on it.
-        yield from deque(report for report in told if report.epoch >= job.reported)
+        yield from [report for report in told if report.epoch >= job.reported]
         seconds = told[-1].attributes["seconds"] if told else 0.0
         for epoch in train(training):
             began = time.perf_counter()
