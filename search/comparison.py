@@ -18,6 +18,7 @@ from models._weights import Weights, vgg16_weights
 from search.errors import UsageError
 from search.settings import CommonSettings
 from studies.definition import StudyDefinition
+from studies.files import write_whole
 from studies.ledger import Ledger
 from studies.records import DataSummary, PartSummary, to_json
 from studies.storage import open_existing, open_storage, quiet_optuna
@@ -115,14 +116,6 @@ class Comparison:
 def data_source(option: str | None) -> str:
     """Where the patches are: as typed, else $HISTOTUNE_DATA, else ``data/``."""
     return where_is_data(option, os.environ)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Writes a text file, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)
 
 
 def summary_of(prepared: Prepared) -> DataSummary:

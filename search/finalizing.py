@@ -21,7 +21,7 @@ from search._device import choose_device
 from search.baselines import BASELINES
 from search.bridge import run_work
 from search.cluster import Crew, plan_crew, ray_session
-from search.comparison import ENVIRONMENT_FILE, Comparison, weights_of, write_whole
+from search.comparison import ENVIRONMENT_FILE, Comparison, weights_of
 from search.environment import environment
 from search.errors import UsageError
 from search.examples import save_development_examples
@@ -36,6 +36,7 @@ from search.terminal import LOGGER, Standing, Terminal, log_to, say
 from search.trainable import TrialWorker
 from search.training import VIEWS
 from studies.calibration import sigmoid
+from studies.files import write_whole
 from studies.predictions import save_predictions
 from studies.records import AnalysisPlan, FinalModel, Predictions, StudySummary, digest, to_json
 from studies.results import best_trial, summarise

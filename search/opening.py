@@ -21,11 +21,12 @@ from data_utils.patches import PatchSet
 from data_utils.prepare import Prepared, load_development
 from data_utils.quality import brightness, near_white, stain_density
 from search.baselines import BASELINES, baseline_logits
-from search.comparison import OPENING, Comparison, write_whole
+from search.comparison import OPENING, Comparison
 from search.errors import UsageError
 from search.examples import save_test_examples
 from search.final_models import SEALED_FILE, Progress, StoredModel, member_logits
 from studies.calibration import sigmoid
+from studies.files import write_whole
 from studies.ledger import Ledger
 from studies.predictions import save_predictions
 from studies.records import AnalysisPlan, Predictions, digest, to_json

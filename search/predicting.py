@@ -11,11 +11,12 @@ from rich.progress import Progress as Bar
 
 from data_utils.patches import PatchSet, read_patches
 from search._device import choose_device
-from search.comparison import data_source, write_whole
+from search.comparison import data_source
 from search.final_models import SEALED_FILE, StoredModel, load_stored, member_logits
 from search.settings import PredictSettings
 from search.terminal import say
 from studies.calibration import sigmoid
+from studies.files import write_whole
 
 Floats = npt.NDArray[np.float64]
 _COLUMNS = ("name", "patient", "x", "y", "label", "probability", "predicted", "member_spread")

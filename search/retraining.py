@@ -14,12 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from models._spec import ParamValue
-from search.comparison import write_whole
 from search.errors import SearchFailed
 from search.jobs import EpochReport, Job, forget_checkpoint
 from search.searching import Watcher
 from search.seeds import derive_seed
 from studies.calibration import choose_threshold, fit_temperature, sigmoid
+from studies.files import write_whole
 from studies.records import CandidateResult, FinalModel, MemberResult, StudySummary, TrialResult, from_json, to_json
 from studies.results import ranking
 from studies.statistics import auc, balanced_accuracy

@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from studies.errors import RecordError
+from studies.files import write_whole
 from studies.records import Example
 
 _INDEX = "examples.json"
@@ -15,10 +16,7 @@ _EXAMPLES = TypeAdapter(tuple[Example, ...])
 
 def save_index(examples: Sequence[Example], folder: Path) -> None:
     """Writes the index of pictures that lie in the folder already, whole or not at all; paths are relative to it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    draft = folder / f"{_INDEX}.part"
-    draft.write_bytes(_EXAMPLES.dump_json(tuple(examples), indent=1))
-    draft.replace(folder / _INDEX)
+    write_whole(folder / _INDEX, _EXAMPLES.dump_json(tuple(examples), indent=1).decode())
 
 
 def load_examples(folder: Path) -> tuple[Example, ...]:

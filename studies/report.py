@@ -8,7 +8,6 @@ import base64
 import csv
 import io
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from plotly.offline import get_plotlyjs
 from studies.document import Json, document
 from studies.errors import RecordError
 from studies.figures import Cell, Figure, Table, draw
+from studies.files import write_whole
 from studies.findings import find
 from studies.records import Example, ReportData
 
@@ -46,19 +46,11 @@ def write_report(data: ReportData, folder: Path) -> Path:
     numbers = document(data, findings, figures)
     for section in figures.values():
         for figure in section:
-            _write(folder / "tables" / f"{figure.key}.csv", as_csv(figure.table))
-    _write(folder / "report.json", json.dumps(numbers, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+            write_whole(folder / "tables" / f"{figure.key}.csv", as_csv(figure.table))
+    write_whole(folder / "report.json", json.dumps(numbers, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     page = folder / "report.html"
-    _write(page, render(data, numbers, figures))
+    write_whole(page, render(data, numbers, figures))
     return page
-
-
-def _write(path: Path, text: str) -> None:
-    """A file that is never half there: written beside its place, then moved."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)
 
 
 def as_csv(table: Table) -> str:
