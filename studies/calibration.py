@@ -27,6 +27,7 @@ from studies.statistics import (
 
 _NONE = Estimate(None, None, None)
 _TEMPERATURES = (0.05, 20.0)
+_NEAR = 1.05  # within 5 % of an end the search for a temperature has stopped there
 
 
 def fit_temperature(logits: Floats, labels: Ints) -> float:
@@ -47,6 +48,12 @@ def fit_temperature(logits: Floats, labels: Ints) -> float:
 
     low, high = np.log(_TEMPERATURES)
     return float(np.exp(optimize.minimize_scalar(loss, bounds=(low, high), method="bounded").x))
+
+
+def at_bound(temperature: float) -> bool:
+    """Whether a temperature lies at an end of its range, so that the best one may lie beyond."""
+    low, high = _TEMPERATURES
+    return temperature < low * _NEAR or temperature > high / _NEAR
 
 
 def choose_threshold(
@@ -148,7 +155,7 @@ def calibration_line(labels: Ints, probabilities: Floats, resampling: Resampling
 
     Intervals from the sandwich covariance clustered by patient, with t(effective patients - 1). 0 and 1 are
     perfect; a slope below 1 means too extreme probabilities (Van Calster et al. 2019, doi:10.1186/s12916-019-1466-7).
-    Not defined for constant scores, one class, or scores that separate the classes.
+    Not defined for constant scores, one class, fewer than 5 patients, or scores that separate the classes.
     """
     least = np.finfo(np.float64).eps
     logits = special.logit(np.clip(probabilities, least, 1 - least))
@@ -163,7 +170,7 @@ def calibration_line(labels: Ints, probabilities: Floats, resampling: Resampling
 
 def _clustered_fit(labels: Ints, design: Floats, offset: Floats, resampling: Resampling) -> Estimate:
     """First coefficient of a logistic regression with its clustered interval."""
-    if len(np.unique(labels)) < 2 or resampling.patients < 2:
+    if len(np.unique(labels)) < 2 or not resampling.enough:
         return _NONE
     try:
         with warnings.catch_warnings():

@@ -19,9 +19,6 @@ from studies.statistics import PRIMARY, SECONDARY, Sampled
 
 Bools = npt.NDArray[np.bool_]
 
-POWER_FACTOR = 2.8
-"""Standard errors that a true difference must measure to be found with 80 % power at two-sided 5 % (1.96 + 0.84)."""
-
 
 @dataclass(frozen=True)
 class Difference:
@@ -62,7 +59,7 @@ class Comparison:
     """Two models on the same test patches.
 
     Attributes:
-        smallest_detectable: difference of AUC that this test would have found with 80 % power.
+        smallest_detectable: difference of AUC that this test would have found with 80 % power (two-sided 5 %).
     """
 
     first: str
@@ -112,14 +109,14 @@ def _compare(labels: Ints, first: Contestant, second: Contestant, resampling: Re
         exact_mcnemar(first.right, second.right),
     )
     spread = primary.standard_error
-    smallest = None if spread is None else POWER_FACTOR * spread
+    smallest = None if spread is None else resampling.power_factor * spread
     return Comparison(first.name, second.name, primary, secondary, smallest, agreement(first.right, second.right))
 
 
 def paired_difference(statistic: str, first: Sampled, second: Sampled, resampling: Resampling) -> Difference:
     """First minus second over the same draws; interval and p from one standard error and t(effective patients - 1)."""
     value, spread = first.value - second.value, resampling.standard_error(first.draws - second.draws)
-    if not np.isfinite(value) or not np.isfinite(spread) or resampling.patients < 2:
+    if not np.isfinite(value) or not np.isfinite(spread):
         shown = value if np.isfinite(value) else None
         return Difference(statistic, shown, None, None, None, None, None, independent_patches=False)
     half = resampling.t * spread

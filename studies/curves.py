@@ -91,7 +91,7 @@ def _with_band(value: float, draws: Floats, resampling: Resampling) -> Estimate:
     defined = draws[np.isfinite(draws)]
     if not np.isfinite(value):
         return Estimate(None, None, None)
-    if resampling.patients < 2 or not len(defined):
+    if not resampling.enough or not len(defined):
         return Estimate(value, None, None)
     low, high = np.percentile(defined, [2.5, 97.5])
     return Estimate(value, float(low), float(high))

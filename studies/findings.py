@@ -28,10 +28,8 @@ from studies.statistics import (
     probability_errors,
 )
 from studies.subgroups import PatientRow, Subgroup, by_patient, subgroups
-from studies.verdict import Verdict, Weakness, judge, weaknesses
-
-FEW_TRIALS = 10
-"""Complete trials below which a search has hardly left its random start-up."""
+from studies.verdict import Verdict, judge
+from studies.weaknesses import Weakness, weaknesses
 
 
 @dataclass(frozen=True)
@@ -126,6 +124,7 @@ class TestSplit:
     Attributes:
         patients: 0 where ids are unknown.
         effective_patients: patients of equal weight that would tell as much; t has one less degrees of freedom.
+        intervals: whether there are patients enough for any interval.
         one_class_patients: patients whose test patches are all IDC or all not; they have no AUC of their own.
     """
 
@@ -136,6 +135,7 @@ class TestSplit:
     effective_patients: float
     one_class_patients: int
     patient_ids: bool
+    intervals: bool
     near_white: int
 
 
@@ -184,7 +184,7 @@ def find(data: ReportData) -> Findings:
     models = {model.model: _model(data, model, scores, resampling) for model in plan.models}
     contestants = [_contestant(test, name, sampled[name]) for name in names]
     comparisons = compare_all(test.labels, contestants, resampling)
-    doubts = _doubts(data, resampling)
+    doubts = weaknesses(data, resampling)
     return Findings(
         schema=SCHEMA,
         study=data.name,
@@ -311,28 +311,6 @@ def _agreement_by_class(labels: Ints, contestants: list[Contestant]) -> dict[str
     return found
 
 
-def _doubts(data: ReportData, resampling: Resampling) -> tuple[Weakness, ...]:
-    complete = [sum(trial.state == "COMPLETE" for trial in study.trials) for study in data.studies]
-    return weaknesses(
-        patients=resampling.patients,
-        known=resampling.known and data.data.patient_ids,
-        synthetic=data.data.synthetic,
-        openings=len(data.openings),
-        random_weights=_random_weights(data),
-        few_trials=any(count < FEW_TRIALS for count in complete),
-    )
-
-
-def _random_weights(data: ReportData) -> list[str]:
-    """Models that are meant to begin from pretrained layers ("none" in the plan, or so defined) and did not."""
-    meant = {study.model for study in data.studies if study.definition.get("pretrained")}
-    return [
-        model.model
-        for model in data.plan.models
-        if model.weights.startswith("none") or (model.weights == "random" and model.model in meant)
-    ]
-
-
 def _test_split(test: Predictions, resampling: Resampling) -> TestSplit:
     _, place, counts = np.unique(test.patients, return_inverse=True, return_counts=True)
     idc = np.bincount(place, test.labels)
@@ -344,5 +322,6 @@ def _test_split(test: Predictions, resampling: Resampling) -> TestSplit:
         effective_patients=resampling.effective,
         one_class_patients=int(np.sum((idc == 0) | (idc == counts))) if resampling.known else 0,
         patient_ids=resampling.known,
+        intervals=resampling.enough,
         near_white=int(test.near_white.sum()),
     )

@@ -146,6 +146,7 @@ def _auto(value: float) -> str:
 
 
 FORMATS = {
+    "1": lambda value: f"{value:.1f}",
     "3": _three,
     "2": lambda value: f"{value:.2f}",
     "4": lambda value: f"{value:.4f}",

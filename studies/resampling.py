@@ -14,6 +14,8 @@ from scipy import stats
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
+FEWEST_PATIENTS = 5
+"""Below this number of patients there is no interval: with four of them there are but 35 different draws."""
 _ELEMENTS_AT_ONCE = 4_000_000  # draws x patches held in memory together: 32 MB an array
 
 
@@ -45,17 +47,30 @@ class Resampling:
         return int(self.weights.shape[0])
 
     @property
+    def enough(self) -> bool:
+        """Whether there are patients enough for any interval."""
+        return self.patients >= FEWEST_PATIENTS
+
+    @property
     def t(self) -> float:
-        """The factor between a standard error and half a 95 % interval; infinite for a single patient."""
-        return float(stats.t.ppf(0.975, self.effective - 1)) if self.patients > 1 else np.inf
+        """The factor between a standard error and half a 95 % interval."""
+        return float(stats.t.ppf(0.975, self.effective - 1))
+
+    @property
+    def power_factor(self) -> float:
+        """Standard errors that a true difference must measure to be found with 80 % power at two-sided 5 %.
+
+        2.8 (1.96 + 0.84) with many patients, and more with few: always more than half an interval.
+        """
+        return self.t + float(stats.t.ppf(0.8, self.effective - 1))
 
     def standard_error(self, draws: Floats) -> float:
-        """Standard deviation over the draws on which a statistic is defined; NaN with fewer than two.
+        """Standard deviation over the draws on which a statistic is defined; NaN with too few of them, or patients.
 
         Widened by sqrt(n / (n - 1)) for n effective patients: the bootstrap's variance is too small by that factor.
         """
         finite = draws[np.isfinite(draws)]
-        if len(finite) < 2 or self.patients < 2:
+        if len(finite) < 2 or not self.enough:
             return float("nan")
         return float(np.std(finite, ddof=1) * np.sqrt(self.effective / (self.effective - 1)))
 

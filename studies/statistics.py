@@ -52,6 +52,9 @@ ILLUSTRATIONS = (
     "Performance by stain",
     "Performance without near-white patches",
     "Calibration before and after temperature",
+    "Other thresholds",
+    "Agreement of the models",
+    "Single members",
 )
 PLANNED: tuple[str, ...] = (PRIMARY, *SECONDARY, *METRICS.values(), *ILLUSTRATIONS)
 """Every statistic that a plan names, primary first; what the report shows beyond them is marked as not planned."""
@@ -59,7 +62,7 @@ PLANNED: tuple[str, ...] = (PRIMARY, *SECONDARY, *METRICS.values(), *ILLUSTRATIO
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its 95 % interval; None where it is not defined (one class only, one patient only)."""
+    """A number with its 95 % interval; None where it is not defined (one class only, fewer than 5 patients)."""
 
     value: float | None
     low: float | None
@@ -88,7 +91,7 @@ def estimate(sampled: Sampled, resampling: Resampling, patches: int | None = Non
     """The value with its 95 % interval over patients; ``patches`` it rests on, where these are not all."""
     if not np.isfinite(sampled.value):
         return Estimate(None, None, None)
-    if resampling.patients < 2:
+    if not resampling.enough:
         return Estimate(sampled.value, None, None)
     if sampled.scale == "logit" and sampled.value in (0.0, 1.0):
         return _at_the_edge(sampled.value, resampling.patients)

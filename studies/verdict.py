@@ -4,18 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from studies.comparison import Comparison
-from studies.statistics import FEW_PATIENTS, Estimate
+from studies.statistics import Estimate
+from studies.weaknesses import FEW, MADE_UP, Weakness
 
 LEVEL = 0.05
-
-
-@dataclass(frozen=True)
-class Weakness:
-    """Something that weakens the claim: a short name and what it means."""
-
-    name: str
-    meaning: str
-    forbids_verdict: bool  # True: nothing stronger than "suggests" can be said
+LARGEST = 0.5
+"""Difference of AUC between a perfect score and a random one."""
 
 
 @dataclass(frozen=True)
@@ -32,49 +26,6 @@ class Verdict:
     strength: str
     headline: str
     detail: str
-
-
-def weaknesses(
-    *,
-    patients: int,
-    known: bool,
-    synthetic: bool,
-    openings: int,
-    random_weights: Sequence[str],
-    few_trials: bool = False,
-) -> tuple[Weakness, ...]:
-    """All that weakens the claim, most serious first.
-
-    Args:
-        patients: in the test split; of no meaning where they are not known.
-        known: whether patients are known.
-        synthetic: whether the patches are made up.
-        openings: how often the test patches were read.
-        random_weights: transfer-learned models that began from random weights.
-        few_trials: whether a search ended with fewer complete trials than its default start-up.
-    """
-    found = []
-    if synthetic:
-        found.append(Weakness("Made-up patches", "The patches are synthetic: nothing here is about tissue.", False))
-    if not known:
-        meaning = (
-            "Patches of one patient may lie in training and test alike, which flatters every score; intervals treat "
-            "patches as independent and are a lower bound of the uncertainty."
-        )
-        found.append(Weakness("No patient ids", meaning, True))
-    if known and patients < FEW_PATIENTS:
-        meaning = f"The test split holds {patients} patients; below {FEW_PATIENTS} intervals are unreliable."
-        found.append(Weakness("Few patients", meaning, True))
-    if openings > 1:
-        meaning = f"The test patches were read {openings} times; what changed in between may fit them by chance."
-        found.append(Weakness("Test split reopened", meaning, True))
-    if random_weights:
-        meaning = f"{_join(random_weights)} began from random weights, not from pretrained layers."
-        found.append(Weakness("Random initial weights", meaning, False))
-    if few_trials:
-        meaning = "At least one search has fewer than 10 complete trials: its best configuration is hardly a tuned one."
-        found.append(Weakness("Short search", meaning, False))
-    return tuple(found)
 
 
 def judge(
@@ -114,7 +65,9 @@ def _alone(name: str, auc: Estimate, doubts: Sequence[Weakness]) -> Verdict:
     if auc.value is None:
         headline = f"{name} could not be judged: the test split{where} holds one class only."
         return Verdict(None, "none", headline, "There was no second model to compare it with.")
-    headline = f"{name} reached an AUC of {_number(auc.value)}{_interval(auc.low, auc.high)} on the test split{where}."
+    few = any(doubt.name == FEW for doubt in doubts)
+    split = f"a test split of too few patients to be sure of it{where}" if few else f"the test split{where}"
+    headline = f"{name} reached an AUC of {_number(auc.value)}{_interval(auc.low, auc.high)} on {split}."
     return Verdict(None, "none", headline, "There was no second model to compare it with.")
 
 
@@ -133,11 +86,13 @@ def _undecided(best: str, against: Sequence[Comparison], doubts: Sequence[Weakne
     others = _join([pair.second for pair in open_pairs])
     headline = f"No difference was found between {best} and {others}{_where(doubts)}."
     pair = min(open_pairs, key=lambda one: abs(one.primary.value or 0.0))
-    if pair.primary.standard_error is None:
-        return Verdict(None, "none", headline, "The test split is too small for an interval of the difference of AUC.")
     gap = f"The AUCs differ by {_gap(pair)}"
+    if pair.primary.standard_error is None:
+        return Verdict(None, "none", headline, f"{gap}; the test split is too small to say how sure that is.")
     if pair.smallest_detectable == 0:
         return Verdict(None, "none", headline, f"{gap}: both give every patch the same score.")
+    if pair.smallest_detectable is None or pair.smallest_detectable > LARGEST:
+        return Verdict(None, "none", headline, f"{gap}; this test could not have seen even the largest difference.")
     seen = f"this test could have seen a difference of {_number(pair.smallest_detectable)} or more"
     return Verdict(None, "none", headline, f"{gap}; {seen}, so a smaller one cannot be excluded.")
 
@@ -148,7 +103,7 @@ def _gap(pair: Comparison) -> str:
 
 
 def _where(doubts: Sequence[Weakness]) -> str:
-    return " on made-up patches" if any(doubt.name == "Made-up patches" for doubt in doubts) else ""
+    return " on made-up patches" if any(doubt.name == MADE_UP for doubt in doubts) else ""
 
 
 def _reservation(doubts: Sequence[Weakness]) -> str:

@@ -169,6 +169,12 @@ def rows_axis(figure: go.Figure, labels: Sequence[str]) -> None:
     )
 
 
+def whole_numbers(figure: go.Figure, extent: int) -> None:
+    """No ticks between the whole numbers of a horizontal axis that counts up to ``extent``."""
+    if extent <= 15:  # beyond that Plotly's own steps are whole
+        figure.update_xaxes(dtick=1)
+
+
 def spread(count: int, place: int) -> float:
     """How far the row of model ``place`` of ``count`` lies from the middle of its line."""
     return 0.0 if count < 2 else 0.36 * (place / (count - 1) - 0.5)

@@ -6,7 +6,18 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from studies.figures._style import COLOURS, STATES, Figure, Table, canvas, faded, plain, rows_axis, words
+from studies.figures._style import (
+    COLOURS,
+    STATES,
+    Figure,
+    Table,
+    canvas,
+    faded,
+    plain,
+    rows_axis,
+    whole_numbers,
+    words,
+)
 from studies.figures._trials import Drawn, key_of, objective_of, with_value
 from studies.records import ParamValue, StudySummary, TrialResult
 
@@ -167,7 +178,7 @@ def _slice(study: StudySummary, name: str) -> go.Figure:
         figure.update_xaxes(type="category", categoryorder="array", categoryarray=order)
     elif space.get("log"):
         figure.update_xaxes(type="log", dtick=1, tickformat="~g")
-    elif space["kind"] == "int" and space["high"] - space["low"] <= 10:
-        figure.update_xaxes(dtick=1)
+    elif space["kind"] == "integer":
+        whole_numbers(figure, space["high"] - space["low"])
     figure.update_yaxes(nticks=5)
     return figure

@@ -15,6 +15,7 @@ from studies.figures._style import (
     canvas,
     faded,
     plain,
+    whole_numbers,
 )
 from studies.figures._trials import Drawn, key_of, objective_of, with_value
 from studies.figures.parameters import parameter_figures
@@ -51,6 +52,7 @@ def _history(study: StudySummary) -> Figure:
         x=x, y=best, mode="lines", name="best so far", line={"color": COLOURS[1], "width": 2, "shape": "hv"}
     )
     _mark_default(figure, study)
+    whole_numbers(figure, len(study.trials))
     return Figure(
         key=key_of(study, "history"),
         title="Every trial in order",
@@ -119,6 +121,7 @@ def _learning_curves(study: StudySummary) -> Figure:
             x, y = zip(*chosen[0].curve, strict=True)
             figure.add_scatter(x=x, y=y, mode="lines", name=name, line={"color": colour, "width": 3, "dash": dash})
     rows = tuple((trial.number, trial.state, epoch, value) for trial in study.trials for epoch, value in trial.curve)
+    whole_numbers(figure, max((row[2] for row in rows), default=1))
     return Figure(
         key=key_of(study, "learning-curves"),
         title="Learning curves of all trials",

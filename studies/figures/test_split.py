@@ -208,7 +208,7 @@ def _sweep(name: str, model: ModelFindings) -> Figure:
         note="The threshold was frozen before the test split was opened; no other was chosen from this figure.",
         plots=(figure,),
         table=_curve_table("Threshold", found),
-        statistic=METRICS["balanced_accuracy"],
+        statistic="Other thresholds",
     )
 
 
@@ -278,10 +278,10 @@ def _subgroups(findings: Findings) -> Figure:
     for place, name in enumerate(names):
         rows = [(k + spread(len(names), place), group.auc[name]) for k, group in enumerate(groups)]
         add_estimates(figure, rows, name, place)
-    rows_axis(figure, [group.label for group in groups])
+    rows_axis(figure, [_planned_label(group.family, group.label, findings) for group in groups])
     cells = tuple(
         (
-            group.label,
+            _planned_label(group.family, group.label, findings),
             group.patients or None,
             group.patches,
             group.idc,
@@ -304,8 +304,12 @@ def _subgroups(findings: Findings) -> Figure:
         note="Parts are thirds of the test patches. With so many parts some will stand out by chance: no test is made.",
         plots=(figure,),
         table=Table(("Part", "Patients", "Patches", "IDC", *columns), cells),
-        statistic="Performance by stain",
+        statistic="Performance by stain",  # others of the parts say in their row that they were not planned
     )
+
+
+def _planned_label(family: str, label: str, findings: Findings) -> str:
+    return f"{label}, not in the frozen plan" if family in findings.unplanned else label
 
 
 def _scatter(data: ReportData, first: str, second: str, place: int) -> Figure:
@@ -337,4 +341,5 @@ def _scatter(data: ReportData, first: str, second: str, place: int) -> Figure:
         note=f"Dashed lines are the frozen thresholds; off the diagonal quarters the models disagree.{drawn}",
         plots=(figure,),
         table=Table(("Patch", "Patient", "Label", first, second), rows),
+        statistic="Agreement of the models",
     )

@@ -35,23 +35,23 @@ BEGUN = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
 HOSTILE = "<script>alert('x')</script> \"quoted\" & Ünïcödé"
 SPACES: dict[str, dict[str, dict[str, Any]]] = {
     "cnn": {
-        "depth": {"kind": "int", "low": 1, "high": 3, "log": False},
-        "width": {"kind": "categorical", "choices": [16, 24, 32]},
-        "normalisation": {"kind": "categorical", "choices": ["batch", "group"]},
-        "residual": {"kind": "categorical", "choices": [False, True]},
-        "pooling": {"kind": "categorical", "choices": ["mean", "max", "both"]},
+        "depth": {"kind": "integer", "low": 1, "high": 3, "log": False},
+        "width": {"kind": "choices", "choices": [16, 24, 32]},
+        "normalisation": {"kind": "choices", "choices": ["batch", "group"]},
+        "residual": {"kind": "choices", "choices": [False, True]},
+        "pooling": {"kind": "choices", "choices": ["mean", "max", "both"]},
         "dropout": {"kind": "float", "low": 0.0, "high": 0.5, "log": False},
-        "optimizer": {"kind": "categorical", "choices": ["adamw", "sgd"]},
+        "optimizer": {"kind": "choices", "choices": ["adamw", "sgd"]},
         "adamw_learning_rate": {"kind": "float", "low": 3e-4, "high": 1e-2, "log": True},
         "weight_decay": {"kind": "float", "low": 1e-5, "high": 1e-1, "log": True},
-        "batch_size": {"kind": "categorical", "choices": [32, 64, 128]},
+        "batch_size": {"kind": "choices", "choices": [32, 64, 128]},
         "label_smoothing": {"kind": "float", "low": 0.0, "high": 0.2, "log": False},
         "stain_jitter": {"kind": "float", "low": 0.0, "high": 0.2, "log": False},
     },
     "vgg16": {
-        "frozen_blocks": {"kind": "int", "low": 0, "high": 5, "log": False},
-        "input_size": {"kind": "categorical", "choices": [50, 64, 96]},
-        "head_width": {"kind": "categorical", "choices": [0, 128, 512]},
+        "frozen_blocks": {"kind": "integer", "low": 0, "high": 5, "log": False},
+        "input_size": {"kind": "choices", "choices": [50, 64, 96]},
+        "head_width": {"kind": "choices", "choices": [0, 128, 512]},
         "dropout": {"kind": "float", "low": 0.0, "high": 0.6, "log": False},
         "backbone_learning_rate": {"kind": "float", "low": 1e-5, "high": 5e-4, "log": True},
         "head_learning_rate": {"kind": "float", "low": 1e-4, "high": 1e-2, "log": True},
@@ -211,9 +211,9 @@ def _data(rng: np.random.Generator, test: Predictions, *, patient_ids: bool, hos
 def _draw(rng: np.random.Generator, space: dict[str, dict[str, Any]]) -> dict[str, ParamValue]:
     drawn: dict[str, ParamValue] = {}
     for name, one in space.items():
-        if one["kind"] == "categorical":
+        if one["kind"] == "choices":
             drawn[name] = one["choices"][rng.integers(len(one["choices"]))]
-        elif one["kind"] == "int":
+        elif one["kind"] == "integer":
             drawn[name] = int(rng.integers(one["low"], one["high"] + 1))
         elif one["log"]:
             drawn[name] = float(np.exp(rng.uniform(np.log(one["low"]), np.log(one["high"]))))

@@ -10,7 +10,8 @@ from statsmodels.stats.contingency_tables import mcnemar
 from studies import comparison as cmp
 from studies.resampling import Resampling, resample
 from studies.statistics import Estimate, estimate, measure
-from studies.verdict import Verdict, Weakness, judge, weaknesses
+from studies.verdict import Verdict, judge
+from studies.weaknesses import Weakness, about_openings, about_patches
 
 RNG = np.random.default_rng(5)
 N = 900
@@ -131,22 +132,60 @@ def test_primary_p_values_are_adjusted_over_all_pairs(resampling: Resampling) ->
 
 
 @pytest.mark.parametrize(
-    "doubt", [{"known": False}, {"patients": 12}, {"openings": 3}], ids=["no ids", "few patients", "reopened"]
+    "doubts",
+    [
+        about_patches(synthetic=False, known=False, patients=45),
+        about_patches(synthetic=False, known=True, patients=12),
+        about_openings(3),
+    ],
+    ids=["no ids", "few patients", "reopened"],
 )
-def test_a_serious_weakness_allows_no_more_than_a_suggestion(resampling: Resampling, doubt: dict[str, int]) -> None:
-    plain = {"patients": 45, "known": True, "synthetic": False, "openings": 1, "random_weights": ()}
-    verdict = verdict_on(resampling, weaknesses(**{**plain, **doubt}), cnn=GOOD, random=RANDOM)
+def test_a_serious_weakness_allows_no_more_than_a_suggestion(resampling: Resampling, doubts: list[Weakness]) -> None:
+    verdict = verdict_on(resampling, tuple(doubts), cnn=GOOD, random=RANDOM)
     assert verdict.strength == "suggests"
     assert "suggest" in verdict.headline
-
-
-def test_nothing_weak_is_reported_for_a_sound_study() -> None:
-    assert weaknesses(patients=45, known=True, synthetic=False, openings=1, random_weights=()) == ()
 
 
 def test_a_single_model_is_reported_without_an_opponent() -> None:
     verdict = judge((), [("cnn", Estimate(0.9, 0.85, 0.93))], ())
     assert verdict.headline == "cnn reached an AUC of 0.900 (95\u00a0% interval 0.850 to 0.930) on the test split."
+
+
+def test_with_few_patients_a_single_model_is_not_praised() -> None:
+    few = tuple(about_patches(synthetic=False, known=True, patients=3))
+    verdict = judge((), [("cnn", Estimate(0.986, None, None))], few)
+    assert verdict.headline == "cnn reached an AUC of 0.986 on a test split of too few patients to be sure of it."
+
+
+def test_with_four_patients_there_is_neither_an_interval_nor_a_p() -> None:
+    four = resample(np.array([f"p{k % 4}" for k in range(N)]), LABELS, 300, 0)
+    pair = cmp.compare_all(LABELS, [contestant("a", GOOD, four), contestant("b", FAIR, four)], four)[0]
+    assert pair.primary.value is not None
+    assert (pair.primary.low, pair.primary.p, pair.smallest_detectable) == (None, None, None)
+    verdict = judge((pair,), [("a", Estimate(0.9, None, None)), ("b", Estimate(0.8, None, None))], ())
+    assert verdict.winner is None
+    assert verdict.detail.endswith("the test split is too small to say how sure that is.")
+
+
+def test_what_could_have_been_seen_is_2_8_standard_errors_with_many_patients_and_more_with_few(
+    resampling: Resampling,
+) -> None:
+    many = resample(np.arange(N).astype(str), LABELS, 10, 0)
+    assert many.power_factor == pytest.approx(2.8, abs=0.01)
+    few = resample(np.array([f"p{k % 6}" for k in range(N)]), LABELS, 10, 0)
+    assert few.power_factor > 3.4
+    sides = [contestant("a", GOOD, resampling), contestant("b", FAIR, resampling)]
+    pair = cmp.compare_all(LABELS, sides, resampling)[0]
+    assert pair.primary.standard_error is not None
+    assert pair.smallest_detectable == pytest.approx(resampling.power_factor * pair.primary.standard_error)
+    assert pair.smallest_detectable > pair.primary.high - pair.primary.value
+
+
+def test_a_test_split_that_could_see_nothing_says_so(resampling: Resampling) -> None:
+    sides = [contestant("a", GOOD, resampling), contestant("b", GOOD + 1e-9, resampling)]
+    pair = cmp.replace(cmp.compare_all(LABELS, sides, resampling)[0], smallest_detectable=0.7)
+    verdict = judge((pair,), [("a", Estimate(0.9, 0.1, 1.0)), ("b", Estimate(0.9, 0.1, 1.0))], ())
+    assert "could not have seen even the largest difference" in verdict.detail
 
 
 def test_too_few_patches_of_a_class_leave_delong_undefined() -> None:

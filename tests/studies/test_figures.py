@@ -72,10 +72,10 @@ def test_pruned_trials_are_marked_where_they_ended(data: ReportData, figures: di
     ("value", "space", "place"),
     [
         (1e-3, {"kind": "float", "low": 1e-4, "high": 1e-2, "log": True}, 0.5),
-        (2, {"kind": "int", "low": 1, "high": 3, "log": False}, 0.5),
-        ("max", {"kind": "categorical", "choices": ["mean", "max", "both"]}, 0.5),
-        (True, {"kind": "categorical", "choices": [False, True]}, 1.0),
-        (5, {"kind": "int", "low": 5, "high": 5, "log": False}, 0.5),
+        (2, {"kind": "integer", "low": 1, "high": 3, "log": False}, 0.5),
+        ("max", {"kind": "choices", "choices": ["mean", "max", "both"]}, 0.5),
+        (True, {"kind": "choices", "choices": [False, True]}, 1.0),
+        (5, {"kind": "integer", "low": 5, "high": 5, "log": False}, 0.5),
     ],
 )
 def test_a_value_has_its_place_in_its_range(value: float | str, space: dict[str, object], place: float) -> None:

@@ -165,8 +165,9 @@ def test_patients_of_equal_weight_all_count_and_a_dominant_one_counts_for_most()
     assert effective_number(counts, np.ones(10, dtype=int)) == max(2, 100 / 66)
 
 
-def test_a_single_patient_has_no_interval() -> None:
-    resampling = resample(np.full(40, "a"), LABELS[:40], 20, 0)
+@pytest.mark.parametrize("patients", [1, 4])
+def test_a_few_patients_have_no_interval(patients: int) -> None:
+    resampling = resample(np.array([f"p{k % patients}" for k in range(40)]), LABELS[:40], 20, 0)
     one = s.estimate(s.ranking(LABELS[:40], PROBABILITIES[:40], resampling)["auc"], resampling)
     assert one.value is not None
     assert (one.low, one.high) == (None, None)
@@ -202,7 +203,7 @@ def test_an_auc_closer_to_one_than_half_a_patch_lies_within_its_interval() -> No
     labels = np.repeat([0, 1], 45)
     scores = labels * 2.0 + rng.normal(size=90) * 0.3
     scores[0], scores[45] = 1.05, 1.0  # one pair of 2,025 in the wrong order
-    patients = np.array([f"P{row % 3}" for row in range(90)])
+    patients = np.array([f"P{row % 6}" for row in range(90)])
     resampling = resample(patients, labels, 500, 0)
     found = s.estimate(s.ranking(labels, scores, resampling)["auc"], resampling)
     assert found.value is not None
