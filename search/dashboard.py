@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -42,17 +43,19 @@ class QuietHandler(WSGIRequestHandler):
         logger.debug(format, *args)
 
 
-def make_dashboard(storage: "BaseStorage", host: str, port: int) -> WSGIServer:
-    """A server that listens, but does not serve yet.
+def make_dashboard(storage: "BaseStorage", artifacts: Path, host: str, port: int) -> WSGIServer:
+    """A server that listens, but does not serve yet; ``artifacts`` holds the files that a report left for it.
 
     Raises:
         UsageError: the address cannot be listened on.
     """
+    from optuna.artifacts import FileSystemArtifactStore
     from optuna_dashboard import wsgi
 
     kind = ServerOnIPv6 if ":" in host else Server
+    page = wsgi(storage, artifact_store=FileSystemArtifactStore(artifacts))
     try:
-        return make_server(host, port, wsgi(storage), server_class=kind, handler_class=QuietHandler)
+        return make_server(host, port, page, server_class=kind, handler_class=QuietHandler)
     except OSError as error:
         raise UsageError(
             f"{host} port {port} cannot be listened on: {error.strerror}; give another with --port"
@@ -61,10 +64,11 @@ def make_dashboard(storage: "BaseStorage", host: str, port: int) -> WSGIServer:
 
 def run(settings: DashboardSettings) -> None:
     """Serves until a signal comes; says where on stdout."""
+    from studies.dashboard import ARTIFACTS
     from studies.storage import open_storage
 
     storage = open_storage(settings.common.storage)
-    with make_dashboard(storage, settings.host, settings.port) as server:
+    with make_dashboard(storage, settings.common.runs / ARTIFACTS, settings.host, settings.port) as server:
         for line in _notes(settings, studies=len(storage.get_all_studies())):
             sys.stderr.write(f"{line}\n")
         sys.stdout.write(f"http://{_bracketed(settings.host)}:{settings.port}/  (Ctrl-C ends it)\n")

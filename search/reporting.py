@@ -6,6 +6,7 @@ from pathlib import Path
 
 from search.comparison import DATA_FILE, ENVIRONMENT_FILE, OPENING, Comparison
 from search.errors import UsageError
+from studies.dashboard import ARTIFACTS, publish
 from studies.examples import load_examples
 from studies.predictions import load_predictions
 from studies.records import AnalysisPlan, DataSummary, ReportData, from_json
@@ -14,8 +15,13 @@ from studies.results import summarise
 
 
 def write_comparison_report(comparison: Comparison) -> Path:
-    """Writes the report of a comparison whose test split was opened; returns its path."""
-    return write_report(gather(comparison), comparison.folder)
+    """Writes the report of a comparison whose test split was opened, also for the dashboard; returns its path."""
+    data = gather(comparison)
+    report = write_report(data, comparison.folder)
+    headline = json.loads(_read(comparison.folder / "report.json"))["verdict"]["headline"]
+    for study in data.studies:
+        publish(comparison.storage, study, report, headline, comparison.folder.parent / ARTIFACTS)
+    return report
 
 
 def gather(comparison: Comparison) -> ReportData:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from pydantic import TypeAdapter
 
 from studies.checklist import checklist
@@ -21,7 +22,12 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class ExampleRow:
-    """A shown patch, without its picture."""
+    """A shown patch, without its picture.
+
+    Attributes:
+        probability: by the model that the picture is about; out of fold, the mean over all models.
+        by_model: by every model, for test patches.
+    """
 
     kind: str
     entry: str
@@ -29,6 +35,7 @@ class ExampleRow:
     patient: str
     label: int
     probability: float | None
+    by_model: dict[str, float]
 
 
 def document(data: ReportData, findings: Findings, figures: Mapping[str, Iterable[Figure]]) -> Json:
@@ -49,7 +56,7 @@ def document(data: ReportData, findings: Findings, figures: Mapping[str, Iterabl
         "plan_digest": data.plan_digest,
         "frozen_at": data.frozen_at.isoformat(),
         "opening_log": [_plain(opening) for opening in data.openings],
-        "examples": [_plain(_row(example)) for example in data.examples],
+        "examples": [_plain(_row(example, data)) for example in data.examples],
         "environment": dict(data.environment),
         "checklist": [_plain(item) for item in checklist(patient_ids=data.data.patient_ids)],
         "figures": {figure.key: _figure(figure) for section in figures.values() for figure in section},
@@ -62,8 +69,20 @@ def _plain(record: object) -> Any:
     return TypeAdapter(type(record)).dump_python(record, mode="json")
 
 
-def _row(example: Example) -> ExampleRow:
-    return ExampleRow(example.kind, example.entry, example.name, example.patient, example.label, example.probability)
+OF_THE_TEST_SPLIT = ("false positive", "false negative", "disagreement")
+
+
+def _row(example: Example, data: ReportData) -> ExampleRow:
+    by_model = _by_model(example.name, data) if example.kind in OF_THE_TEST_SPLIT else {}
+    return ExampleRow(
+        example.kind, example.entry, example.name, example.patient, example.label, example.probability, by_model
+    )
+
+
+def _by_model(name: str, data: ReportData) -> dict[str, float]:
+    """What each model gave the test patch of this name."""
+    rows = np.flatnonzero(data.test.names == name)
+    return {model.model: float(data.test.probabilities[model.model][row]) for model in data.plan.models for row in rows}
 
 
 def _figure(figure: Figure) -> Json:

@@ -116,8 +116,7 @@ def report_data(
             "python": "3.11.7",
             "torch": "2.14.1",
             "device": "2 x AMD EPYC (AVX-512), no GPU",
-            "launch": "python -m search.launch --model all --trials 20 --data synthetic:600",
-            "finalize": f"python -m search.finalize --study '{name}'",
+            "command": f"python -m search.finalize --study '{name}'",
         },
     )
 
@@ -236,7 +235,13 @@ def _study(rng: np.random.Generator, name: str, model: str, count: int, *, hosti
         best=best,
         default=0 if trials else None,
         importance=dict(zip(SPACES[model], weights.tolist(), strict=True)) if len(complete) > 5 else None,
-        settings={"sampler": "tpe", "pruner": "sha", "seed": 1, "workers": 2},
+        settings={
+            "sampler": "tpe",
+            "pruner": "sha",
+            "seed": 1,
+            "split": [70, 15, 15],
+            "command": f"python -m search.launch --model all --trials {count} --data synthetic:600",
+        },
     )
 
 
