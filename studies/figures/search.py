@@ -119,7 +119,8 @@ def _learning_curves(study: StudySummary) -> Figure:
         chosen = [trial for trial in study.trials if trial.number == number and trial.curve]
         if chosen:
             x, y = zip(*chosen[0].curve, strict=True)
-            figure.add_scatter(x=x, y=y, mode="lines", name=name, line={"color": colour, "width": 3, "dash": dash})
+            line = {"color": colour, "width": 3, "dash": dash}
+            figure.add_scatter(x=x, y=y, mode="lines+markers", name=name, line=line, marker={"size": 5})
     rows = tuple((trial.number, trial.state, epoch, value) for trial in study.trials for epoch, value in trial.curve)
     whole_numbers(figure, max((row[2] for row in rows), default=1))
     return Figure(

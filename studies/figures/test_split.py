@@ -301,7 +301,10 @@ def _subgroups(findings: Findings) -> Figure:
         key="subgroups",
         title="Part by part",
         alt="AUC with intervals in parts of the test split: by share of IDC, brightness, stain and near-white patches.",
-        note="Parts are thirds of the test patches. With so many parts some will stand out by chance: no test is made.",
+        note=(
+            "Parts are thirds of the test patches; those of fewer than five patients have no interval. With so many "
+            "parts some will stand out by chance: no test is made."
+        ),
         plots=(figure,),
         table=Table(("Part", "Patients", "Patches", "IDC", *columns), cells),
         statistic="Performance by stain",  # others of the parts say in their row that they were not planned
