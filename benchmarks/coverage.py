@@ -2,8 +2,8 @@
 
 Run as ``python -m benchmarks.coverage [--runs 2000] [--designs 34x24 49x200]``. Patients differ in their share of IDC
 (Beta(1, 2.5): mean 29 %, near the public set), in the level of their scores (stain) and in how well their IDC shows.
-Two models score the same patches equally well, half of their noise shared, so that every true difference is zero and
-a difference that is found is a false one. The truth is the value on 20,000 further patients. Prints one line a design
+Two models score the same patches equally well, their noise half shared and each with patients of its own that it finds
+hard, so that every true difference is zero and a difference that is found is a false one. The truth is the value on 20,000 further patients. Prints one line a design
 and interval: share of runs that hold the truth, by our method, by percentiles of the same draws, and over patches.
 """
 
@@ -42,11 +42,20 @@ def simulate(patients: int, patches: int, rng: np.random.Generator) -> Split:
     """Draws a test split from the population."""
     who = np.repeat(np.arange(patients), patches)
     labels = (rng.random(len(who)) < rng.beta(1, 2.5, patients)[who]).astype(np.int64)
-    level, contrast = rng.normal(0, 0.35, patients), rng.normal(2.1, 0.5, patients)
-    shared = rng.normal(0, np.sqrt(0.5), len(who))
-    signal = -1.05 + level[who] + contrast[who] * labels + shared
-    first, second = (stats.logistic.cdf(signal + rng.normal(0, np.sqrt(0.5), len(who))) for _ in range(2))
+    contrast = rng.normal(2.1, 0.5, patients)
+    level = shared_and_own(0.35, patients, rng)
+    noise = shared_and_own(1.0, len(who), rng)
+    first, second = (
+        stats.logistic.cdf(-1.05 + a[who] + contrast[who] * labels + b) for a, b in zip(level, noise, strict=True)
+    )
     return Split(labels, who.astype(str), (first, second))
+
+
+def shared_and_own(spread: float, count: int, rng: np.random.Generator) -> Floats:
+    """(2, count) two normal variables of this standard deviation, half of whose variance is common to both."""
+    parts = rng.normal(0, spread * np.sqrt(0.5), (3, count))
+    both: Floats = parts[:2] + parts[2]
+    return both
 
 
 def truth(rng: np.random.Generator) -> dict[str, float]:
