@@ -80,9 +80,11 @@ class DevelopmentSet(PatchSet):
 
     Attributes:
         part: (N,) "train" or "validation".
+        digest: of which patches these are; equal digests mean equal rows.
     """
 
     part: Strings
+    digest: str
 
 
 def prepare(
@@ -134,11 +136,11 @@ def load_development(folder: Path) -> DevelopmentSet:
         FormatError: not a whole cache.
         LockMismatchError: it holds test rows.
     """
-    patches, part, _ = _cache.read_cache(folder)
+    patches, part, meta = _cache.read_cache(folder)
     if (part == "test").any():
         raise LockMismatchError(f"{folder} holds test rows; delete it and run the same command again")
     columns = {field.name: getattr(patches, field.name) for field in fields(patches)}
-    return DevelopmentSet(**columns, part=part)
+    return DevelopmentSet(**columns, part=part, digest=meta["digest"])
 
 
 def _prepared(summary: Summary, lock: SplitLock, folder: Path) -> Prepared:

@@ -42,6 +42,7 @@ def load_model(name: str) -> Model:
         build=module.build,
         parameter_groups=getattr(module, "parameter_groups", one_group),
         pretrained=getattr(module, "PRETRAINED", False),
+        prefix_name=getattr(module, "prefix_name", no_prefix),
     )
 
 
@@ -49,6 +50,10 @@ def one_group(network: "nn.Module", config: Any) -> list[dict[str, Any]]:
     """All trainable parameters at the recipe's rate; what a model without ``parameter_groups`` gets."""
     trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
     return [{"params": trainable, "lr": config.recipe.learning_rate}]
+
+
+def no_prefix(_: Any) -> None:
+    """What a model without ``prefix_name`` gets."""
 
 
 def _unknown(name: str) -> str:

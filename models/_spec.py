@@ -17,8 +17,11 @@ Every file in ``models/`` without a leading underscore is one searchable model. 
 ``network.last_features`` (optional, a property, so that nothing is registered twice)
     The module whose output is the last map of features, (N, C, h, w), for Grad-CAM; none is drawn without it. Where
     everything before it is frozen, that output needs no gradient until a hook asks for one (``requires_grad_``).
-``network.prefix`` and ``network.after_prefix(kept)`` (optional)
-    Frozen layers at the front, whose outputs no training changes, and the rest of the network behind them.
+``prefix_name(config) -> str | None`` (optional)
+    Names frozen layers at the front whose outputs may be kept and shared by all configurations with the same name; None
+    where there are none, or where computing them again costs less. Where it names some, the network offers
+    ``prefix``, a module that is the same in training and evaluation, and ``after_prefix(kept)``, the rest behind it,
+    and passes the prefix's outputs on in bf16, so that it makes no difference whether they were kept.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -95,3 +98,4 @@ class Model:
     build: "Callable[[Any, Weights | None], nn.Module]"
     parameter_groups: "Callable[[nn.Module, Any], list[dict[str, Any]]]"
     pretrained: bool
+    prefix_name: Callable[[Any], str | None]

@@ -3,7 +3,7 @@
 Simonyan & Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", arXiv:1409.1556; layers and
 names as in torchvision. The fifth block's max pooling is left out: the head pools instead, since at 50 pixels only one
 value a channel would be left to pool. The first blocks may be frozen: they are the network's ``prefix``, whose outputs
-no training changes.
+no training changes; from three blocks on they are worth keeping.
 """
 
 from collections import OrderedDict
@@ -21,6 +21,7 @@ from models._weights import BLOCKS, Weights, read_tensors
 PRETRAINED = True
 BLOCK_ENDS = (0, 5, 10, 17, 24, 30)  # torchvision's features[: BLOCK_ENDS[k]] are the first k blocks
 CHANNELS = 512
+KEPT_FROM = 3  # frozen blocks; the outputs of fewer are larger than the time they save is worth (LOG.md)
 UNTRAINED = ((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))  # mean and std of the input where there are no weights to say
 
 
@@ -83,7 +84,8 @@ def suggest(trial: TrialLike) -> Vgg16Config:
             warmup=trial.suggest_float("warmup", 0.0, 0.3),
             label_smoothing=trial.suggest_float("label_smoothing", 0.0, 0.2),
             class_weighting=trial.suggest_categorical("class_weighting", [False, True]),
-            stain_jitter=trial.suggest_float("stain_jitter", 0.0, 0.2),
+            # None at all is a choice of its own: what frozen layers make of a patch then never changes, and is kept.
+            stain_jitter=trial.suggest_categorical("stain_jitter", [0.0, 0.05, 0.1, 0.2]),
         ),
     )
 
@@ -103,6 +105,13 @@ def parameter_groups(network: nn.Module, config: Vgg16Config) -> list[dict[str, 
     return [group for group in groups if group["params"]]
 
 
+def prefix_name(config: Vgg16Config) -> str | None:
+    """The frozen blocks whose outputs are worth keeping."""
+    if config.frozen_blocks < KEPT_FROM:
+        return None
+    return f"blocks 1 to {config.frozen_blocks} at {config.input_size} pixels"
+
+
 class Vgg16(nn.Module):
     """RGB in [0, 1], (N, 3, 50, 50) float -> one logit a patch, (N,)."""
 
@@ -117,6 +126,7 @@ class Vgg16(nn.Module):
         self.prefix = nn.Sequential(OrderedDict([*entry, *named[:split]]))
         self.tail = nn.Sequential(OrderedDict(named[split:]))
         self.head = _head(config)
+        self._rounds = prefix_name(config) is not None
         self.prefix.requires_grad_(False)
 
     @property
@@ -128,11 +138,11 @@ class Vgg16(nn.Module):
         """(N, 3, 50, 50) float in [0, 1] -> (N,) logits."""
         with torch.no_grad():
             kept = self.prefix(rgb)
-        return self.after_prefix(kept)
+        return self.after_prefix(kept.bfloat16() if self._rounds else kept)
 
     def after_prefix(self, kept: Tensor) -> Tensor:
-        """(N, C, h, w) outputs of the prefix -> (N,) logits."""
-        logits: Tensor = self.head(self.tail(kept))
+        """(N, C, h, w) outputs of the prefix, bf16 or fp32 -> (N,) logits."""
+        logits: Tensor = self.head(self.tail(kept.float()))
         return logits.squeeze(1)
 
 
@@ -142,6 +152,10 @@ class _Resize(nn.Module):
     def __init__(self, size: int) -> None:
         super().__init__()
         self.size = size
+
+    def extra_repr(self) -> str:
+        """Sizes make different prefixes."""
+        return str(self.size)
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, 3, H, W) -> (N, 3, size, size)."""

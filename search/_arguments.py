@@ -106,8 +106,18 @@ def positive(text: str) -> float:
     return value
 
 
-def gpu_share(text: str) -> float:
-    """A share of one GPU in [0, 1], or a whole number of GPUs: Ray divides one GPU, but not three into two."""
+def not_negative(text: str) -> float:
+    """A finite number from 0 on."""
+    value = _finite(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is too small; give a number from 0 on")
+    return value
+
+
+def gpu_share(text: str) -> float | str:
+    """A share of one GPU in [0, 1], a whole number of GPUs (Ray divides one GPU, but not three into two), or "auto"."""
+    if text == "auto":
+        return text
     value = _finite(text)
     if value < 0 or (value > 1 and not value.is_integer()):
         raise argparse.ArgumentTypeError(f"{text} is no share of GPUs; give 0 to 1, or a whole number")

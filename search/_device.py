@@ -1,11 +1,13 @@
 """What a worker computes on, in which precision and memory layout: chosen once, then handed around."""
 
+import gc
 import resource
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import torch
 from torch import Tensor, nn
 
@@ -111,6 +113,34 @@ def _seconds(step: Callable[[], object], device: str) -> float:
 def _wait(device: str) -> None:
     if torch.device(device).type == "cuda":
         torch.cuda.synchronize(device)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an allocation failed; on a CPU PyTorch has no class of its own for that."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+
+
+def free_memory(device: str) -> None:
+    """Gives back what nobody uses any more."""
+    gc.collect()
+    if torch.device(device).type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def held_memory(device: str) -> int:
+    """Bytes that this process holds now: on a GPU what PyTorch has allocated, on a CPU what it shares with nobody."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.memory_allocated(device)
+    memory = psutil.Process().memory_info()
+    return int(memory.rss - getattr(memory, "shared", 0))  # pages of mapped files are shared
+
+
+def set_up(device: str, threads: int) -> None:
+    """Settings of a process that will compute on the device: threads of a CPU, TF32 of a GPU for what stays fp32."""
+    if torch.device(device).type == "cuda":
+        torch.set_float32_matmul_precision("high")
+    else:
+        torch.set_num_threads(threads)
 
 
 def reset_peak_memory(device: str) -> None:

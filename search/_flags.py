@@ -10,6 +10,7 @@ from search._arguments import (
     Parser,
     existing_file,
     gpu_share,
+    not_negative,
     one_of,
     parts,
     positive,
@@ -117,9 +118,11 @@ def add_workers(parser: Parser) -> None:
     add("--workers", metavar="N", type=worker_count, help="networks trained at the same time (default: auto)")
     cores = "CPU cores of each worker (default: an equal share)"
     add("--cpus-per-worker", metavar="F", type=positive, help=cores)
-    gpus = "share of a GPU for each worker, or whole GPUs (default: an equal share)"
+    gpus = "share of a GPU for each worker, whole GPUs, or auto: as the memory of the first trials tells (default: 1)"
     add("--gpus-per-worker", metavar="F", type=gpu_share, help=gpus)
     add_device(group)
+    kept = "disk for outputs of frozen layers, kept in RUNS/features and shared by all trials; 0: none (default: 20)"
+    add("--feature-cache-gb", metavar="GB", type=not_negative, default=20.0, help=kept)
     address = "running Ray to join: auto or HOST:PORT (default: one of its own on this machine)"
     add("--ray-address", metavar="ADDRESS", type=ray_address, help=address)
 

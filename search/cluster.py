@@ -6,7 +6,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psutil
@@ -16,6 +16,12 @@ from search.settings import WorkerSettings
 
 MEMORY_OF_A_WORKER = 2 * 2**30
 """Bytes of a process with torch, its patches and a network in training."""
+MEMORY_OF_A_CONTEXT = 600 * 2**20
+"""Bytes that CUDA takes for each process beside what PyTorch counts."""
+HEADROOM = 1.3
+"""Room for configurations larger than those so far; what exceeds it is trained in smaller parts of a batch."""
+MOST_ON_A_GPU = 8
+"""More workers than this only wait for each other."""
 _OBJECT_STORE = 200 * 2**20  # nothing large goes through Ray
 
 
@@ -29,6 +35,7 @@ class Crew:
         cpus, gpus: of each worker, as Ray counts them.
         threads: CPU threads of each worker.
         address: of a running Ray; None for one of its own.
+        packs: whether workers are to share GPUs as far as their measured memory allows.
     """
 
     workers: int
@@ -37,6 +44,7 @@ class Crew:
     gpus: float
     threads: int
     address: str | None
+    packs: bool = False
 
     @property
     def resources(self) -> dict[str, float]:
@@ -58,8 +66,11 @@ def plan_crew(asked: WorkerSettings, device: str, gpus: int) -> Crew:
         gpus: GPUs that PyTorch sees here.
     """
     cores = len(os.sched_getaffinity(0))
-    gpus_each = (asked.gpus_per_worker or 1.0) if device == "cuda" else 0.0
-    if asked.workers is not None:
+    packs = device == "cuda" and asked.gpus_per_worker == "auto"
+    gpus_each = _share(asked.gpus_per_worker) if device == "cuda" else 0.0
+    if packs:
+        workers = max(1, gpus)  # until the first trials have shown what they need
+    elif asked.workers is not None:
         workers = asked.workers
     elif device == "cuda":
         workers = max(1, int(gpus / gpus_each))
@@ -72,7 +83,29 @@ def plan_crew(asked: WorkerSettings, device: str, gpus: int) -> Crew:
             f"{workers} workers with {gpus_each:g} GPU each need more than the {gpus} GPU here: "
             "ask for fewer --workers or a smaller --gpus-per-worker"
         )
-    return Crew(workers, device, cpus_each, gpus_each, max(1, int(cpus_each)), asked.ray_address)
+    return Crew(workers, device, cpus_each, gpus_each, max(1, int(cpus_each)), asked.ray_address, packs)
+
+
+def _share(asked: float | str | None) -> float:
+    """GPUs of a worker before anything is measured."""
+    return float(asked) if asked and asked != "auto" else 1.0
+
+
+def pack(crew: Crew, asked: WorkerSettings, gpus: int, peak: int, memory: int) -> Crew:
+    """The crew whose workers share each GPU as far as its memory goes.
+
+    Args:
+        crew: as planned, one worker a GPU.
+        asked: what the user wants.
+        gpus: GPUs here.
+        peak: bytes of the largest configuration so far.
+        memory: bytes of one GPU.
+    """
+    together = int(memory // (peak * HEADROOM + MEMORY_OF_A_CONTEXT))
+    together = max(1, min(together, MOST_ON_A_GPU))
+    share = math.floor(10_000 / together) / 10_000  # as finely as Ray counts
+    workers = min(asked.workers or together * gpus, together * gpus)
+    return plan_crew(replace(asked, gpus_per_worker=share, workers=workers), crew.device, gpus)
 
 
 @contextmanager
@@ -93,7 +126,7 @@ def ray_session(crew: Crew) -> Iterator[None]:
         if crew.address is None:
             ray.init(
                 address="local",  # not one that an inherited RAY_ADDRESS names
-                num_cpus=math.ceil(crew.workers * crew.cpus),
+                num_cpus=max(len(os.sched_getaffinity(0)), math.ceil(crew.workers * crew.cpus)),
                 include_dashboard=False,
                 object_store_memory=_OBJECT_STORE,
                 _node_ip_address="127.0.0.1",

@@ -26,7 +26,7 @@ from search.environment import environment
 from search.errors import UsageError
 from search.examples import save_development_examples
 from search.final_models import MODEL_FILE, StoredModel
-from search.jobs import WorkerContext
+from search.jobs import FeatureStore, WorkerContext
 from search.opening import Entrant, check_reopening, open_test
 from search.reporting import write_comparison_report
 from search.retraining import FOLDS, Candidate, Members, Retrained, candidates, conclude, member_folder
@@ -146,6 +146,7 @@ def _retrain(final: _Final, development: DevelopmentSet) -> list[Retrained]:
         objective="auc",
         weights=weights,
         folds=fold_file.resolve(),
+        features=FeatureStore.below(final.settings.common.runs, final.settings.worker.feature_cache_gb),
     )
     _train_members(final, context)
     assert development.labels is not None

@@ -1,12 +1,36 @@
 """What travels between the driver and its workers: a context once, a job down, a report an epoch up."""
 
 import shutil
+import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from models._spec import ParamValue
 from models._weights import Weights
+
+
+@dataclass(frozen=True)
+class FeatureStore:
+    """Where outputs of frozen layers are kept (``search.features``), and how much room they may take together.
+
+    Attributes:
+        folder: of this host's entries; made where there is none.
+        limit: bytes.
+    """
+
+    folder: Path
+    limit: int
+
+    @classmethod
+    def below(cls, runs: Path, gigabytes: float) -> "FeatureStore | None":
+        """The store of this host below ``runs``; None for no gigabytes.
+
+        A host has its own: a mapped file that two hosts write over a network shows each what it likes.
+        """
+        if gigabytes <= 0:
+            return None
+        return cls((runs / "features" / socket.gethostname()).resolve(), int(gigabytes * 2**30))
 
 
 @dataclass(frozen=True)
@@ -22,6 +46,7 @@ class WorkerContext:
         weights: pretrained tensors by model; None for models without.
         trial_timeout: seconds that one job may take; None for no limit.
         folds: file with the fold of each development row, for members; None in a search.
+        features: where outputs of frozen layers are kept; None to compute them anew.
     """
 
     development: Path
@@ -32,6 +57,7 @@ class WorkerContext:
     weights: dict[str, Weights | None]
     trial_timeout: float | None = None
     folds: Path | None = None
+    features: FeatureStore | None = None
 
 
 @dataclass(frozen=True)
@@ -73,6 +99,7 @@ class EpochReport:
         scores: on the validation patients, by name; empty for a member.
         train_loss: mean over the epoch.
         attributes: seconds, device, parameters, peak_memory, worker ... so far.
+        seconds_before: of training and evaluation that the job had behind it when this process took it up.
         failure: why the job cannot go on; None where it can.
     """
 
@@ -81,6 +108,7 @@ class EpochReport:
     train_loss: float
     attributes: dict[str, Any] = field(default_factory=dict)
     failure: str | None = None
+    seconds_before: float = 0.0
 
 
 def forget_checkpoint(folder: Path) -> None:

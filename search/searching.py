@@ -50,6 +50,20 @@ class Counts:
         return self.finished + self.states["RUNNING"]
 
 
+@dataclass(frozen=True)
+class _Running:
+    """A trial in the hands of this launch, and when it was handed out (monotonic seconds)."""
+
+    trial: Trial
+    begun: float
+
+    def cost(self, report: EpochReport) -> dict[str, float]:
+        """Seconds of its worker: training, evaluation, saved, and waiting for anything else since it was handed out."""
+        cost = dict(report.attributes.get("cost", {}))
+        busy = cost.get("training", 0.0) + cost.get("evaluation", 0.0) - report.seconds_before
+        return {**cost, "waiting": round(max(0.0, time.monotonic() - self.begun - busy), 3)}
+
+
 class StudySearch:
     """Hands out the trials of one study and writes down what becomes of them."""
 
@@ -80,7 +94,7 @@ class StudySearch:
         self._objective = objective
         self._seed = seed
         self._checkpoints = checkpoints
-        self._running: dict[int, Trial] = {}
+        self._running: dict[int, _Running] = {}
 
     def counts(self) -> Counts:
         """Trials by state, as the database has them now."""
@@ -97,6 +111,17 @@ class StudySearch:
             self.reclaim()
         return self.counts().taken < self.wanted
 
+    def peak_memory(self) -> int | None:
+        """Bytes of the largest trial so far; None where none was measured."""
+        trials = self.study.get_trials(deepcopy=False)
+        return max(
+            (trial.user_attrs["peak_memory"] for trial in trials if "peak_memory" in trial.user_attrs), default=None
+        )
+
+    def unmeasured(self) -> bool:
+        """Whether no trial has ended or is running that tells how much memory trials need."""
+        return not self._running and self.peak_memory() is None
+
     def next_job(self) -> Job | None:
         """The next trial: one that was interrupted, enqueued, or chosen by the sampler; None where none is left."""
         with self._ledger.lease(self.study.study_name, self._presence.launch):
@@ -108,7 +133,7 @@ class StudySearch:
             self.study.sampler = self._make_sampler(derive_seed(self._seed, sum(counts.states.values())))
             trial = self.study.ask()
             self._ledger.own(self.study.study_name, trial.number, self._presence.launch)
-            self._running[trial.number] = trial
+            self._running[trial.number] = _Running(trial, time.monotonic())
         self.model.suggest(trial)
         return self._job(trial)
 
@@ -143,7 +168,7 @@ class StudySearch:
     def _written_down(self, job: Job, report: EpochReport) -> str:
         if report.failure is not None:
             return self._fail(job, report.failure, report)
-        trial = self._running[job.number]
+        trial = self._running[job.number].trial
         if report.epoch > job.reported:
             trial.report(report.scores[self._objective], report.epoch)
         if report.epoch >= job.last_epoch:
@@ -203,10 +228,10 @@ class StudySearch:
         return TrialState.FAIL.name
 
     def _describe(self, job: Job, report: EpochReport | None, **more: ParamValue) -> None:
-        trial = self._running[job.number]
-        told = {} if report is None else {**report.attributes, "epochs": report.epoch}
+        running = self._running[job.number]
+        told = {} if report is None else {**report.attributes, "epochs": report.epoch, "cost": running.cost(report)}
         for name, value in {**told, "seed": job.seed, **more}.items():
-            trial.set_user_attr(name, value)
+            running.trial.set_user_attr(name, value)
 
     def _end(self, job: Job) -> None:
         self._running.pop(job.number, None)
@@ -257,6 +282,7 @@ class Searches:
         check: Callable[[], None],
     ) -> None:
         """``timeout`` in seconds from now, None for no limit; ``check`` raises where a signal has come."""
+        self.only_measures = False  # hands out one trial of each study that has no measured memory yet
         self._searches = {search.model.name: search for search in searches}
         self._until = None if timeout is None else time.monotonic() + timeout
         self._watcher = watcher
@@ -265,6 +291,8 @@ class Searches:
     def next_job(self) -> Job | None:
         """A trial of the study that is furthest behind its goal."""
         for search in sorted(self._searches.values(), key=StudySearch.progress):
+            if self.only_measures and not search.unmeasured():
+                continue
             job = search.next_job()
             if job is not None:
                 self._watcher.begun(job)
@@ -295,6 +323,11 @@ class Searches:
     def anything_to_do(self) -> bool:
         """Whether a trial could be handed out now; trials of dead launches are taken back first."""
         return any(search.anything_to_do() for search in self._searches.values())
+
+    def peak_memory(self) -> int | None:
+        """Bytes of the largest trial so far; None where a study has none that was measured."""
+        peaks = [search.peak_memory() for search in self._searches.values()]
+        return None if None in peaks else max(peak for peak in peaks if peak is not None)
 
     def unfinished(self) -> bool:
         """Whether any study has fewer finished trials than wanted, for example because another launch has the rest."""

@@ -14,13 +14,13 @@ from data_utils.prepare import Prepared, prepare
 from models._spec import Model
 from search._device import choose_device, choose_precision
 from search.bridge import run_work
-from search.cluster import Crew, plan_crew, ray_session
+from search.cluster import Crew, pack, plan_crew, ray_session
 from search.commands import command_line
 from search.comparison import Comparison, data_source, define, load_models, weights_of
 from search.dry_run import describe_launch
 from search.enqueue import enqueue_first, older_study
 from search.environment import environment
-from search.jobs import WorkerContext
+from search.jobs import FeatureStore, WorkerContext
 from search.launches import Presence
 from search.searching import Searches, StudySearch, TimeLimitReached
 from search.settings import CommonSettings, LaunchSettings
@@ -90,6 +90,7 @@ def _context(settings: LaunchSettings, prepared: Prepared, crew: Crew) -> Worker
         objective=settings.objective,
         weights={model.name: weights_of(model, settings.vgg16_weights) for model in models},
         trial_timeout=settings.trial_timeout,
+        features=FeatureStore.below(settings.common.runs, settings.worker.feature_cache_gb),
     )
 
 
@@ -179,17 +180,23 @@ def _run_to_the_end(
     try:
         if work.unfinished():
             with terminal.shown():
-                _run(work, context, crew, signals)
+                _run(work, context, settings, crew, signals)
     except TimeLimitReached:
         say(console, f"time limit reached; go on with: {signals.go_on}")
     finally:
         work.release()
 
 
-def _run(work: Searches, context: WorkerContext, crew: Crew, signals: Signals) -> None:
+def _run(work: Searches, context: WorkerContext, settings: LaunchSettings, crew: Crew, signals: Signals) -> None:
     """Runs trials until none is left; waits for those that another launch has in hand, and takes over if it dies."""
     with ray_session(crew), signals.deferred(), tempfile.TemporaryDirectory(prefix="histotune-") as scratch:
         for attempt in range(1_000_000):
+            peak = work.peak_memory()
+            work.only_measures = crew.packs and peak is None
+            if crew.packs and peak is not None:
+                memory = torch.cuda.get_device_properties(0).total_memory
+                crew = pack(crew, settings.worker, torch.cuda.device_count(), peak, memory)
+                LOGGER.info("packed: %s, as trials took up to %.1f GB", crew, peak / 2**30)
             if work.anything_to_do():
                 run_work(
                     work,
@@ -201,7 +208,8 @@ def _run(work: Searches, context: WorkerContext, crew: Crew, signals: Signals) -
                 )
             if not work.unfinished():
                 return
-            time.sleep(WAIT_SECONDS)
+            if not work.only_measures:
+                time.sleep(WAIT_SECONDS)
             work.tick()
 
 

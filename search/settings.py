@@ -58,16 +58,19 @@ class WorkerSettings:
     Attributes:
         workers: networks trained at the same time; None for as many as the hardware holds.
         cpus_per_worker: CPU cores of each, above 0; None for an equal share.
-        gpus_per_worker: share of a GPU, 0 to 1, or whole GPUs; None for an equal share.
+        gpus_per_worker: share of a GPU, 0 to 1, or whole GPUs; "auto" for what the measured memory of trials allows;
+            None for a whole one.
         device: "auto", "cpu" or "cuda".
         ray_address: "auto" or HOST:PORT of a running Ray; None for one of its own on this machine.
+        feature_cache_gb: disk for kept outputs of frozen layers; 0 for none.
     """
 
     workers: int | None
     cpus_per_worker: float | None
-    gpus_per_worker: float | None
+    gpus_per_worker: float | str | None
     device: str
     ray_address: str | None
+    feature_cache_gb: float
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from search.commands import run_command
@@ -63,6 +64,8 @@ def _belongs(study: str, comparison: str) -> bool:
 
 
 def _entry(study: "StudySummary") -> dict[str, Any]:
+    from studies.costs import cost_of
+
     states = Counter(trial.state for trial in study.trials)
     best = next((trial for trial in study.trials if trial.number == study.best), None)
     return {
@@ -73,6 +76,7 @@ def _entry(study: "StudySummary") -> dict[str, Any]:
         "finished": sum(states[state] for state in ("COMPLETE", "PRUNED", "FAIL")),
         "wanted": study.settings.get("trials"),
         "best": None if best is None else {"trial": best.number, "value": best.value, "parameters": best.params},
+        "cost": asdict(cost_of(study)),
         "running": [_running(trial) for trial in study.trials if trial.state == "RUNNING"],
         "failures": Counter(
             trial.attributes.get("failure", "unknown") for trial in study.trials if trial.state == "FAIL"
@@ -117,12 +121,23 @@ def _parts(entry: dict[str, Any]) -> list[Any]:
         table.add_row(
             "parameters", Text(", ".join(f"{name} {_short(value)}" for name, value in best["parameters"].items()))
         )
+    if any(entry["cost"].values()):
+        table.add_row("cost", _cost(entry["cost"]))
     for trial in entry["running"]:
         score = "" if trial["value"] is None else f", {trial['value']:.4f}"
         table.add_row("running", f"trial {trial['trial']}, epoch {trial['epoch']}{score}, {trial['seconds']} s")
     for reason, count in entry["failures"].items():
         table.add_row("failed", Text(f"{count} x {reason}"))
     return [Text(entry["study"], style="bold"), table]
+
+
+def _cost(cost: dict[str, float]) -> str:
+    """Of all workers together, in words."""
+    spans = {name: str(timedelta(seconds=round(seconds))) for name, seconds in cost.items()}
+    return (
+        f"{spans['used']} of training and evaluation, {spans['waiting']} waiting; "
+        f"saved {spans['saved_by_pruning']} by pruning, {spans['saved_by_cache']} by kept features"
+    )
 
 
 def _short(value: object) -> str:

@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,12 +21,13 @@ from torch import Tensor, nn
 
 from data_utils.augment import VIEWS as VIEWS
 from data_utils.augment import dihedral, stain_jitter
-from search._device import Compute, faster_layout
+from search._device import Compute, faster_layout, free_memory, is_out_of_memory
 from search._recipe import class_weights, make_optimizer, rate_scale
 
 if TYPE_CHECKING:
     from models._spec import Model, ModelConfig, Recipe
     from models._weights import Weights
+    from search.features import Features
 
 EVALUATION_BATCH = {"cpu": 64, "cuda": 512}  # what fits the caches of the one and fills the other
 Rows = npt.NDArray[np.int64]
@@ -37,6 +37,10 @@ SETUP, ORDER, DEVICE = range(3)  # what a seed is for, so that no two streams ar
 
 class TrainingDivergedError(Exception):
     """The loss is not a number any more; the message names the epoch."""
+
+
+class OutOfMemoryError(Exception):
+    """A batch does not fit, not even in parts; the message says what to do."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +67,7 @@ class DevicePatches:
 
     def batch(self, rows: Tensor, views: Tensor) -> Tensor:
         """(B,) rows, each turned to its view -> (B, 3, 50, 50) float in [0, 1]."""
+        rows, views = rows.to(self.pixels.device), views.to(self.pixels.device)
         turned = dihedral(self.pixels[rows].permute(0, 3, 1, 2), views)  # (B, 3, 50, 50) uint8
         return turned.float().div_(255)
 
@@ -91,12 +96,14 @@ class Training:
     peak_rates: list[float]  # of the optimizer's groups, before the schedule
     recipe: "Recipe"
     patches: DevicePatches
-    rows: Tensor  # (n,) int64 on the device
+    rows: Tensor  # (n,) int64 on the CPU
     class_weights: Tensor  # (2,) float32: weight of a patch without and with IDC
     epochs: int  # length of the schedule
     seed: int
     compute: Compute
+    features: "Features | None" = None  # kept outputs of the network's prefix
     epoch: int = 0
+    parts: int = 1  # of a batch that does not fit into memory as a whole
 
     @classmethod
     def begin(
@@ -126,19 +133,23 @@ class Training:
         with _seeded(_derive(seed, 0, SETUP), compute.device):
             network = compute.place(model.build(config, weights))
         optimizer = make_optimizer(model.parameter_groups(network, config), config.recipe)
-        chosen = torch.as_tensor(rows, device=compute.device)
         return cls(
             network=network,
             optimizer=optimizer,
             peak_rates=[group["lr"] for group in optimizer.param_groups],
             recipe=config.recipe,
             patches=patches,
-            rows=chosen,
-            class_weights=class_weights(patches.labels[chosen], config.recipe),
+            rows=torch.as_tensor(rows),
+            class_weights=class_weights(patches.labels[torch.as_tensor(rows, device=compute.device)], config.recipe),
             epochs=epochs,
             seed=seed,
             compute=compute,
         )
+
+    @property
+    def learns_on_features(self) -> bool:
+        """Whether epochs begin behind the prefix: its outputs are kept, and nothing changes the pixels before it."""
+        return self.features is not None and self.recipe.stain_jitter == 0
 
     @property
     def steps_per_epoch(self) -> int:
@@ -146,28 +157,24 @@ class Training:
         return math.ceil(len(self.rows) / self.recipe.batch_size)
 
     def state_dict(self) -> dict[str, Any]:
-        """All that changes while training; plain tensors and numbers."""
+        """All that changes while training; plain tensors and numbers. Frozen layers come back when they are built."""
+        frozen = self._frozen()
         return {
-            "network": self.network.state_dict(),
+            "network": {name: held for name, held in self.network.state_dict().items() if name not in frozen},
             "optimizer": self.optimizer.state_dict(),
             "epoch": self.epoch,
+            "parts": self.parts,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes on where ``state`` was taken; needs the same configuration, rows and seed to be the same run."""
-        self.network.load_state_dict(state["network"])
+        self.network.load_state_dict({**self.network.state_dict(), **state["network"]})
         self.optimizer.load_state_dict(state["optimizer"])
         self.epoch = state["epoch"]
+        self.parts = state["parts"]
 
-    def save(self, path: Path) -> None:
-        """Writes a checkpoint, whole or not at all."""
-        draft = path.with_name(path.name + ".part")
-        torch.save(self.state_dict(), draft)
-        draft.replace(path)
-
-    def load(self, path: Path) -> None:
-        """Goes on from a checkpoint; reads tensors and numbers only, never code."""
-        self.load_state_dict(torch.load(path, map_location=self.compute.device, weights_only=True))
+    def _frozen(self) -> set[str]:
+        return {name for name, parameter in self.network.named_parameters() if not parameter.requires_grad}
 
 
 def train(training: Training) -> Iterator[EpochScores]:
@@ -175,6 +182,7 @@ def train(training: Training) -> Iterator[EpochScores]:
 
     Raises:
         TrainingDivergedError: an epoch's loss is not finite.
+        OutOfMemoryError: a batch does not fit, not even in two parts.
     """
     while training.epoch < training.epochs:
         began = time.perf_counter()
@@ -205,32 +213,73 @@ def _draw_epoch(training: Training) -> list[tuple[Tensor, Tensor]]:
     They differ by one patch at most, so that no last one is too small for batch normalisation.
     """
     generator = torch.Generator().manual_seed(_derive(training.seed, training.epoch, ORDER))
-    count, device = len(training.rows), training.compute.device
-    order = training.rows[torch.randperm(count, generator=generator).to(device)]
-    views = torch.randint(VIEWS, (count,), generator=generator).to(device)
+    count = len(training.rows)
+    order = training.rows[torch.randperm(count, generator=generator)]
+    views = torch.randint(VIEWS, (count,), generator=generator)
+    if not training.learns_on_features:  # patches are gathered on the device, kept outputs on the CPU
+        order, views = order.to(training.compute.device), views.to(training.compute.device)
     steps = training.steps_per_epoch
     return list(zip(order.tensor_split(steps), views.tensor_split(steps), strict=True))
 
 
 def _step(training: Training, rows: Tensor, views: Tensor, jitter: torch.Generator) -> Tensor:
-    """One update of the weights; the batch's loss, still on the device."""
-    images = training.patches.batch(rows, views)
-    if training.recipe.stain_jitter > 0:
-        images = stain_jitter(images, training.recipe.stain_jitter, jitter)
-    loss = _loss(training, images, training.patches.labels[rows])
+    """One update of the weights; the batch's loss, still on the device.
+
+    Where memory runs out, this and all later batches are taken in two parts, whose gradients add up to the same.
+    """
+    try:
+        return _update(training, rows, views, jitter)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+    if training.parts > 1:
+        raise OutOfMemoryError(
+            f"out of memory with batches of {training.recipe.batch_size}, also in {training.parts} parts: use fewer "
+            "workers on this device (--workers, --gpus-per-worker) or leave such configurations out of the space"
+        )
+    training.parts = 2
+    free_memory(training.compute.device)
+    return _step(training, rows, views, jitter)
+
+
+def _update(training: Training, rows: Tensor, views: Tensor, jitter: torch.Generator) -> Tensor:
     training.optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
+    total = torch.zeros((), device=training.compute.device)
+    parts = min(training.parts, len(rows))
+    for some, turned in zip(rows.tensor_split(parts), views.tensor_split(parts), strict=True):
+        loss = _loss(training, some, turned, jitter) * (len(some) / len(rows))
+        loss.backward()  # type: ignore[no-untyped-call]
+        total += loss.detach()
     training.optimizer.step()
-    return loss.detach()
+    return total
 
 
-def _loss(training: Training, images: Tensor, labels: Tensor) -> Tensor:
+def _loss(training: Training, rows: Tensor, views: Tensor, jitter: torch.Generator) -> Tensor:
     with training.compute.autocast():
-        logits = training.network(training.compute.arrange(images))
+        logits = _logits_in_training(training, rows, views, jitter)
+    labels = training.patches.labels[rows.to(training.compute.device)]
     smoothing = training.recipe.label_smoothing
     targets = labels * (1 - smoothing) + smoothing / 2
     weight = training.class_weights[labels.long()]
     return F.binary_cross_entropy_with_logits(logits.float(), targets, weight)
+
+
+def _logits_in_training(training: Training, rows: Tensor, views: Tensor, jitter: torch.Generator) -> Tensor:
+    if training.learns_on_features:
+        return _behind_prefix(training.network, training.features, rows, views, training.compute)
+    images = training.patches.batch(rows, views)
+    if training.recipe.stain_jitter > 0:
+        images = stain_jitter(images, training.recipe.stain_jitter, jitter)
+    logits: Tensor = training.network(training.compute.arrange(images))
+    return logits
+
+
+def _behind_prefix(
+    network: nn.Module, features: "Features | None", rows: Tensor, views: Tensor, compute: Compute
+) -> Tensor:
+    assert features is not None
+    logits: Tensor = network.after_prefix(compute.arrange(features.outputs(rows, views)))  # type: ignore[operator]
+    return logits
 
 
 def _set_rates(training: Training, step: int) -> None:
@@ -247,24 +296,36 @@ def evaluate(
     compute: Compute,
     *,
     views: Sequence[int] = (0,),
+    features: "Features | None" = None,
 ) -> npt.NDArray[np.float64]:
     """Logits of patches in each of the views (0 to 7; 0 is the patch as it is).
+
+    With ``features``, kept outputs of the network's prefix are used, which ends in the same logits.
 
     Returns:
         (len(rows), len(views)) logits.
     """
     network.eval()
-    chosen = torch.as_tensor(rows, device=compute.device)
+    chosen = torch.as_tensor(rows, device=compute.device if features is None else "cpu")
     with torch.inference_mode(), compute.autocast():
-        columns = [_logits(network, patches, chosen, view, compute) for view in views]
+        columns = [_logits(network, patches, chosen, view, compute, features) for view in views]
         return torch.stack(columns, dim=1).double().cpu().numpy()
 
 
-def _logits(network: nn.Module, patches: DevicePatches, rows: Tensor, view: int, compute: Compute) -> Tensor:
+def _logits(
+    network: nn.Module, patches: DevicePatches, rows: Tensor, view: int, compute: Compute, features: "Features | None"
+) -> Tensor:
     """(len(rows),) float32 logits in one view, still on the device."""
+
+    def logits(part: Tensor) -> Tensor:
+        views = torch.full_like(part, view)
+        if features is not None:
+            return _behind_prefix(network, features, part, views, compute).float()
+        found: Tensor = network(compute.arrange(patches.batch(part, views)))
+        return found.float()
+
     size = EVALUATION_BATCH[torch.device(compute.device).type]
-    batches = (patches.batch(part, torch.full_like(part, view)) for part in torch.split(rows, size))
-    return torch.cat([network(compute.arrange(images)).float() for images in batches])
+    return torch.cat([logits(part) for part in torch.split(rows, size)])
 
 
 def probe_layout(model: "Model", config: "ModelConfig", weights: "Weights | None", compute: Compute) -> str:

@@ -4,16 +4,18 @@ A worker holds development patches only. After each epoch it writes a checkpoint
 the job can go on in another process, and a report that was lost on its way to the database is told again.
 """
 
+import logging
 import os
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+import numpy.typing as npt
 from optuna.trial import FixedTrial
 from safetensors.torch import save_file
 from sklearn.metrics import average_precision_score, balanced_accuracy_score, roc_auc_score
@@ -21,12 +23,15 @@ from sklearn.metrics import average_precision_score, balanced_accuracy_score, ro
 from data_utils.prepare import load_development
 from models._registry import load_model
 from models._spec import Model, ModelConfig
-from search._device import Compute, peak_memory, reset_peak_memory
+from search._device import Compute, free_memory, held_memory, peak_memory, reset_peak_memory, set_up
+from search.checkpoints import Checkpoint
+from search.features import Features
 from search.jobs import EpochReport, Job, WorkerContext
 from search.training import (
     VIEWS,
     DevicePatches,
     EpochScores,
+    Rows,
     Training,
     count_parameters,
     evaluate,
@@ -36,6 +41,11 @@ from search.training import (
 
 GRACE_SECONDS = 5.0
 """After its time limit, a job that has not ended by itself is ended with its process."""
+LEAK_BYTES = 2**30
+"""A process that holds so much more than after its first job is replaced before the next."""
+
+LOGGER = logging.getLogger("histotune")
+Logits = npt.NDArray[np.float64]
 
 
 class Worker:
@@ -43,20 +53,24 @@ class Worker:
 
     def __init__(self, context: WorkerContext) -> None:
         """Reads the development patches and puts them on the device."""
-        if context.device == "cpu":
-            torch.set_num_threads(context.threads)
+        set_up(context.device, context.threads)
         development = load_development(context.development)
         self._context = context
         self._part = development.part
+        self._digest = development.digest
         assert development.labels is not None  # development patches are labelled
         self._labels = development.labels
         self._folds = None if context.folds is None else np.load(context.folds, allow_pickle=False)
         self._patches = DevicePatches.load(development.pixels, self._labels, context.device)
         self._layouts: dict[str, str] = {}
+        self._jobs = 0
+        self._held = 0  # bytes after the first job
+        self._spent = self._before = Spent()
         self._run: Iterator[EpochReport] = iter(())
 
     def begin(self, job: Job) -> EpochReport:
         """Starts a job, from its checkpoint where it has one; its first report."""
+        self._end_if_leaking()
         self._run = self._reports(job)
         return self.advance()
 
@@ -65,7 +79,20 @@ class Worker:
         try:
             return next(self._run)
         except Exception as problem:  # noqa: BLE001 - a trial that fails must not take the worker with it
-            return EpochReport(0, {}, float("nan"), self._where(), failure=f"{type(problem).__name__}: {problem}")
+            reason = f"{type(problem).__name__}: {problem}"
+            return EpochReport(0, {}, float("nan"), self._costs(), reason, self._before.seconds)
+
+    def _end_if_leaking(self) -> None:
+        """Ends this process where earlier jobs left memory behind; the job begins in another one."""
+        self._run = iter(())  # lets go of the last job's network
+        free_memory(self._context.device)
+        held = held_memory(self._context.device)
+        if self._jobs == 1:
+            self._held = held
+        elif self._jobs > 1 and held > self._held + LEAK_BYTES:
+            LOGGER.warning("replaced: %.1f GB of earlier trials were left in memory", (held - self._held) / 2**30)
+            os._exit(1)
+        self._jobs += 1
 
     def _reports(self, job: Job) -> Iterator[EpochReport]:
         reset_peak_memory(self._context.device)
@@ -76,40 +103,39 @@ class Worker:
             deadline.cancel()
 
     def _epochs(self, job: Job, deadline: "_Deadline") -> Iterator[EpochReport]:
+        self._spent = self._before = Spent()
         deadline.check()
         model = load_model(job.model)
         config = model.suggest(FixedTrial(job.params))
-        kept = _Checkpoint.read(job)
+        kept = Checkpoint.read(job)
         layout = kept.layout if kept else self._layout(model, config)
-        compute = Compute(self._context.device, self._context.precision, layout)
         learn, score = self._rows(job)
-        training = Training.begin(
-            model,
-            config,
-            self._context.weights.get(job.model),
-            self._patches,
-            learn,
-            epochs=job.epochs,
-            seed=job.seed,
-            compute=compute,
-        )
-        told = kept.resume(training) if kept else []
+        training = self._training(job, model, config, learn, layout)
+        told = kept.told if kept else []
+        if kept:
+            training.load_state_dict(kept.training)
+        self._spent = self._before = Spent(**told[-1].attributes["cost"]) if told else Spent()
         # The last one that the database has is told again: its driver may have died before it acted on it.
-        yield from [report for report in told if report.epoch >= job.reported]
-        seconds = told[-1].attributes["seconds"] if told else 0.0
-        for epoch in train(training):
-            began = time.perf_counter()
-            scores = {} if job.fold is not None else self._scores(training, score, compute)
-            if epoch.epoch == job.last_epoch and job.out is not None:
-                scores = self._leave_member(job, training, score, compute)
-            seconds += epoch.seconds + time.perf_counter() - began
-            report = self._report(training, epoch, scores, seconds, layout)
-            told.append(report)
-            _Checkpoint(job, layout, told).write(training)
-            deadline.check()
-            yield report
+        yield from [self._told_again(report) for report in told if report.epoch >= job.reported]
+        with self._features(model, config, training) as features:
+            for epoch in train(training):
+                began = time.perf_counter()
+                scores = {} if job.fold is not None else self._scores(training, score)
+                if epoch.epoch == job.last_epoch and job.out is not None:
+                    scores = self._leave_member(job, training, score)
+                saved = 0.0 if features is None else features.take_seconds_saved()
+                self._spent = self._spent.plus(epoch.seconds, time.perf_counter() - began, saved)
+                report = self._report(training, epoch, scores)
+                told.append(report)
+                if epoch.epoch < job.last_epoch:
+                    Checkpoint(layout, told, training.state_dict()).write(job)
+                deadline.check()
+                yield report
 
-    def _rows(self, job: Job) -> tuple[Any, Any]:
+    def _told_again(self, report: EpochReport) -> EpochReport:
+        return replace(report, seconds_before=self._before.seconds)
+
+    def _rows(self, job: Job) -> tuple[Rows, Rows]:
         """Rows to learn on and rows to be scored on."""
         held_out = self._part == "validation" if job.fold is None else self._folds == job.fold
         return np.flatnonzero(~held_out), np.flatnonzero(held_out)
@@ -120,13 +146,47 @@ class Worker:
             self._layouts[model.name] = probe_layout(model, config, self._context.weights.get(model.name), compute)
         return self._layouts[model.name]
 
-    def _scores(self, training: Training, rows: Any, compute: Compute) -> dict[str, float]:
-        logits = evaluate(training.network, training.patches, rows, compute)[:, 0]
-        return validation_scores(self._labels[rows], logits)
+    def _training(self, job: Job, model: Model, config: ModelConfig, rows: Rows, layout: str) -> Training:
+        return Training.begin(
+            model,
+            config,
+            self._context.weights.get(job.model),
+            self._patches,
+            rows,
+            epochs=job.epochs,
+            seed=job.seed,
+            compute=Compute(self._context.device, self._context.precision, layout),
+        )
 
-    def _leave_member(self, job: Job, training: Training, rows: Any, compute: Compute) -> dict[str, float]:
+    @contextmanager
+    def _features(self, model: Model, config: ModelConfig, training: Training) -> Iterator[Features | None]:
+        """Kept outputs of the network's frozen prefix, in the training's hands; None where there are none to keep."""
+        name, store = model.prefix_name(config), self._context.features
+        random = model.pretrained and self._context.weights.get(model.name) is None  # another prefix in each trial
+        if name is None or store is None or random:
+            yield None
+            return
+        prefix = training.network.get_submodule("prefix")
+        features = Features.open(store, (self._digest, model.name, name), prefix, self._patches, training.compute)
+        training.features = features
+        try:
+            yield features
+        finally:
+            if features is not None:
+                features.close()
+
+    def _scores(self, training: Training, rows: Rows) -> dict[str, float]:
+        logits = self._evaluate(training, rows, views=(0,))
+        return validation_scores(self._labels[rows], logits[:, 0])
+
+    def _evaluate(self, training: Training, rows: Rows, views: Sequence[int]) -> Logits:
+        return evaluate(
+            training.network, training.patches, rows, training.compute, views=views, features=training.features
+        )
+
+    def _leave_member(self, job: Job, training: Training, rows: Rows) -> dict[str, float]:
         """Writes a member's weights and its predictions of the patients that it never saw."""
-        logits = evaluate(training.network, training.patches, rows, compute, views=range(VIEWS))
+        logits = self._evaluate(training, rows, views=range(VIEWS))
         assert job.out is not None
         job.out.mkdir(parents=True, exist_ok=True)
         tensors = {name: tensor.contiguous().cpu() for name, tensor in training.network.state_dict().items()}
@@ -138,22 +198,51 @@ class Worker:
         predictions.with_suffix(".part.npz").replace(predictions)
         return validation_scores(self._labels[rows], logits.mean(axis=1))
 
-    def _report(
-        self, training: Training, epoch: EpochScores, scores: dict[str, float], seconds: float, layout: str
-    ) -> EpochReport:
+    def _report(self, training: Training, epoch: EpochScores, scores: dict[str, float]) -> EpochReport:
         attributes = {
-            **self._where(),
-            "seconds": round(seconds, 3),
+            **self._costs(),
             "parameters": count_parameters(training.network),
             "peak_memory": peak_memory(self._context.device),
-            "layout": layout,
+            "layout": training.compute.layout,
         }
+        if training.parts > 1:
+            attributes["batch_parts"] = training.parts
         value = scores.get(self._context.objective)
         failure = "its score is not a number" if value is not None and not np.isfinite(value) else None
-        return EpochReport(epoch.epoch, scores, epoch.train_loss, attributes, failure)
+        return EpochReport(epoch.epoch, scores, epoch.train_loss, attributes, failure, self._before.seconds)
 
-    def _where(self) -> dict[str, Any]:
-        return {"device": self._context.device, "worker": f"{os.uname().nodename}:{os.getpid()}"}
+    def _costs(self) -> dict[str, Any]:
+        return {
+            "device": self._context.device,
+            "worker": f"{os.uname().nodename}:{os.getpid()}",
+            "seconds": round(self._spent.seconds, 3),
+            "cost": asdict(self._spent),
+        }
+
+
+@dataclass(frozen=True)
+class Spent:
+    """Seconds of a job so far, in all processes that had it.
+
+    Attributes:
+        training: in epochs.
+        evaluation: on the validation patients, or of a member's held-out ones.
+        saved: that kept outputs of frozen layers spared it.
+    """
+
+    training: float = 0.0
+    evaluation: float = 0.0
+    saved: float = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Of training and evaluation."""
+        return self.training + self.evaluation
+
+    def plus(self, training: float, evaluation: float, saved: float) -> "Spent":
+        """After another epoch."""
+        sums = (self.training + training, self.evaluation + evaluation, self.saved + saved)
+        return Spent(*(round(seconds, 3) for seconds in sums))
 
 
 def validation_scores(labels: Any, logits: Any) -> dict[str, float]:
@@ -163,51 +252,6 @@ def validation_scores(labels: Any, logits: Any) -> dict[str, float]:
         "average_precision": float(average_precision_score(labels, logits)),
         "balanced_accuracy": float(balanced_accuracy_score(labels, logits > 0)),
     }
-
-
-@dataclass(frozen=True)
-class _Checkpoint:
-    """What lets a job go on: the network's state in one file, and every report in it."""
-
-    job: Job
-    layout: str
-    told: list[EpochReport]
-
-    @staticmethod
-    def read(job: Job) -> "_Checkpoint | None":
-        """The job's checkpoint; None where there is none, or one of another configuration."""
-        path = _path(job)
-        if not path.exists():
-            return None
-        kept = torch.load(path, map_location="cpu", weights_only=True)
-        if kept["identity"] != _identity(job):
-            return None
-        return _Checkpoint(job, kept["layout"], [EpochReport(**report) for report in kept["told"]])
-
-    def resume(self, training: Training) -> list[EpochReport]:
-        """Puts the training where the checkpoint left it; the reports so far."""
-        kept = torch.load(_path(self.job), map_location=training.compute.device, weights_only=True)
-        training.load_state_dict(kept["training"])
-        return self.told
-
-    def write(self, training: Training) -> None:
-        """Replaces the job's checkpoint, whole or not at all."""
-        self.job.checkpoint.mkdir(parents=True, exist_ok=True)
-        draft = _path(self.job).with_suffix(".part")
-        told = [asdict(report) for report in self.told]
-        identity = _identity(self.job)
-        torch.save(
-            {"identity": identity, "layout": self.layout, "told": told, "training": training.state_dict()}, draft
-        )
-        draft.replace(_path(self.job))
-
-
-def _path(job: Job) -> Path:
-    return job.checkpoint / "last.pt"
-
-
-def _identity(job: Job) -> str:
-    return repr((job.model, sorted(job.params.items()), job.seed, job.epochs, job.fold))
 
 
 class _Deadline:

@@ -125,6 +125,21 @@ def test_recipes_stay_in_their_ranges(name: str, sampled: dict[str, list[optuna.
 
 
 @EVERY
+def test_a_named_prefix_is_frozen_and_its_outputs_in_bf16_are_what_the_rest_begins_with(
+    name: str, sampled: dict[str, list[optuna.Trial]]
+) -> None:
+    model = load_model(name)
+    named = [trial for trial in sampled[name] if model.prefix_name(model.suggest(trial)) is not None]
+    for trial in named[: BUILT.get(name, 3)]:
+        network, _ = built(model, trial.params)
+        assert not any(parameter.requires_grad for parameter in network.prefix.parameters())
+        with torch.no_grad():
+            kept = network.train().prefix(batch())
+            assert torch.equal(network.eval().prefix(batch()), kept)
+            assert torch.equal(network.after_prefix(kept.bfloat16()), network(batch()))
+
+
+@EVERY
 def test_any_configuration_builds_and_gives_one_finite_logit_a_patch(
     name: str, sampled: dict[str, list[optuna.Trial]]
 ) -> None:

@@ -100,11 +100,21 @@ def test_frozen_blocks_stay_and_the_others_move(frozen: int, made_up: Weights) -
     assert "head.1.weight" in moved
 
 
-def test_the_prefix_is_the_frozen_part_and_the_rest_takes_its_output(made_up: Weights) -> None:
-    network = vgg16.build(configuration(frozen_blocks=4), made_up).eval()
+@pytest.mark.parametrize("frozen", [2, 4])
+def test_the_prefix_is_the_frozen_part_and_the_rest_takes_its_output(frozen: int, made_up: Weights) -> None:
+    config = configuration(frozen_blocks=frozen)
+    network = vgg16.build(config, made_up).eval()
     assert not any(parameter.requires_grad for parameter in network.prefix.parameters())
     with torch.inference_mode():
-        assert torch.equal(network.after_prefix(network.prefix(patches())), network(patches()))
+        outputs = network.prefix(patches())
+        kept = outputs if vgg16.prefix_name(config) is None else outputs.bfloat16()
+        assert torch.equal(network.after_prefix(kept), network(patches()))
+
+
+def test_outputs_of_three_and_more_frozen_blocks_are_worth_keeping_each_under_its_name() -> None:
+    names = [vgg16.prefix_name(configuration(frozen_blocks=frozen, input_size=64)) for frozen in range(6)]
+    assert names[:3] == [None, None, None]
+    assert names[3:] == [f"blocks 1 to {frozen} at 64 pixels" for frozen in (3, 4, 5)]
 
 
 def test_backbone_and_head_learn_at_their_own_rates(made_up: Weights) -> None:

@@ -1,5 +1,6 @@
 """What the driver writes down, without Ray: reports in, rows in the database out."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -99,7 +100,7 @@ def test_a_replayed_step_is_not_reported_again_but_a_finished_trial_is_told(
     first = searching(storage, presence, tmp_path)
     job = job_of(first)
     for epoch in (1, 2, 3):
-        first._running[job.number].report(0.6, epoch)  # the driver dies before it tells the end
+        first._running[job.number].trial.report(0.6, epoch)  # the driver dies before it tells the end
     first.release()
     second = searching(storage, presence, tmp_path)
     again = job_of(second)
@@ -152,3 +153,18 @@ def test_a_weak_trial_is_pruned_with_its_steps_kept(storage: RDBStorage, presenc
     assert state == "PRUNED"
     assert trials(storage)[job.number].intermediate_values == {1: value}
     assert trials(storage)[job.number].user_attrs["best_epoch"] == 1
+
+
+def test_a_trial_s_cost_parts_its_worker_s_time_into_work_and_waiting(
+    storage: RDBStorage, presence: Presence, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr("search.searching.time.monotonic", lambda: now[0])
+    search = searching(storage, presence, tmp_path)
+    job = job_of(search)
+    now[0] += 10.0
+    spent = {"training": 6.0, "evaluation": 1.5, "saved": 4.0}
+    last = replace(report(3), attributes={"seconds": 7.5, "cost": spent}, seconds_before=2.0)
+    assert search.report(job, last) == "COMPLETE"
+    (trial,) = trials(storage)
+    assert trial.user_attrs["cost"] == {**spent, "waiting": 4.5}  # 10 s, of which 5.5 s of work fell into this process

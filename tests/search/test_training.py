@@ -1,6 +1,7 @@
 """Training: reproducible from seed and epoch, resumable bit for bit, the same from either layout."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -11,12 +12,17 @@ import torch
 from torch import Tensor, nn
 
 from data_utils.augment import dihedral
-from models._registry import load_model, one_group
+from models._registry import load_model, no_prefix, one_group
 from models._spec import Model, Recipe
-from search._device import Compute, DeviceError, choose_device, choose_precision, has_bf16, peak_memory
+from search._device import (
+    Compute,
+    choose_precision,
+    peak_memory,
+)
 from search._recipe import class_weights, make_optimizer, rate_scale
 from search.training import (
     DevicePatches,
+    OutOfMemoryError,
     Training,
     TrainingDivergedError,
     _draw_epoch,
@@ -64,8 +70,21 @@ class Small(nn.Module):
         return self.layers(rgb).squeeze(1)
 
 
+def a_model(name: str, make: Callable[[], nn.Module]) -> Model:
+    return Model(name, lambda _: SmallConfig(), {}, lambda *_: make(), one_group, False, no_prefix)
+
+
 def small_model() -> Model:
-    return Model("small", lambda _: SmallConfig(), {}, lambda *_: Small(), one_group, False)
+    return a_model("small", Small)
+
+
+def save(training: Training, folder: Path) -> None:
+    """As a worker's checkpoint does."""
+    torch.save(training.state_dict(), folder / "last.pt")
+
+
+def load(training: Training, folder: Path) -> None:
+    training.load_state_dict(torch.load(folder / "last.pt", weights_only=True))
 
 
 @pytest.fixture(scope="module")
@@ -132,12 +151,11 @@ def test_a_run_resumed_from_a_checkpoint_equals_one_never_cut_off(
     for score in train(first):
         if score.epoch == stop:
             break
-    first.save(tmp_path / "last.pt")
+    save(first, tmp_path)
     second = begin(patches, optimizer=optimizer)
-    second.load(tmp_path / "last.pt")
+    load(second, tmp_path)
     assert [(score.epoch, score.train_loss) for score in train(second)] == list(enumerate(expected, 1))[stop:]
     assert same(whole, second)
-    assert [path.name for path in tmp_path.iterdir()] == ["last.pt"]
 
 
 @pytest.mark.parametrize("name", ["cnn", "vgg16"])
@@ -151,8 +169,8 @@ def test_the_real_models_resume_bit_for_bit(patches: DevicePatches, tmp_path: Pa
     whole, cut, resumed = new(), new(), new()
     list(train(whole))
     next(train(cut))
-    cut.save(tmp_path / "last.pt")
-    resumed.load(tmp_path / "last.pt")
+    save(cut, tmp_path)
+    load(resumed, tmp_path)
     list(train(resumed))
     assert same(whole, resumed)
     assert not same(cut, resumed)
@@ -209,7 +227,7 @@ class Drawing(Small):
 
 
 def test_dropout_is_drawn_anew_in_each_epoch(patches: DevicePatches) -> None:
-    model = Model("drawing", lambda _: SmallConfig(), {}, lambda *_: Drawing(), one_group, False)
+    model = a_model("drawing", Drawing)
     training = Training.begin(model, SmallConfig(), None, patches, np.arange(40), epochs=3, seed=0, compute=CPU)
     list(train(training))
     assert len(set(training.network.drawn)) == 3 * training.steps_per_epoch
@@ -235,7 +253,7 @@ def test_the_loss_is_the_one_that_the_recipe_names(smoothing: float, weighting: 
     labels = np.array([1, 0, 0, 0])
     few = DevicePatches.load(np.zeros((4, 50, 50, 3), np.uint8), labels, "cpu")
     recipe = replace(RECIPE, label_smoothing=smoothing, class_weighting=weighting, learning_rate=0.0)
-    model = Model("fixed", lambda _: SmallConfig(), {}, lambda *_: Fixed(0.5), one_group, False)
+    model = a_model("fixed", lambda: Fixed(0.5))
     training = Training.begin(model, SmallConfig(recipe), None, few, np.arange(4), epochs=1, seed=0, compute=CPU)
     targets = labels * (1 - smoothing) + smoothing / 2
     probability = 1 / (1 + math.exp(-0.5))
@@ -248,6 +266,55 @@ def test_class_weights_make_both_classes_count_the_same() -> None:
     weights = class_weights(torch.tensor([1.0, 0.0, 0.0, 0.0]), replace(RECIPE, class_weighting=True))
     assert weights.tolist() == pytest.approx([4 / 6, 2.0])
     assert class_weights(torch.tensor([1.0, 0.0]), replace(RECIPE, class_weighting=False)).tolist() == [1, 1]
+
+
+# --- memory ---------------------------------------------------------------------------------------------------------
+
+
+class Small2(Small):
+    """Has no room for more than so many patches at a time."""
+
+    room = 8
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers[1] = nn.Identity()  # batch statistics of parts are others than those of the whole
+        self.layers[4] = nn.Identity()
+
+    def forward(self, rgb: Tensor) -> Tensor:
+        if self.training and len(rgb) > self.room:
+            raise torch.OutOfMemoryError(f"no room for {len(rgb)} patches")
+        return super().forward(rgb)
+
+
+@pytest.mark.parametrize("room", [8, 100])
+def test_a_batch_that_does_not_fit_is_learned_in_two_parts_with_the_same_result(
+    patches: DevicePatches, monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    def run(room: int) -> tuple[Training, list[float]]:
+        monkeypatch.setattr(Small2, "room", room)
+        config = SmallConfig(replace(RECIPE, stain_jitter=0.0))
+        training = Training.begin(
+            a_model("small", Small2), config, None, patches, np.arange(64), epochs=2, seed=7, compute=CPU
+        )
+        return training, [score.train_loss for score in train(training)]
+
+    whole, expected = run(100)
+    limited, losses = run(room)
+    assert (whole.parts, limited.parts) == (1, 2 if room == 8 else 1)
+    assert losses == pytest.approx(expected, rel=1e-4)
+    assert limited.state_dict()["parts"] == limited.parts
+
+
+def test_a_batch_that_fits_in_no_way_ends_the_trial_with_what_to_do(
+    patches: DevicePatches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Small2, "room", 7)
+    training = Training.begin(
+        a_model("small", Small2), SmallConfig(), None, patches, np.arange(64), epochs=2, seed=7, compute=CPU
+    )
+    with pytest.raises(OutOfMemoryError, match=r"batches of 16, also in 2 parts: use fewer workers"):
+        next(train(training))
 
 
 # --- the recipe -----------------------------------------------------------------------------------------------------
@@ -349,50 +416,15 @@ def test_parameters_are_counted() -> None:
     assert count_parameters(Fixed(0.0)) == 1
 
 
-# --- the device -----------------------------------------------------------------------------------------------------
-
-
-def test_cuda_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert choose_device("auto") == choose_device("cpu") == "cpu"
-    with pytest.raises(DeviceError, match=r"finds no CUDA device.*--device cpu"):
-        choose_device("cuda")
-    with pytest.raises(DeviceError, match="'gpu'; it must be auto, cpu or cuda"):
-        choose_device("gpu")
-
-
-@pytest.mark.parametrize(("flags", "found"), [({"avx512_bf16"}, "bf16"), ({"amx_bf16"}, "bf16"), ({"avx2"}, "fp32")])
-def test_auto_precision_follows_the_processor(flags: set[str], found: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("search._device._cpu_flags", lambda: flags)
-    assert choose_precision("auto", "cpu") == found
-    assert choose_precision("fp32", "cpu") == "fp32"
-    assert choose_precision("bf16", "cpu") == "bf16"
-    with pytest.raises(DeviceError, match="'fp16'; it must be auto, bf16 or fp32"):
-        choose_precision("fp16", "cpu")
-
-
-@pytest.mark.parametrize(("capability", "found"), [((7, 5), False), ((8, 0), True), ((9, 0), True)])
-def test_auto_precision_follows_the_gpu(
-    capability: tuple[int, int], found: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
-    assert has_bf16("cuda") is found
-
-
-def test_peak_memory_of_a_process_is_at_least_what_it_holds() -> None:
-    held = torch.ones(20_000_000)  # 80 MB
-    assert peak_memory("cpu") > held.nbytes
-
-
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 def test_a_gpu_trains_and_resumes(patches: DevicePatches, tmp_path: Path) -> None:
     there = DevicePatches(patches.pixels.cuda(), patches.labels.cuda())
     compute = Compute("cuda", choose_precision("auto", "cuda"), "channels_last")
     training = begin(there, compute=compute)
     next(train(training))
-    training.save(tmp_path / "last.pt")
+    save(training, tmp_path)
     resumed = begin(there, compute=compute)
-    resumed.load(tmp_path / "last.pt")
+    load(resumed, tmp_path)
     scores = list(train(resumed))
     assert [score.epoch for score in scores] == [2, 3, 4]
     assert np.isfinite(evaluate(resumed.network, there, np.arange(COUNT), compute)).all()

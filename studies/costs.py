@@ -1,0 +1,50 @@
+"""What a search has cost, and what pruning and kept features have spared it."""
+
+from dataclasses import dataclass
+
+from studies.records import StudySummary, TrialResult
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds of workers, summed over the trials of a study.
+
+    Attributes:
+        used: in training and evaluation, on whatever device the workers had.
+        saved_by_pruning: that pruned trials would have taken for the rest of their epochs, at their own pace.
+        saved_by_cache: that frozen layers would have taken, had their outputs not been kept.
+        waiting: between being handed out and told, but neither in training nor in evaluation: starting, checkpoints,
+            database, other trials of the same driver.
+    """
+
+    used: float
+    saved_by_pruning: float
+    saved_by_cache: float
+    waiting: float
+
+    @property
+    def waiting_share(self) -> float:
+        """Of all the time that workers had trials in hand, in [0, 1]."""
+        total = self.used + self.waiting
+        return self.waiting / total if total else 0.0
+
+
+def cost_of(study: StudySummary) -> Cost:
+    """What the trials of a study took, the running ones left out."""
+    trials = [trial for trial in study.trials if "seconds" in trial.attributes]
+    epochs = int(study.definition["epochs"])
+    return Cost(
+        used=sum(float(trial.attributes["seconds"]) for trial in trials),
+        saved_by_pruning=sum(_spared(trial, epochs) for trial in trials if trial.state == "PRUNED"),
+        saved_by_cache=sum(_part(trial, "saved") for trial in trials),
+        waiting=sum(_part(trial, "waiting") for trial in trials),
+    )
+
+
+def _spared(trial: TrialResult, epochs: int) -> float:
+    done = int(trial.attributes["epochs"])
+    return float(trial.attributes["seconds"]) / done * (epochs - done) if done else 0.0
+
+
+def _part(trial: TrialResult, name: str) -> float:
+    return float(trial.attributes.get("cost", {}).get(name, 0.0))

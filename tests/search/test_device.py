@@ -1,0 +1,95 @@
+"""What to compute on, in which precision; how much memory there is and when it ran out."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from search._device import (
+    DeviceError,
+    choose_device,
+    choose_precision,
+    has_bf16,
+    held_memory,
+    is_out_of_memory,
+    peak_memory,
+)
+from search.cluster import pack, plan_crew
+from search.settings import WorkerSettings
+
+
+def test_cuda_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert choose_device("auto") == choose_device("cpu") == "cpu"
+    with pytest.raises(DeviceError, match=r"finds no CUDA device.*--device cpu"):
+        choose_device("cuda")
+    with pytest.raises(DeviceError, match="'gpu'; it must be auto, cpu or cuda"):
+        choose_device("gpu")
+
+
+@pytest.mark.parametrize(("flags", "found"), [({"avx512_bf16"}, "bf16"), ({"amx_bf16"}, "bf16"), ({"avx2"}, "fp32")])
+def test_auto_precision_follows_the_processor(flags: set[str], found: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("search._device._cpu_flags", lambda: flags)
+    assert choose_precision("auto", "cpu") == found
+    assert choose_precision("fp32", "cpu") == "fp32"
+    assert choose_precision("bf16", "cpu") == "bf16"
+    with pytest.raises(DeviceError, match="'fp16'; it must be auto, bf16 or fp32"):
+        choose_precision("fp16", "cpu")
+
+
+@pytest.mark.parametrize(("capability", "found"), [((7, 5), False), ((8, 0), True), ((9, 0), True)])
+def test_auto_precision_follows_the_gpu(
+    capability: tuple[int, int], found: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    assert has_bf16("cuda") is found
+
+
+def test_peak_memory_of_a_process_is_at_least_what_it_holds() -> None:
+    held = torch.ones(20_000_000)  # 80 MB
+    assert peak_memory("cpu") > held.nbytes
+
+
+def test_running_out_of_memory_is_told_from_other_failures() -> None:
+    with pytest.raises(RuntimeError) as allocation:
+        torch.empty(2**60)
+    assert is_out_of_memory(allocation.value)
+    assert is_out_of_memory(torch.OutOfMemoryError())
+    assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+
+
+def test_held_memory_counts_what_is_kept_and_forgets_what_is_not() -> None:
+    before = held_memory("cpu")
+    kept = torch.ones(50_000_000)  # 200 MB
+    assert held_memory("cpu") - before > 0.9 * kept.nbytes
+    del kept
+    assert held_memory("cpu") - before < 50_000_000
+
+
+# --- sharing a GPU --------------------------------------------------------------------------------------------------
+
+
+ASKED = WorkerSettings(None, None, "auto", "cuda", None, 20.0)
+GB = 2**30
+
+
+@pytest.mark.parametrize(("peak", "share"), [(2 * GB, 0.125), (20 * GB, 0.3333), (60 * GB, 1.0), (100 * GB, 1.0)])
+def test_workers_share_a_gpu_as_far_as_the_measured_memory_goes(peak: int, share: float) -> None:
+    begun = plan_crew(ASKED, "cuda", gpus=2)
+    assert (begun.packs, begun.workers, begun.gpus) == (True, 2, 1.0)
+    packed = pack(begun, ASKED, 2, peak, 80 * GB)
+    assert packed.gpus == share
+    assert packed.workers == 2 * int(1 / share)
+    assert packed.workers * packed.gpus <= 2
+    assert not packed.packs
+
+
+def test_packing_keeps_to_the_number_of_workers_that_was_asked_for() -> None:
+    asked = replace(ASKED, workers=3)
+    assert pack(plan_crew(asked, "cuda", 1), asked, 1, 2 * GB, 80 * GB).workers == 3
+    assert pack(plan_crew(asked, "cuda", 1), asked, 1, 60 * GB, 80 * GB).workers == 1
+
+
+def test_nothing_is_packed_unless_asked_for() -> None:
+    assert not plan_crew(replace(ASKED, gpus_per_worker=None), "cuda", 1).packs
+    assert not plan_crew(ASKED, "cpu", 0).packs
