@@ -3,8 +3,9 @@
 Run as ``python -m benchmarks.coverage [--runs 2000] [--designs 34x24 49x200]``. Patients differ in their share of IDC
 (Beta(1, 2.5): mean 29 %, near the public set), in the level of their scores (stain) and in how well their IDC shows.
 Two models score the same patches equally well, their noise half shared and each with patients of its own that it finds
-hard, so that every true difference is zero and a difference that is found is a false one. The truth is the value on 20,000 further patients. Prints one line a design
-and interval: share of runs that hold the truth, by our method, by percentiles of the same draws, and over patches.
+hard, so that every true difference is zero and a difference that is found is a false one. The truth is the value on
+20,000 further patients. Prints one line a design and interval: share of runs that hold the truth, by our method, by
+percentiles of the same draws, and over patches.
 """
 
 import argparse

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from studies.costs import Cost, cost_of
 from studies.records import StudySummary
 
 
@@ -13,7 +14,7 @@ class SearchFindings:
         states: state -> trials.
         best_value, default_value: objective on the validation split.
         gain: best minus default; None where one of them is missing.
-        seconds: over all trials and workers.
+        cost: seconds of workers, over all trials.
         failures: reason -> trials.
     """
 
@@ -24,7 +25,7 @@ class SearchFindings:
     default: int | None
     default_value: float | None
     gain: float | None
-    seconds: float
+    cost: Cost
     epochs: int
     failures: dict[str, int]
     importance: dict[str, float] | None
@@ -50,7 +51,7 @@ def find_search(study: StudySummary) -> SearchFindings:
         default=study.default,
         default_value=default,
         gain=None if best is None or default is None else best - default,
-        seconds=float(sum(float(trial.attributes.get("seconds") or 0) for trial in study.trials)),
+        cost=cost_of(study),
         epochs=sum(len(trial.curve) for trial in study.trials),
         failures=failures,
         importance=study.importance,

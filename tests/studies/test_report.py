@@ -159,6 +159,36 @@ def test_ten_numbers_can_be_recomputed_from_the_predictions(data: ReportData, nu
             assert found[metric]["low"] < found[metric]["value"] < found[metric]["high"]
 
 
+def test_a_search_shows_what_it_cost_and_what_it_was_spared(
+    page: Page, numbers: dict[str, Any], data: ReportData
+) -> None:
+    shown = {about.get("data-path") for tag, about in page.tags if tag == "data"}
+    for study in data.studies:
+        cost = numbers["searches"][study.name]["cost"]
+        assert cost["used"] == pytest.approx(sum(trial.attributes["seconds"] for trial in study.trials))
+        for part in ("used", "saved_by_pruning", "waiting", *(["saved_by_cache"] if study.model == "vgg16" else [])):
+            assert cost[part] > 0
+            assert f"/searches/{study.name}/cost/{part}" in shown
+
+
+def test_where_models_disagree_both_probabilities_are_those_of_the_test(
+    numbers: dict[str, Any], data: ReportData
+) -> None:
+    rows = {str(name): row for row, name in enumerate(data.test.names)}
+    told = [one for one in numbers["examples"] if one["kind"] == "disagreement"]
+    assert told
+    for one in told:
+        wanted = {model: data.test.probabilities[model][rows[one["name"]]] for model in ("cnn", "vgg16")}
+        assert one["by_model"] == pytest.approx(wanted)
+    assert all(one["by_model"] == {} for one in numbers["examples"] if one["kind"] == "development")
+
+
+def test_the_launch_of_each_search_can_be_typed_again(page: Page, data: ReportData) -> None:
+    text = " ".join(page.words)
+    for study in data.studies:
+        assert study.settings["command"] in text
+
+
 def test_the_json_holds_no_number_that_json_does_not_know(folder: Path) -> None:
     text = (folder / "report.json").read_text(encoding="utf-8")
     json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} in report.json"))
@@ -267,12 +297,22 @@ def test_a_plan_frozen_after_the_opening_is_not_called_frozen_before(small: Repo
 
 
 def test_statistics_that_the_plan_does_not_name_are_marked(small: ReportData, tmp_path: Path) -> None:
-    kept = tuple(name for name in small.plan.statistics if name != "Net benefit")
+    left_out = (
+        "Net benefit",
+        "Performance by brightness",
+        "Other thresholds",
+        "Agreement of the models",
+        "Single members",
+    )
+    kept = tuple(name for name in small.plan.statistics if name not in left_out)
     text = write_report(replace(small, plan=replace(small.plan, statistics=kept)), tmp_path).read_text(encoding="utf-8")
-    caption = re.search(r'<figcaption id="caption-net-benefit">(.*?)</figcaption>', text, flags=re.DOTALL)
-    assert caption
-    assert "not in the frozen plan" in caption[1]
-    assert "Not in the frozen plan, though shown: Net benefit" in text
+    captions = dict(re.findall(r'<figcaption id="caption-([^"]+)">(.*?)</figcaption>', text, flags=re.DOTALL))
+    marked = {key for key, caption in captions.items() if "not in the frozen plan" in caption}
+    assert marked == {"net-benefit", "sweep-cnn", "sweep-vgg16", "agreement-1"}
+    assert re.search(r"Single members on the test split\s+<span class=\"tag\">not in the frozen plan", text)
+    assert "haematoxylin, lowest third" in text
+    assert text.count(", not in the frozen plan</td>") == 3, "the parts by brightness"
+    assert f"Not in the frozen plan, though shown: {', '.join(left_out)}" in text
 
 
 def test_a_single_model_without_trials_that_count_still_makes_a_report(small: ReportData, tmp_path: Path) -> None:
