@@ -21,7 +21,7 @@ from studies.definition import StudyDefinition
 from studies.files import write_whole
 from studies.ledger import Ledger
 from studies.records import DataSummary, PartSummary, to_json
-from studies.storage import open_existing, open_storage, quiet_optuna
+from studies.storage import DEFINITION, open_existing, open_storage, quiet_optuna
 
 PREPROCESSING = "RGB in [0, 1], normalised by the network; training: one of 8 dihedral views a patch and epoch"
 OPENING = "opening"
@@ -64,6 +64,11 @@ class Comparison:
         """The Optuna study of this model."""
         with quiet_optuna():
             return optuna.load_study(study_name=self.study_name(model), storage=self.storage)
+
+    def precision(self) -> str | None:
+        """Of the studies that there are: chosen once, so that models are compared in one; None before the first."""
+        definitions = (self.load_study(model).user_attrs.get(DEFINITION, {}) for model in self.models())
+        return next((definition["precision"] for definition in definitions if "precision" in definition), None)
 
     def prepared(self, data: str | None, fractions: Fractions, seed: int, *, rehash: bool = False) -> Prepared:
         """The data behind its lock, which is drawn at the first call and verified at every other.

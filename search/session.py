@@ -12,7 +12,7 @@ from rich.console import Console
 
 from data_utils.prepare import Prepared, prepare
 from models._spec import Model
-from search._device import choose_device, choose_precision
+from search._device import choose_device, choose_precision, has_bf16
 from search.bridge import run_work
 from search.cluster import Crew, pack, plan_crew, ray_session
 from search.commands import command_line
@@ -20,6 +20,7 @@ from search.comparison import Comparison, data_source, define, load_models, weig
 from search.dry_run import describe_launch
 from search.enqueue import enqueue_first, older_study
 from search.environment import environment
+from search.errors import UsageError
 from search.jobs import FeatureStore, WorkerContext
 from search.launches import Presence
 from search.searching import Searches, StudySearch, TimeLimitReached
@@ -47,7 +48,8 @@ def search(settings: LaunchSettings, signals: Signals) -> int:
     console = Console()
     crew = _crew(settings)
     prepared = comparison.prepared(settings.common.data, settings.split, settings.split_seed)
-    context = _context(settings, prepared, crew)
+    precision = chosen_precision(settings.precision, comparison.precision(), crew.device)
+    context = _context(settings, prepared, crew, precision)
     say(console, _introduction(comparison, prepared, crew, context, log))
     with quiet_optuna(), Presence(comparison.ledger, comparison.name) as presence:
         searches = [
@@ -71,7 +73,8 @@ def dry_run(settings: LaunchSettings) -> int:
             seed=settings.split_seed,
             lock=None,
         )
-        describe_launch(settings, prepared, _context(settings, prepared, crew), crew, Console())
+        context = _context(settings, prepared, crew, chosen_precision(settings.precision, None, crew.device))
+        describe_launch(settings, prepared, context, crew, Console())
     return 0
 
 
@@ -80,12 +83,27 @@ def _crew(settings: LaunchSettings) -> Crew:
     return plan_crew(settings.worker, device, torch.cuda.device_count())
 
 
-def _context(settings: LaunchSettings, prepared: Prepared, crew: Crew) -> WorkerContext:
+def chosen_precision(asked: str, stored: str | None, device: str) -> str:
+    """The precision of a comparison: its first study chose it, later workers obey.
+
+    Raises:
+        UsageError: another one was asked for than the stored one.
+    """
+    precision = stored if stored is not None and asked == "auto" else choose_precision(asked, device)
+    if stored is not None and precision != stored:
+        raise UsageError(
+            f"--precision {asked}: the studies of this comparison are in {stored}, and only networks of one precision "
+            "are compared; leave it out, or begin a new one: --study NEW"
+        )
+    return precision
+
+
+def _context(settings: LaunchSettings, prepared: Prepared, crew: Crew, precision: str) -> WorkerContext:
     models = load_models(settings.models)
     return WorkerContext(
         development=prepared.development.resolve(),
         device=crew.device,
-        precision=choose_precision(settings.precision, crew.device),
+        precision=precision,
         threads=crew.threads,
         objective=settings.objective,
         weights={model.name: weights_of(model, settings.vgg16_weights) for model in models},
@@ -222,9 +240,11 @@ def _standing(search: StudySearch) -> Standing:
 def _introduction(comparison: Comparison, prepared: Prepared, crew: Crew, context: WorkerContext, log: Path) -> str:
     parts = ", ".join(f"{patches} {part} ({idc} IDC)" for part, _, patches, idc in prepared.parts)
     ids = "" if prepared.lock.by == "patient" else "; no patient ids, so patients may overlap between the parts"
+    slow = context.precision == "bf16" and not has_bf16(crew.device)
+    precision = f"{context.precision}{' as the comparison was begun, slow on this hardware' if slow else ''}"
     return (
         f"{comparison.name}: {prepared.source}, {parts}{ids}\n"
-        f"lock {prepared.lock.digest[:12]}, {crew}, {context.precision}; log: {log}"
+        f"lock {prepared.lock.digest[:12]}, {crew}, {precision}; log: {log}"
     )
 
 

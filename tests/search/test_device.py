@@ -15,6 +15,8 @@ from search._device import (
     peak_memory,
 )
 from search.cluster import pack, plan_crew
+from search.errors import UsageError
+from search.session import chosen_precision
 from search.settings import WorkerSettings
 
 
@@ -35,6 +37,15 @@ def test_auto_precision_follows_the_processor(flags: set[str], found: str, monke
     assert choose_precision("bf16", "cpu") == "bf16"
     with pytest.raises(DeviceError, match="'fp16'; it must be auto, bf16 or fp32"):
         choose_precision("fp16", "cpu")
+
+
+def test_later_workers_obey_the_precision_that_a_comparison_was_begun_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("search._device._cpu_flags", lambda: {"avx2"})
+    assert chosen_precision("auto", None, "cpu") == "fp32"
+    assert chosen_precision("auto", "bf16", "cpu") == "bf16"
+    assert chosen_precision("bf16", "bf16", "cpu") == "bf16"
+    with pytest.raises(UsageError, match=r"--precision fp32: the studies of this comparison are in bf16.*--study NEW"):
+        chosen_precision("fp32", "bf16", "cpu")
 
 
 @pytest.mark.parametrize(("capability", "found"), [((7, 5), False), ((8, 0), True), ((9, 0), True)])
