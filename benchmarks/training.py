@@ -1,0 +1,115 @@
+"""Training: patches a second of our loop against the peers', one thread each, and the validation AUC of both.
+
+The default network and recipe of cnn, the same patches, split, batch size, views and jitter; ours in the precision
+and memory layout that a search would choose here, the peer in fp32. The two take turns, an epoch each. Patches a
+second are of training alone, the median over all epochs of all seeds. The AUC, of the last epoch, must agree: means
+over three seeds no further apart than the seeds of either side are.
+
+    python -m benchmarks.training [--full]
+"""
+
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, median
+
+import numpy as np
+import torch
+from optuna.trial import FixedTrial
+
+from benchmarks import peer_training
+from benchmarks._launch import patches, prepared, scratch_folder
+from benchmarks._report import Result, main
+from data_utils.prepare import load_development
+from models._registry import load_model
+from search._device import Compute, choose_precision, has_bf16
+from search.training import DevicePatches, Training, evaluate, probe_layout, train
+from search.worker import validation_scores
+
+SEEDS = 3
+PATCHES, EPOCHS = 2000, 4
+FULL_PATCHES, FULL_EPOCHS = None, 12
+DEVICE = "cpu"
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One epoch: patches a second of its training, and the validation AUC after it."""
+
+    pace: float
+    auc: float
+
+
+def measure(full: bool) -> list[Result]:
+    """Trains both sides on every seed, in turn."""
+    torch.set_num_threads(1)
+    epochs = FULL_EPOCHS if full else EPOCHS
+    with scratch_folder() as folder:
+        source = patches(FULL_PATCHES if full else PATCHES, folder / "patches")
+        print(f"{source.words}, cnn's default configuration, {epochs} epochs, {SEEDS} seeds, one thread", flush=True)
+        development = prepared(source, folder / "prepared").development
+        runs = [alternate(development, seed, epochs) for seed in range(SEEDS)]
+    return [result([run[0] for run in runs], [run[1] for run in runs])]
+
+
+def result(ours: list[list[Epoch]], theirs: list[list[Epoch]]) -> Result:
+    """The figure of the table; one list of epochs a seed."""
+    ours_pace, their_pace = (median(epoch.pace for run in side for epoch in run) for side in (ours, theirs))
+    ours_aucs, their_aucs = ([run[-1].auc for run in side] for side in (ours, theirs))
+    detail = (
+        f"ours {ours_pace:.0f} patches a second, peer {their_pace:.0f}, "
+        f"medians of {sum(map(len, ours))} epochs; AUC {_told(ours_aucs)} and {_told(their_aucs)}"
+    )
+    wanted = 2.5 if has_bf16(DEVICE) else 1.2
+    return Result("training", ours_pace / their_pace, wanted, detail=detail, sound=same_auc(ours_aucs, their_aucs))
+
+
+def same_auc(ours: list[float], theirs: list[float]) -> bool:
+    """Whether the means are no further apart than the seeds of either side."""
+    return abs(mean(ours) - mean(theirs)) <= max(max(side) - min(side) for side in (ours, theirs))
+
+
+def alternate(development: Path, seed: int, epochs: int) -> tuple[list[Epoch], list[Epoch]]:
+    """One seed of both sides, an epoch in turn."""
+    pairs = list(zip(our_epochs(development, seed, epochs), peer_epochs(development, seed, epochs), strict=True))
+    for ours, theirs in pairs[-1:]:
+        print(f"  seed {seed}: ours {ours.pace:.0f} patches a second, peer {theirs.pace:.0f}", flush=True)
+    return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+
+
+def our_epochs(development: Path, seed: int, epochs: int) -> Iterator[Epoch]:
+    """What a worker does with a trial, without the worker."""
+    model = load_model("cnn")
+    config = model.suggest(FixedTrial(dict(model.default)))
+    loaded = load_development(development)
+    on_device = DevicePatches.load(loaded.pixels, loaded.labels, DEVICE)
+    learn, score = (np.flatnonzero(loaded.part == part) for part in ("train", "validation"))
+    precision = choose_precision("auto", DEVICE)
+    layout = probe_layout(model, config, None, Compute(DEVICE, precision))
+    compute = Compute(DEVICE, precision, layout)
+    training = Training.begin(model, config, None, on_device, learn, epochs=epochs, seed=seed, compute=compute)
+    for scores in train(training):
+        logits = evaluate(training.network, on_device, score, compute)[:, 0]
+        auc = validation_scores(loaded.labels[score], logits)["auc"]
+        yield Epoch(len(learn) / scores.seconds, auc)
+
+
+def peer_epochs(development: Path, seed: int, epochs: int) -> Iterator[Epoch]:
+    """The peers' loop, timed around the training of an epoch."""
+    params = load_model("cnn").default
+    training = peer_training.begin("cnn", params, development, None, epochs=epochs, seed=seed)
+    for _ in range(epochs):
+        began = time.perf_counter()
+        peer_training.train_epoch(training)
+        seconds = time.perf_counter() - began
+        yield Epoch(len(training.train_loader.dataset) / seconds, peer_training.validate(training))
+
+
+def _told(aucs: list[float]) -> str:
+    return f"{mean(aucs):.3f} ({min(aucs):.3f} to {max(aucs):.3f})"
+
+
+if __name__ == "__main__":
+    sys.exit(main(measure, __doc__))
