@@ -3,6 +3,7 @@
 import os
 import socket
 import threading
+import time
 from types import TracebackType
 
 import psutil
@@ -21,6 +22,7 @@ class Presence:
         self._ledger = ledger
         self._study = study
         self._over = threading.Event()
+        self._beaten, self._unbroken = _clocks(), True
         pid = os.getpid()
         self.launch = ledger.begin_launch(study, socket.gethostname(), pid, psutil.Process(pid).create_time())
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
@@ -43,12 +45,26 @@ class Presence:
         others = [launch for launch in self._ledger.open_launches(self._study) if launch.id != self.launch]
         return {self.launch} | {launch.id for launch in others if is_alive(launch)}
 
+    def unbroken(self) -> bool:
+        """Whether no beat was ever so late that another launch may have taken over this one's trials."""
+        late = max(now - then for now, then in zip(_clocks(), self._beaten, strict=True))
+        self._unbroken = self._unbroken and late < (MISSED_BEATS - 1) * BEAT_SECONDS
+        return self._unbroken
+
     def _beat(self) -> None:
         while not self._over.wait(BEAT_SECONDS):
+            now = _clocks()  # before the beat: the database may take its time
             try:
                 self._ledger.beat(self.launch)
             except SQLAlchemyError:
                 continue  # the database is away: others will take this launch for dead, as they must
+            self.unbroken()  # remembers a gap before it is closed
+            self._beaten = now
+
+
+def _clocks() -> tuple[float, float]:
+    """Seconds by two clocks: one counts while a laptop sleeps, the other is set right after a machine stood still."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)), time.time()
 
 
 def is_alive(launch: Launch) -> bool:

@@ -23,6 +23,7 @@ from search.errors import SearchFailed
 from search.jobs import EpochReport, Job, forget_checkpoint
 from search.launches import Presence
 from search.seeds import derive_seed
+from studies.attributes import set_attributes
 from studies.ledger import Ledger
 
 FIRST_FAILURES = 5
@@ -52,10 +53,19 @@ class Counts:
 
 @dataclass(frozen=True)
 class _Running:
-    """A trial in the hands of this launch, and when it was handed out (monotonic seconds)."""
+    """A trial in the hands of this launch.
+
+    Attributes:
+        trial: Optuna's.
+        trial_id: its id in the database.
+        begun: when it was handed out, in monotonic seconds.
+        values: the objective after each epoch, as the database has it.
+    """
 
     trial: Trial
+    trial_id: int
     begun: float
+    values: dict[int, float]
 
     def cost(self, report: EpochReport) -> dict[str, float]:
         """Seconds of its worker: training, evaluation, saved, and waiting for anything else since it was handed out."""
@@ -133,12 +143,15 @@ class StudySearch:
             self.study.sampler = self._make_sampler(derive_seed(self._seed, sum(counts.states.values())))
             trial = self.study.ask()
             self._ledger.own(self.study.study_name, trial.number, self._presence.launch)
-            self._running[trial.number] = _Running(trial, time.monotonic())
+            self._running[trial.number] = self._taken(trial)
         self.model.suggest(trial)
         return self._job(trial)
 
+    def _taken(self, trial: Trial) -> _Running:
+        trial_id = self._trial_id(trial.number)
+        return _Running(trial, trial_id, time.monotonic(), dict(self._storage.get_trial(trial_id).intermediate_values))
+
     def _job(self, trial: Trial) -> Job:
-        reported = self._stored(trial.number).intermediate_values
         return Job(
             label=f"{self.model.name} {trial.number}",
             model=self.model.name,
@@ -148,7 +161,7 @@ class StudySearch:
             epochs=self._epochs,
             last_epoch=self._epochs,
             checkpoint=self._checkpoints / str(trial.number),
-            reported=max(reported, default=0),
+            reported=max(self._running[trial.number].values, default=0),
         )
 
     def trial_seed(self, number: int) -> int:
@@ -168,9 +181,10 @@ class StudySearch:
     def _written_down(self, job: Job, report: EpochReport) -> str:
         if report.failure is not None:
             return self._fail(job, report.failure, report)
-        trial = self._running[job.number].trial
+        trial, values = self._running[job.number].trial, self._running[job.number].values
         if report.epoch > job.reported:
-            trial.report(report.scores[self._objective], report.epoch)
+            values[report.epoch] = report.scores[self._objective]
+            trial.report(values[report.epoch], report.epoch)
         if report.epoch >= job.last_epoch:
             return self._finish(job, report, TrialState.COMPLETE)
         if report.epoch >= job.reported and trial.should_prune():
@@ -204,13 +218,14 @@ class StudySearch:
             self._storage.set_trial_state_values(self._trial_id(number), TrialState.WAITING)
 
     def _is_mine(self, job: Job) -> bool:
-        return (
-            job.number in self._running
-            and self._ledger.owner(self.study.study_name, job.number) == self._presence.launch
-        )
+        if job.number not in self._running:
+            return False
+        if self._presence.unbroken():  # nobody takes over from a launch that beats in time
+            return True
+        return self._ledger.owner(self.study.study_name, job.number) == self._presence.launch
 
     def _finish(self, job: Job, report: EpochReport, state: TrialState) -> str:
-        values = self._stored(job.number).intermediate_values
+        values = self._running[job.number].values
         best_epoch = max(values, key=lambda epoch: (values[epoch], -epoch))
         self._describe(job, report, best_epoch=best_epoch)
         if state == TrialState.COMPLETE:
@@ -230,8 +245,7 @@ class StudySearch:
     def _describe(self, job: Job, report: EpochReport | None, **more: ParamValue) -> None:
         running = self._running[job.number]
         told = {} if report is None else {**report.attributes, "epochs": report.epoch, "cost": running.cost(report)}
-        for name, value in {**told, "seed": job.seed, **more}.items():
-            running.trial.set_user_attr(name, value)
+        set_attributes(self._storage, running.trial_id, {**told, "seed": job.seed, **more})
 
     def _end(self, job: Job) -> None:
         self._running.pop(job.number, None)
@@ -290,7 +304,7 @@ class Searches:
 
     def next_job(self) -> Job | None:
         """A trial of the study that is furthest behind its goal."""
-        for search in sorted(self._searches.values(), key=StudySearch.progress):
+        for search in self._behind_first():
             if self.only_measures and not search.unmeasured():
                 continue
             job = search.next_job()
@@ -298,6 +312,10 @@ class Searches:
                 self._watcher.begun(job)
                 return job
         return None
+
+    def _behind_first(self) -> list[StudySearch]:
+        searches = list(self._searches.values())
+        return searches if len(searches) == 1 else sorted(searches, key=StudySearch.progress)
 
     def report(self, job: Job, report: EpochReport) -> bool:
         """Passes an epoch on to the job's study; True when the trial ends with it."""

@@ -3,6 +3,7 @@
 import os
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from search.settings import CommonSettings, LaunchSettings
 from search.signals import Signals
 from search.terminal import LOGGER, Standing, Terminal, log_to, say
 from search.trainable import TrialWorker
-from studies.results import ranking, summarise
+from studies.results import leader
 from studies.storage import create_or_resume, make_pruner, make_sampler, quiet_optuna
 
 WAIT_SECONDS = 2.0
@@ -232,9 +233,10 @@ def _run(work: Searches, context: WorkerContext, settings: LaunchSettings, crew:
 
 
 def _standing(search: StudySearch) -> Standing:
-    ranked = ranking(summarise(search.study, importance=False).trials)
-    best = (ranked[0].value or 0.0, ranked[0].number, ranked[0].params) if ranked else None
-    return Standing(search.counts().states, search.wanted, best)
+    trials = search.study.get_trials(deepcopy=False)
+    first = leader(trials)
+    best = None if first is None else (first.value or 0.0, first.number, first.params)
+    return Standing(Counter(trial.state.name for trial in trials), search.wanted, best)
 
 
 def _introduction(comparison: Comparison, prepared: Prepared, crew: Crew, context: WorkerContext, log: Path) -> str:

@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
 
+from studies._sql import insert_if_absent, upsert
 from studies.errors import StorageError
 from studies.records import Opening
 from studies.storage import make_tables
@@ -133,7 +133,7 @@ class Ledger:
         """Stores the lock unless another launch was first; returns the text that is stored now."""
         with self._engine.begin() as connection:
             row = {"study": study, "digest": digest, "text": text, "drawn_at": _now(connection)}
-            connection.execute(_insert_if_absent(connection, _locks, row))
+            connection.execute(insert_if_absent(connection, _locks, row))
             stored = connection.execute(sa.select(_locks.c.text).where(_locks.c.study == study)).scalar_one()
         return str(stored)
 
@@ -173,7 +173,7 @@ class Ledger:
         """Hands a trial to a launch, whoever had it before."""
         row = {"study": study, "number": number, "launch": launch}
         with self._engine.begin() as connection:
-            connection.execute(_upsert(connection, _owners, row, ["study", "number"]))
+            connection.execute(upsert(connection, _owners, [row], ["study", "number"]))
 
     def owners(self, study: str) -> dict[int, str]:
         """The launch that each trial of the study was last handed to."""
@@ -213,7 +213,7 @@ class Ledger:
             now = _now(connection)
             connection.execute(_leases.delete().where(_leases.c.name == name, _leases.c.until < now))
             row = {"name": name, "holder": holder, "until": now + LEASE_SECONDS}
-            taken = _insert_if_absent(connection, _leases, row).returning(_leases.c.name)
+            taken = insert_if_absent(connection, _leases, row).returning(_leases.c.name)
             return connection.execute(taken).scalar() is not None
 
     # --- plans and openings -------------------------------------------------------------------------------------
@@ -222,7 +222,7 @@ class Ledger:
         """Stores the plan under its digest; storing it again changes nothing."""
         with self._engine.begin() as connection:
             row = {"digest": digest, "study": study, "text": text, "frozen_at": _now(connection)}
-            connection.execute(_insert_if_absent(connection, _plans, row))
+            connection.execute(insert_if_absent(connection, _plans, row))
 
     def plan(self, digest: str) -> tuple[str, datetime] | None:
         """JSON text of a plan and when it was frozen."""
@@ -251,7 +251,7 @@ class Ledger:
         """Writes down that all was read and stored; doing it again changes nothing."""
         with self._engine.begin() as connection:
             row = {"opening": opening, "predictions_digest": predictions_digest, "closed_at": _now(connection)}
-            connection.execute(_insert_if_absent(connection, _closings, row))
+            connection.execute(insert_if_absent(connection, _closings, row))
 
     def last_opening(self, study: str) -> OpeningRecord | None:
         """The newest opening of this study; None where there was none."""
@@ -299,17 +299,3 @@ def _clock(connection: Connection) -> sa.TextClause:
 
 def _now(connection: Connection) -> float:
     return float(connection.execute(sa.select(_clock(connection))).scalar_one())
-
-
-def _dialect_insert(connection: Connection, table: sa.Table) -> Any:
-    """INSERT with ON CONFLICT, which both databases know but SQLAlchemy spells by dialect."""
-    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
-
-
-def _insert_if_absent(connection: Connection, table: sa.Table, row: dict[str, Any]) -> Any:
-    return _dialect_insert(connection, table).values(row).on_conflict_do_nothing()
-
-
-def _upsert(connection: Connection, table: sa.Table, row: dict[str, Any], keys: list[str]) -> Any:
-    changed = {name: value for name, value in row.items() if name not in keys}
-    return _dialect_insert(connection, table).values(row).on_conflict_do_update(index_elements=keys, set_=changed)

@@ -2,13 +2,13 @@
 
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, distribution_to_json
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from studies.errors import NoCompleteTrialError
 from studies.records import StudySummary, TrialResult
@@ -37,7 +37,13 @@ def trial_result(trial: FrozenTrial) -> TrialResult:
 def ranking(trials: Sequence[TrialResult]) -> list[TrialResult]:
     """COMPLETE trials, best first; of equal values the one that took fewer epochs, then the older one."""
     complete = [trial for trial in trials if trial.state == "COMPLETE" and trial.value is not None]
-    return sorted(complete, key=_rank)
+    return sorted(complete, key=lambda trial: _rank(trial.value, trial.attributes, trial.number))
+
+
+def leader(trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
+    """The first of the ranking, without making records of all the others; None where no trial is COMPLETE."""
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    return min(complete, key=lambda trial: _rank(trial.value, trial.user_attrs, trial.number), default=None)
 
 
 def best_trial(study: StudySummary) -> TrialResult:
@@ -81,9 +87,8 @@ def summarise(study: optuna.Study, *, importance: bool = True) -> StudySummary:
     )
 
 
-def _rank(trial: TrialResult) -> tuple[float, int, int]:
-    value = trial.value if trial.value is not None else float("-inf")
-    return (-value, int(trial.attributes.get("best_epoch", 0)), trial.number)
+def _rank(value: float | None, attributes: Mapping[str, Any], number: int) -> tuple[float, int, int]:
+    return (float("inf") if value is None else -value, int(attributes.get("best_epoch", 0)), number)
 
 
 def _best_of(values: dict[int, float]) -> float | None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import optuna
 import pytest
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
@@ -14,7 +15,9 @@ from search.errors import SearchFailed
 from search.jobs import EpochReport, Job
 from search.launches import Presence
 from search.searching import LOST, RUNNING, StudySearch
+from studies.attributes import set_attributes
 from studies.ledger import Ledger
+from studies.results import leader, ranking, summarise
 from studies.storage import create_or_resume, make_pruner, make_sampler
 
 
@@ -119,6 +122,7 @@ def test_trials_of_a_dead_launch_are_taken_over_and_its_late_result_is_dropped(
     monkeypatch.setattr("search.launches.is_alive", lambda _launch: False)
     again = job_of(taking)
     assert again.number == job.number
+    monkeypatch.setattr(presence, "_beaten", (0.0, 0.0))  # it stood still, else nobody could have taken over
     assert slow.report(job, report(1)) == LOST
     assert trials(storage)[0].intermediate_values == {}
     assert [taking.report(again, report(epoch)) for epoch in (1, 2, 3)][-1] == "COMPLETE"
@@ -168,3 +172,43 @@ def test_a_trial_s_cost_parts_its_worker_s_time_into_work_and_waiting(
     assert search.report(job, last) == "COMPLETE"
     (trial,) = trials(storage)
     assert trial.user_attrs["cost"] == {**spent, "waiting": 4.5}  # 10 s, of which 5.5 s of work fell into this process
+
+
+def test_a_launch_that_missed_beats_looks_up_whom_its_trials_belong_to(
+    storage: RDBStorage, presence: Presence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("search.launches._clocks", lambda: (now[0], now[0]))
+    monkeypatch.setattr(presence, "_beaten", (1000.0, 1000.0))
+    now[0] += 19
+    assert presence.unbroken()
+    now[0] += 2
+    assert not presence.unbroken()
+    monkeypatch.setattr(presence, "_beaten", (now[0], now[0]))
+    assert not presence.unbroken()  # what was lost in the gap stays lost
+
+
+def test_attributes_are_written_at_once_and_read_back_through_optuna(
+    storage: RDBStorage, presence: Presence, tmp_path: Path
+) -> None:
+    search = searching(storage, presence, tmp_path)
+    job = job_of(search)
+    trial_id = search._trial_id(job.number)
+    set_attributes(storage, trial_id, {"a": 1.5, "b": {"c": [1, "x"]}, "d": None})
+    set_attributes(storage, trial_id, {"a": True})
+    (trial,) = trials(storage)
+    assert {name: trial.user_attrs[name] for name in "abd"} == {"a": True, "b": {"c": [1, "x"]}, "d": None}
+    optuna.load_study(study_name="idc-cnn", storage=storage).tell(job.number, state=TrialState.FAIL)
+    with pytest.raises(UpdateFinishedTrialError):
+        set_attributes(storage, trial_id, {"a": 2})
+
+
+def test_the_leader_is_the_first_of_the_ranking(storage: RDBStorage, presence: Presence, tmp_path: Path) -> None:
+    search = searching(storage, presence, tmp_path)
+    assert leader(search.study.get_trials()) is None
+    for value in (0.6, 0.8, 0.8):
+        job = job_of(search)
+        search.report(job, report(3, value))
+    first = leader(search.study.get_trials())
+    assert first is not None
+    assert first.number == ranking(summarise(search.study).trials)[0].number == 1
