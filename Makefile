@@ -13,10 +13,10 @@ PYTHON ?= $(shell for p in $(CANDIDATES); do $$p -c '$(USABLE)' 2>/dev/null && e
 DEMO := --study demo --data synthetic:600 --storage sqlite:///runs/studies.db
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format clean
+.PHONY: help install demo test bench bench-full lint format clean
 
 help: ## list the commands
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
 install: $(STAMP) ## build .venv with everything that the other commands need (about 2 minutes, 6 GB)
 
@@ -40,6 +40,12 @@ demo: $(STAMP) ## search, prune, retrain and report on made-up patches, both mod
 
 test: $(STAMP) ## run the tests; ARGS="-k name" picks some
 	$(BIN)/python -m pytest $(ARGS)
+
+bench: $(STAMP) ## measure every claim of speed in about 40 minutes; ARGS="training" picks some, ARGS=--write fills README.md
+	$(BIN)/python -m benchmarks.run $(ARGS)
+
+bench-full: $(STAMP) ## the same at length, for hours
+	$(BIN)/python -m benchmarks.run --full $(ARGS)
 
 lint: $(STAMP) ## check format, style, types and the rules of import
 	$(BIN)/ruff format --check .

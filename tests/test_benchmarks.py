@@ -1,0 +1,212 @@
+"""The benchmarks themselves: all there, verdicts and exit codes right, peers that do the work they are timed for."""
+
+import math
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+import torch
+from torchvision.transforms import v2
+
+from benchmarks import _launch, data, overhead, peer_training, quality, run, training
+from benchmarks._report import LIMIT, OK, SHORT, Limit, Result, exit_code, load_limits, verdict
+from data_utils.augment import VIEWS, dihedral
+from models._registry import load_model
+
+ROOT = Path(__file__).resolve().parent.parent
+OTHERS = {"run", "coverage", "peer_tune", "peer_optuna", "peer_training"}
+"""Scripts that are no benchmark of speed."""
+
+NO_LIMITS: dict[str, Limit] = {}
+LIMITS = {"training": Limit(1.1, "arithmetic", "a profile")}
+
+
+def ratio(value: float, **more) -> Result:
+    return Result("training", value, 1.2, **more)
+
+
+def test_every_benchmark_is_run_and_explained():
+    scripts = {path.stem for path in (ROOT / "benchmarks").glob("[a-z]*.py")}
+    assert scripts - OTHERS == set(run.BENCHMARKS)
+    guide = (ROOT / "BENCHMARKS.md").read_text(encoding="utf-8")
+    assert [name for name in scripts if f"benchmarks/{name}.py" not in guide] == []
+
+
+@pytest.mark.parametrize("name", run.BENCHMARKS)
+def test_every_benchmark_says_what_it_compares_and_can_be_run_alone(name):
+    source = (ROOT / "benchmarks" / f"{name}.py").read_text(encoding="utf-8")
+    assert f"python -m benchmarks.{name} [--full]" in source.split('"""')[1]
+    assert "def measure(full: bool) -> list[Result]:" in source
+    assert source.endswith('if __name__ == "__main__":\n    sys.exit(main(measure, __doc__))\n')
+
+
+def test_what_is_wanted_is_ok_whatever_the_limit():
+    assert verdict(ratio(1.2), NO_LIMITS) == OK
+    assert verdict(ratio(1.3), LIMITS) == OK
+
+
+def test_less_falls_short_unless_it_is_at_a_measured_limit():
+    assert verdict(ratio(1.19), NO_LIMITS) == SHORT
+    assert verdict(ratio(1.1), LIMITS) == LIMIT
+    assert verdict(ratio(1.0), LIMITS) == LIMIT, "within the noise of the limit"
+    assert verdict(ratio(0.98), LIMITS) == SHORT, "worse than the limit"
+
+
+def test_a_figure_that_should_be_small_is_judged_the_other_way_round():
+    def seconds(value):
+        return Result("training", value, 1.0, unit="s", at_least=False)
+
+    assert [verdict(seconds(value), LIMITS) for value in (1.0, 1.2, 1.22)] == [OK, LIMIT, SHORT]
+
+
+def test_a_figure_whose_conditions_are_broken_is_never_ok():
+    assert verdict(ratio(9.0, sound=False), LIMITS) == SHORT
+    assert verdict(ratio(math.nan), LIMITS) == SHORT
+
+
+def test_the_exit_code_is_1_where_a_figure_falls_short_or_none_is_there():
+    assert exit_code([ratio(1.3), ratio(1.1)], LIMITS) == 0
+    assert exit_code([ratio(1.3), ratio(0.5)], LIMITS) == 1
+    assert exit_code([], LIMITS) == 1
+
+
+def test_a_line_ends_in_its_verdict():
+    line = ratio(1.1, detail="n = 3").line(LIMITS)
+    assert line == "training: 1.1 x, wanted at least 1.2 x (n = 3): limit"
+
+
+def test_the_limits_can_be_read_and_each_needs_its_profile(tmp_path):
+    assert all(limit.profile.strip() for limit in load_limits().values())
+    lame = tmp_path / "limits.toml"
+    lame.write_text('[training]\nmeasured = 1.1\nwhy = "arithmetic"\n')
+    with pytest.raises(ValueError, match=r"\[training\] has no profile"):
+        load_limits(lame)
+
+
+def test_the_table_takes_its_place_in_the_readme_and_touches_nothing_else():
+    page = f"before\n{run.BEGIN}\nold\n{run.END}\nafter\n"
+    assert run.written(page, "new") == f"before\n{run.BEGIN}\nnew\n{run.END}\nafter\n"
+    with pytest.raises(ValueError, match="no place for the table"):
+        run.written("nothing", "new")
+    assert "| training |" in run.written((ROOT / "README.md").read_text("utf-8"), run.table([ratio(1)], LIMITS, ["x"]))
+
+
+def test_a_benchmark_that_fails_is_a_figure_that_falls_short(capsys):
+    (result,) = run.run_one("not_there", full=False)
+    assert "ModuleNotFoundError" in result.detail
+    assert "no number" in result.line(LIMITS)
+    assert exit_code([result], LIMITS) == 1
+
+
+def test_a_pace_is_counted_from_the_first_end_to_the_last():
+    assert _launch.pace([10.0, 12.0, 11.0]) == 1.0
+    with pytest.raises(ValueError, match="at least 2 trials"):
+        _launch.pace([1.0])
+
+
+def test_overhead_counts_each_worker_from_the_end_of_its_first_trial():
+    begun = datetime(2026, 1, 1)  # noqa: DTZ001 - Optuna stores naive times
+
+    def trial(worker, start, end, seconds):
+        return optuna.trial.FrozenTrial(
+            number=0,
+            trial_id=0,
+            state=optuna.trial.TrialState.COMPLETE,
+            value=0.5,
+            datetime_start=begun + timedelta(seconds=start),
+            datetime_complete=begun + timedelta(seconds=end),
+            params={},
+            distributions={},
+            user_attrs={"worker": worker, "seconds": seconds},
+            system_attrs={},
+            intermediate_values={},
+        )
+
+    trials = [trial("a", 0, 20, 8), trial("b", 0, 30, 16), trial("a", 20, 30, 9), trial("b", 30, 40, 9)]
+    found = overhead.spent(trials)
+    assert (found.time, found.work) == (20, 18)
+    assert found.share == pytest.approx(0.1)
+    assert found.whole_share == pytest.approx(1 - 42 / 80)
+    with pytest.raises(RuntimeError, match="no worker finished 2 trials"):
+        overhead.spent(trials[:2])
+
+
+def test_two_sides_agree_while_their_means_are_within_the_spread_of_their_seeds():
+    assert training.same_auc([0.90, 0.92, 0.94], [0.91, 0.91, 0.91])
+    assert not training.same_auc([0.90, 0.91, 0.92], [0.94, 0.95, 0.96])
+
+
+def test_the_best_value_of_a_database_is_read_past_optuna(tmp_path):
+    path = tmp_path / "studies.db"
+    assert quality.best_so_far(path) == 0.0
+    study = optuna.create_study(storage=f"sqlite:///{path}", direction="maximize")
+    assert quality.best_so_far(path) == 0.0
+    trial = study.ask()
+    trial.report(0.7, 1)
+    trial.report(0.6, 2)
+    assert quality.best_so_far(path) == 0.7
+    study._storage.remove_session()
+
+
+def test_a_race_that_was_not_won_in_time_falls_short_unless_most_were():
+    won, lost = quality.Race(0.9, 90, 30, reached=True), quality.Race(0.9, 90, 10, reached=False)
+    assert verdict(quality.result([won]), NO_LIMITS) == OK
+    assert verdict(quality.result([lost]), NO_LIMITS) == SHORT
+    assert verdict(quality.result([won, won, lost]), NO_LIMITS) == OK
+
+
+def test_mapped_patches_are_found_among_the_mappings_of_this_process(tmp_path):
+    np.save(tmp_path / "pixels.npy", np.ones(8 * data.MIB, np.uint8))
+    before = data.patches_memory()
+    mapped = np.load(tmp_path / "pixels.npy", mmap_mode="r")
+    assert mapped.max() == 1
+    assert data.patches_memory() - before == pytest.approx(8, rel=0.01)
+    assert data.private_memory() > 1
+
+
+def test_configurations_begin_with_the_default_and_are_always_the_same():
+    found = _launch.configurations("vgg16", 3, input_size=50)
+    assert found[0] == {**load_model("vgg16").default, "input_size": 50}
+    assert [params["input_size"] for params in found] == [50, 50, 50]
+    assert found == _launch.configurations("vgg16", 3, input_size=50)
+
+
+@pytest.fixture(scope="module")
+def development(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("prepared")
+    return _launch.prepared(_launch.Source("synthetic:120", ""), folder / "data").development
+
+
+def test_the_peers_turn_patches_to_the_same_eight_views():
+    patch = torch.arange(3 * 50 * 50).reshape(3, 50, 50).to(torch.uint8)
+    torch.manual_seed(0)
+    transform = v2.Compose([v2.RandomHorizontalFlip(), peer_training.QuarterTurn()])
+    seen = {transform(patch).numpy().tobytes() for _ in range(200)}
+    views = dihedral(patch.expand(VIEWS, 3, 50, 50), torch.arange(VIEWS))
+    assert seen == {view.contiguous().numpy().tobytes() for view in views}
+
+
+def test_the_peers_training_learns_and_scores_the_validation_patches(development):
+    params = {**load_model("cnn").default, "width": 16, "depth": 1, "batch_size": 32}
+    peer = peer_training.begin("cnn", params, development, None, epochs=3, seed=0)
+    images, labels = next(iter(peer.train_loader))
+    assert images.shape == (32, 3, 50, 50)
+    assert images.dtype == torch.float32
+    assert 0 <= images.min() < images.max() <= 1
+    assert labels.shape == (32,)
+    losses = [peer_training.train_epoch(peer) for _ in range(3)]
+    assert losses[-1] < losses[0]
+    assert 0 <= peer_training.validate(peer) <= 1
+
+
+@pytest.mark.parametrize("peer", ["peer_tune", "peer_optuna"])
+def test_a_peer_searches_and_writes_down_its_curves(peer, development, tmp_path):
+    size = ("--trials", "2", "--epochs", "1", "--development", str(development), "--no-pruning")
+    command = _launch.Command(f"benchmarks.{peer}", (*size, "--out", str(tmp_path / "curves.json")))
+    command.seconds(tmp_path / "log")
+    curves = _launch.read_curves(tmp_path / "curves.json")
+    assert [len(curve.aucs) for curve in curves] == [1, 1]
+    assert all(0 <= auc <= 1 for curve in curves for auc in curve.aucs)
+    assert all(curve.times for curve in curves)
