@@ -19,7 +19,6 @@ from search._device import (
     choose_precision,
     peak_memory,
 )
-from search._recipe import class_weights, make_optimizer, rate_scale
 from search.training import (
     DevicePatches,
     OutOfMemoryError,
@@ -262,12 +261,6 @@ def test_the_loss_is_the_one_that_the_recipe_names(smoothing: float, weighting: 
     assert next(train(training)).train_loss == pytest.approx((losses * weights).mean(), rel=1e-5)
 
 
-def test_class_weights_make_both_classes_count_the_same() -> None:
-    weights = class_weights(torch.tensor([1.0, 0.0, 0.0, 0.0]), replace(RECIPE, class_weighting=True))
-    assert weights.tolist() == pytest.approx([4 / 6, 2.0])
-    assert class_weights(torch.tensor([1.0, 0.0]), replace(RECIPE, class_weighting=False)).tolist() == [1, 1]
-
-
 # --- memory ---------------------------------------------------------------------------------------------------------
 
 
@@ -317,42 +310,12 @@ def test_a_batch_that_fits_in_no_way_ends_the_trial_with_what_to_do(
         next(train(training))
 
 
-# --- the recipe -----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("schedule", ["constant", "cosine", "linear"])
-def test_rates_rise_to_their_peak_and_fall_as_the_schedule_says(schedule: str) -> None:
-    scales = [rate_scale(step, 100, schedule, 0.2) for step in range(100)]
-    assert scales[:20] == sorted(scales[:20])
-    assert scales[20] == max(scales) == 1
-    assert scales[20:] == sorted(scales[20:], reverse=True)
-    assert scales[60] == pytest.approx({"constant": 1, "cosine": 0.5, "linear": 0.5}[schedule])
-    assert 0 < scales[0] < 0.1
-    assert (scales[-1] < 0.02) == (schedule != "constant")
-
-
-def test_without_warm_up_the_first_step_has_the_full_rate() -> None:
-    assert rate_scale(0, 10, "cosine", 0.0) == 1
-
-
 def test_the_schedule_drives_every_group_of_the_optimizer(patches: DevicePatches) -> None:
     training = begin(patches, epochs=2, warmup=0.0, schedule="linear")
     steps = training.steps_per_epoch
     for epoch in train(training):
         expected = RECIPE.learning_rate * (1 - (epoch.epoch * steps - 1) / (2 * steps))
         assert [group["lr"] for group in training.optimizer.param_groups] == pytest.approx([expected, expected])
-
-
-def test_only_weights_of_two_and_more_dimensions_decay() -> None:
-    network = Small()
-    optimizer = make_optimizer([{"params": list(network.parameters()), "lr": 0.1}], replace(RECIPE, weight_decay=0.3))
-    decays = {p.ndim >= 2: group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
-    assert decays == {True: 0.3, False: 0.0}
-
-
-def test_an_unknown_optimizer_is_refused() -> None:
-    with pytest.raises(ValueError, match="'adamw' or 'sgd', not 'lion'"):
-        make_optimizer([{"params": list(Small().parameters()), "lr": 0.1}], replace(RECIPE, optimizer="lion"))
 
 
 # --- patches and evaluation -----------------------------------------------------------------------------------------
