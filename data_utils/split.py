@@ -14,7 +14,6 @@ from typing import ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 from pydantic import ConfigDict, TypeAdapter, ValidationError
-from sklearn.model_selection import StratifiedGroupKFold
 
 from data_utils._patchset import Floats, Ints, PatchSet, Strings, known
 from data_utils.errors import FormatError, LabelError, LockMismatchError, TooFewPatientsError
@@ -177,6 +176,8 @@ def folds(lock: SplitLock, patches: PatchSet, k: int = 5) -> Ints:
 
 def _draw_folds(labels: Ints, unit: Ints, k: int, seed: int) -> Ints:
     drawn = np.full(len(labels), -1, dtype=np.int64)
+    from sklearn.model_selection import StratifiedGroupKFold  # seconds, and only a retraining needs it
+
     splitter = StratifiedGroupKFold(k, shuffle=True, random_state=seed)
     for fold, (_, held_out) in enumerate(splitter.split(labels, labels, unit)):
         drawn[held_out] = fold

@@ -4,15 +4,15 @@ import logging
 import math
 import os
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
 from dataclasses import dataclass, replace
+from types import TracebackType
 from typing import Any
 
 import psutil
 
 from search.errors import UsageError
-from search.settings import WorkerSettings
+from search.settings import LOCALHOST, WorkerSettings
 
 MEMORY_OF_A_WORKER = 2 * 2**30
 """Bytes of a process with torch, its patches and a network in training."""
@@ -108,48 +108,84 @@ def pack(crew: Crew, asked: WorkerSettings, gpus: int, peak: int, memory: int) -
     return plan_crew(replace(asked, gpus_per_worker=share, workers=workers), crew.device, gpus)
 
 
-@contextmanager
-def ray_session(crew: Crew) -> Iterator[None]:
+class RaySession:
     """A Ray of its own on this machine, or a seat in a running one; ended with the block.
 
-    Raises:
-        UsageError: no Ray answers at the address.
+    It starts beside whatever the block does first, in a thread of its own: Ray ties its processes to the life of the
+    thread that started them.
     """
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    # A local worker inherits the environment of its driver; the database is none of its business.
-    hidden = {name: os.environ.pop(name) for name in ("HISTOTUNE_STORAGE",) if name in os.environ}
+
+    def __init__(self, asked: WorkerSettings) -> None:
+        """``asked`` says where, and how many workers it must hold."""
+        self._asked = asked
+        self._ready, self._over = threading.Event(), threading.Event()
+        self._problem: Exception | None = None
+        self._thread = threading.Thread(target=self._live, name="ray", daemon=True)
+
+    def __enter__(self) -> "RaySession":
+        """Begins to start."""
+        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        # A local worker inherits the environment of its driver; the database is none of its business.
+        self._hidden = {name: os.environ.pop(name) for name in ("HISTOTUNE_STORAGE",) if name in os.environ}
+        self._thread.start()
+        return self
+
+    def ready(self) -> None:
+        """Waits until Ray answers.
+
+        Raises:
+            UsageError: no Ray answers at the address.
+        """
+        self._ready.wait()
+        if isinstance(self._problem, ConnectionError):
+            raise UsageError(_no_ray(self._asked.ray_address, self._problem)) from self._problem
+        if self._problem is not None:
+            raise self._problem
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Ends Ray, or leaves it where it ran before."""
+        self._over.set()
+        self._thread.join()
+        os.environ.update(self._hidden)
+
+    def _live(self) -> None:
+        try:
+            _start_ray(self._asked)
+        except Exception as problem:  # noqa: BLE001 - raised again in the thread that waits
+            self._problem = problem
+        self._ready.set()
+        self._over.wait()
+        import ray
+
+        ray.shutdown()
+
+
+def _start_ray(asked: WorkerSettings) -> None:
+    if asked.ray_address not in (None, "auto"):
+        _check_answers(str(asked.ray_address))
     import ray
 
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
-    try:
-        if crew.address is None:
-            ray.init(
-                address="local",  # not one that an inherited RAY_ADDRESS names
-                num_cpus=max(len(os.sched_getaffinity(0)), math.ceil(crew.workers * crew.cpus)),
-                include_dashboard=False,
-                object_store_memory=_OBJECT_STORE,
-                _node_ip_address="127.0.0.1",
-                **quiet,
-            )
-        else:
-            _check_answers(crew.address)
-            ray.init(address=crew.address, **quiet)
-    except ConnectionError as error:
-        raise UsageError(_no_ray(crew.address, error)) from error
-    finally:
-        os.environ.update(hidden)
-    try:
-        yield
-    finally:
-        ray.shutdown()
+    if asked.ray_address is not None:
+        ray.init(address=asked.ray_address, **quiet)
+        return
+    wanted = math.ceil((asked.workers or 1) * (asked.cpus_per_worker or 1.0))
+    ray.init(
+        address="local",  # not one that an inherited RAY_ADDRESS names
+        num_cpus=max(len(os.sched_getaffinity(0)), wanted),
+        include_dashboard=False,
+        object_store_memory=_OBJECT_STORE,
+        _node_ip_address=LOCALHOST,
+        **quiet,
+    )
 
 
 def _check_answers(address: str) -> None:
     """Refuses at once where nothing listens: Ray itself would wait for minutes without a word."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not port.isdigit():
-        return  # "auto": Ray finds a session on this machine, and says at once where there is none
     try:
         socket.create_connection((host, int(port)), timeout=10).close()
     except OSError as error:

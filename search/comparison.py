@@ -65,6 +65,13 @@ class Comparison:
         with quiet_optuna():
             return optuna.load_study(study_name=self.study_name(model), storage=self.storage)
 
+    def finished(self, model: str) -> int:
+        """Trials of a model's study that are COMPLETE, PRUNED or FAIL; 0 where there is no study."""
+        if model not in self.models():
+            return 0
+        trials = self.load_study(model).get_trials(deepcopy=False)
+        return sum(trial.state.is_finished() for trial in trials)
+
     def precision(self) -> str | None:
         """Of the studies that there are: chosen once, so that models are compared in one; None before the first."""
         definitions = (self.load_study(model).user_attrs.get(DEFINITION, {}) for model in self.models())

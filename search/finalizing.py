@@ -20,7 +20,7 @@ from models._weights import Weights
 from search._device import choose_device
 from search.baselines import BASELINES
 from search.bridge import run_work
-from search.cluster import Crew, plan_crew, ray_session
+from search.cluster import Crew, RaySession, plan_crew
 from search.comparison import ENVIRONMENT_FILE, Comparison, weights_of
 from search.environment import environment
 from search.errors import UsageError
@@ -206,18 +206,19 @@ def _train_members(final: _Final, context: WorkerContext) -> None:
         return
     with (
         terminal.shown(),
-        ray_session(final.crew),
-        final.signals.deferred(),
+        RaySession(final.settings.worker) as ray,
         tempfile.TemporaryDirectory(prefix="histotune-") as scratch,
     ):
-        run_work(
-            members,
-            context,
-            trainable=TrialWorker,
-            workers=final.crew.workers,
-            resources=final.crew.resources,
-            scratch=Path(scratch),
-        )
+        ray.ready()
+        with final.signals.deferred():
+            run_work(
+                members,
+                context,
+                trainable=TrialWorker,
+                workers=final.crew.workers,
+                resources=final.crew.resources,
+                scratch=Path(scratch),
+            )
 
 
 def _plan(final: _Final, models: Sequence[FinalModel]) -> AnalysisPlan:

@@ -14,9 +14,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     signals = Signals(command_line("launch", argv))
     with signals.installed():
         # torch and Ray take seconds to import; --help and a refused argument do not wait for them.
-        from search.session import dry_run, search
+        if settings.dry_run:
+            from search.launching import dry_run
 
-        return dry_run(settings) if settings.dry_run else search(settings, signals)
+            return dry_run(settings)
+        from search.session import search
+
+        return search(settings, signals)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ import numpy as np
 import numpy.typing as npt
 from optuna.trial import FixedTrial
 from safetensors.torch import save_file
-from sklearn.metrics import average_precision_score, balanced_accuracy_score, roc_auc_score
 
 from data_utils.prepare import load_development
 from models._registry import load_model
@@ -247,6 +246,9 @@ class Spent:
 
 def validation_scores(labels: Any, logits: Any) -> dict[str, float]:
     """The scores that a search can maximise, each in [0, 1]; balanced accuracy at probability 0.5."""
+    # Takes seconds to import: the first epoch does not wait for it.
+    from sklearn.metrics import average_precision_score, balanced_accuracy_score, roc_auc_score
+
     return {
         "auc": float(roc_auc_score(labels, logits)),
         "average_precision": float(average_precision_score(labels, logits)),

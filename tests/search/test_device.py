@@ -16,7 +16,7 @@ from search._device import (
 )
 from search.cluster import pack, plan_crew
 from search.errors import UsageError
-from search.session import chosen_precision
+from search.launching import chosen_precision
 from search.settings import WorkerSettings
 
 
