@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from rich.console import Console
 
 from data_utils.prepare import DevelopmentSet, Prepared, load_development
-from data_utils.quality import brightness, near_white, stain_density
 from data_utils.split import folds
 from models._registry import load_model
 from models._weights import Weights
@@ -30,6 +28,7 @@ from search.jobs import FeatureStore, WorkerContext
 from search.opening import Entrant, check_reopening, open_test
 from search.reporting import write_comparison_report
 from search.retraining import FOLDS, Candidate, Members, Retrained, candidates, conclude, member_folder
+from search.scored import patients_of, scored
 from search.settings import FinalizeSettings
 from search.signals import Signals
 from search.terminal import LOGGER, Standing, Terminal, log_to, say
@@ -150,7 +149,7 @@ def _retrain(final: _Final, development: DevelopmentSet) -> list[Retrained]:
     )
     _train_members(final, context)
     assert development.labels is not None
-    patients = _patients(development)
+    patients = patients_of(development)
     return [
         conclude(
             wanted,
@@ -288,30 +287,14 @@ def _keep_development(final: _Final, development: DevelopmentSet, retrained: Seq
 def _out_of_fold(development: DevelopmentSet, model: Retrained) -> Predictions:
     final = model.final
     logits = {_entry(final, label): scores for label, scores in model.logits.items()}
-    haematoxylin, eosin = stain_density(development.pixels)
-    assert development.labels is not None
-    return Predictions(
-        names=development.names,
-        patients=_patients(development),
-        x=development.x,
-        y=development.y,
-        labels=development.labels,
-        logits=logits,
-        probabilities={entry: sigmoid(scores, final.temperature) for entry, scores in logits.items()},
-        members={},
+    return scored(
+        development,
+        logits,
+        temperatures=dict.fromkeys(logits, final.temperature),
         thresholds=dict.fromkeys(logits, final.threshold),
-        brightness=brightness(development.pixels),
-        haematoxylin=haematoxylin,
-        eosin=eosin,
-        near_white=near_white(development.pixels),
+        members={},
     )
 
 
 def _entry(final: FinalModel, label: str) -> str:
     return final.model if label == final.chosen else f"{final.model}:{label}"
-
-
-def _patients(development: DevelopmentSet) -> npt.NDArray[np.str_]:
-    if development.patients is None:
-        return np.full(len(development), "", dtype=np.str_)
-    return development.patients

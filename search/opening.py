@@ -19,17 +19,16 @@ import numpy.typing as npt
 from data_utils.holdout import open_sealed, sealed_digests
 from data_utils.patches import PatchSet
 from data_utils.prepare import Prepared, load_development
-from data_utils.quality import brightness, near_white, stain_density
 from search.baselines import BASELINES, baseline_logits
 from search.comparison import OPENING, Comparison
 from search.errors import UsageError
 from search.examples import save_test_examples
 from search.final_models import SEALED_FILE, Progress, StoredModel, member_logits
-from studies.calibration import sigmoid
+from search.scored import scored
 from studies.files import write_whole
 from studies.ledger import Ledger
 from studies.predictions import save_predictions
-from studies.records import AnalysisPlan, Predictions, digest, to_json
+from studies.records import AnalysisPlan, Predictions, digest, from_json, to_json
 
 Floats = npt.NDArray[np.float64]
 
@@ -98,8 +97,12 @@ def check_reopening(ledger: Ledger, study: str, reopen: str | None, planned: str
     if last is None or reopen is not None:
         return
     stored = ledger.plan(last.plan_digest)
-    if stored is not None and planned not in stored[0]:
+    if stored is not None and _planned_in(stored[0]) != planned:
         raise UsageError(_refusal(study))
+
+
+def _planned_in(text: str) -> object:
+    return from_json(AnalysisPlan, text, "the plan in the database").settings.get("planned")
 
 
 def _refusal(study: str) -> str:
@@ -148,25 +151,14 @@ def _predict(
     assert development.labels is not None
     logits = {entry: scores.mean(axis=1) for entry, scores in members.items()}
     logits |= baseline_logits(development.pixels, development.labels, test.pixels)
-    temperatures = {entrant.entry: entrant.stored.temperature for entrant in entrants}
     thresholds = {entrant.entry: entrant.stored.threshold for entrant in entrants}
     prevalence = float(np.mean(development.labels))
-    haematoxylin, eosin = stain_density(test.pixels)
-    assert test.labels is not None
-    return Predictions(
-        names=test.names,
-        patients=test.patients if test.patients is not None else np.full(len(test), "", dtype=np.str_),
-        x=test.x,
-        y=test.y,
-        labels=test.labels,
-        logits=logits,
-        probabilities={entry: sigmoid(scores, temperatures.get(entry, 1.0)) for entry, scores in logits.items()},
-        members=members,
+    return scored(
+        test,
+        logits,
+        temperatures={entrant.entry: entrant.stored.temperature for entrant in entrants},
         thresholds=thresholds | _baseline_thresholds(plan, prevalence),
-        brightness=brightness(test.pixels),
-        haematoxylin=haematoxylin,
-        eosin=eosin,
-        near_white=near_white(test.pixels),
+        members=members,
     )
 
 
