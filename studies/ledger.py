@@ -15,7 +15,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
+from studies import _tables as tables
 from studies._sql import insert_if_absent, upsert
+from studies.chain import append, digest_of_patches
 from studies.errors import StorageError
 from studies.records import Opening
 from studies.storage import make_tables
@@ -24,74 +26,6 @@ BEAT_SECONDS = 10.0
 """How often a launch says that it is alive; one that missed three beats is dead."""
 LEASE_SECONDS = 30.0
 """After this a lease whose holder died is free again."""
-
-_tables = sa.MetaData()
-_locks = sa.Table(
-    "histotune_locks",
-    _tables,
-    sa.Column("study", sa.String(255), primary_key=True),
-    sa.Column("digest", sa.String(64), nullable=False),
-    sa.Column("text", sa.Text, nullable=False),
-    sa.Column("drawn_at", sa.Float, nullable=False),
-)
-_launches = sa.Table(
-    "histotune_launches",
-    _tables,
-    sa.Column("id", sa.String(32), primary_key=True),
-    sa.Column("study", sa.String(255), nullable=False, index=True),
-    sa.Column("host", sa.String(255), nullable=False),
-    sa.Column("pid", sa.Integer, nullable=False),
-    sa.Column("pid_started", sa.Float, nullable=False),
-    sa.Column("begun_at", sa.Float, nullable=False),
-    sa.Column("beat_at", sa.Float, nullable=False),
-    sa.Column("ended_at", sa.Float),
-)
-_leases = sa.Table(
-    "histotune_leases",
-    _tables,
-    sa.Column("name", sa.String(255), primary_key=True),
-    sa.Column("holder", sa.String(32), nullable=False),
-    sa.Column("until", sa.Float, nullable=False),
-)
-_owners = sa.Table(
-    "histotune_owners",
-    _tables,
-    sa.Column("study", sa.String(255), primary_key=True),
-    sa.Column("number", sa.Integer, primary_key=True),
-    sa.Column("launch", sa.String(32), nullable=False),
-)
-_plans = sa.Table(
-    "histotune_plans",
-    _tables,
-    sa.Column("digest", sa.String(64), primary_key=True),
-    sa.Column("study", sa.String(255), nullable=False, index=True),
-    sa.Column("text", sa.Text, nullable=False),
-    sa.Column("frozen_at", sa.Float, nullable=False),
-)
-_openings = sa.Table(
-    "histotune_openings",
-    _tables,
-    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
-    sa.Column("study", sa.String(255), nullable=False),
-    sa.Column("plan_digest", sa.String(64), nullable=False),
-    sa.Column("reason", sa.Text, nullable=False),
-    sa.Column("by", sa.String(255), nullable=False),
-    sa.Column("patches", sa.Integer, nullable=False),
-    sa.Column("opened_at", sa.Float, nullable=False),
-)
-_closings = sa.Table(
-    "histotune_closings",
-    _tables,
-    sa.Column("opening", sa.Integer, primary_key=True),
-    sa.Column("predictions_digest", sa.String(64), nullable=False),
-    sa.Column("closed_at", sa.Float, nullable=False),
-)
-_opened_patches = sa.Table(
-    "histotune_opened_patches",
-    _tables,
-    sa.Column("opening", sa.Integer, primary_key=True),
-    sa.Column("patch", sa.String(64), primary_key=True, index=True),
-)
 
 
 @dataclass(frozen=True)
@@ -120,21 +54,24 @@ class Ledger:
     def __init__(self, engine: Engine) -> None:
         """Makes the tables where there are none."""
         self._engine = engine
-        make_tables(lambda: _tables.create_all(engine))
+        make_tables(lambda: tables.METADATA.create_all(engine))
 
     # --- split locks --------------------------------------------------------------------------------------------
 
     def lock(self, study: str) -> str | None:
         """JSON text of the split lock of this name; None where none was drawn."""
         with self._engine.connect() as connection:
-            return connection.execute(sa.select(_locks.c.text).where(_locks.c.study == study)).scalar()
+            return connection.execute(sa.select(tables.locks.c.text).where(tables.locks.c.study == study)).scalar()
 
     def keep_lock(self, study: str, digest: str, text: str) -> str:
         """Stores the lock unless another launch was first; returns the text that is stored now."""
         with self._engine.begin() as connection:
             row = {"study": study, "digest": digest, "text": text, "drawn_at": _now(connection)}
-            connection.execute(insert_if_absent(connection, _locks, row))
-            stored = connection.execute(sa.select(_locks.c.text).where(_locks.c.study == study)).scalar_one()
+            if _added(connection, tables.locks, row):
+                append(connection, "lock", study, row)
+            stored = connection.execute(
+                sa.select(tables.locks.c.text).where(tables.locks.c.study == study)
+            ).scalar_one()
         return str(stored)
 
     # --- launches and what they own -----------------------------------------------------------------------------
@@ -145,7 +82,7 @@ class Ledger:
         with self._engine.begin() as connection:
             now = _now(connection)
             connection.execute(
-                _launches.insert().values(
+                tables.launches.insert().values(
                     id=launch, study=study, host=host, pid=pid, pid_started=pid_started, begun_at=now, beat_at=now
                 )
             )
@@ -154,16 +91,22 @@ class Ledger:
     def beat(self, launch: str) -> None:
         """Says that the launch is alive."""
         with self._engine.begin() as connection:
-            connection.execute(_launches.update().where(_launches.c.id == launch).values(beat_at=_clock(connection)))
+            connection.execute(
+                tables.launches.update().where(tables.launches.c.id == launch).values(beat_at=_clock(connection))
+            )
 
     def end_launch(self, launch: str) -> None:
         """Says that the launch has ended in order."""
         with self._engine.begin() as connection:
-            connection.execute(_launches.update().where(_launches.c.id == launch).values(ended_at=_clock(connection)))
+            connection.execute(
+                tables.launches.update().where(tables.launches.c.id == launch).values(ended_at=_clock(connection))
+            )
 
     def open_launches(self, study: str) -> list[Launch]:
         """Launches of this study that have not ended in order, the dead among them."""
-        wanted = sa.select(_launches).where(_launches.c.study == study, _launches.c.ended_at.is_(None))
+        wanted = sa.select(tables.launches).where(
+            tables.launches.c.study == study, tables.launches.c.ended_at.is_(None)
+        )
         with self._engine.connect() as connection:
             now = _now(connection)
             rows = connection.execute(wanted).all()
@@ -173,17 +116,19 @@ class Ledger:
         """Hands a trial to a launch, whoever had it before."""
         row = {"study": study, "number": number, "launch": launch}
         with self._engine.begin() as connection:
-            connection.execute(upsert(connection, _owners, [row], ["study", "number"]))
+            connection.execute(upsert(connection, tables.owners, [row], ["study", "number"]))
 
     def owners(self, study: str) -> dict[int, str]:
         """The launch that each trial of the study was last handed to."""
-        wanted = sa.select(_owners.c.number, _owners.c.launch).where(_owners.c.study == study)
+        wanted = sa.select(tables.owners.c.number, tables.owners.c.launch).where(tables.owners.c.study == study)
         with self._engine.connect() as connection:
             return {row.number: row.launch for row in connection.execute(wanted)}
 
     def owner(self, study: str, number: int) -> str | None:
         """The launch that this trial was last handed to."""
-        wanted = sa.select(_owners.c.launch).where(_owners.c.study == study, _owners.c.number == number)
+        wanted = sa.select(tables.owners.c.launch).where(
+            tables.owners.c.study == study, tables.owners.c.number == number
+        )
         with self._engine.connect() as connection:
             return connection.execute(wanted).scalar()
 
@@ -206,15 +151,16 @@ class Ledger:
             yield
         finally:
             with self._engine.begin() as connection:
-                connection.execute(_leases.delete().where(_leases.c.name == name, _leases.c.holder == holder))
+                connection.execute(
+                    tables.leases.delete().where(tables.leases.c.name == name, tables.leases.c.holder == holder)
+                )
 
     def _take(self, name: str, holder: str) -> bool:
         with self._engine.begin() as connection:
             now = _now(connection)
-            connection.execute(_leases.delete().where(_leases.c.name == name, _leases.c.until < now))
+            connection.execute(tables.leases.delete().where(tables.leases.c.name == name, tables.leases.c.until < now))
             row = {"name": name, "holder": holder, "until": now + LEASE_SECONDS}
-            taken = insert_if_absent(connection, _leases, row).returning(_leases.c.name)
-            return connection.execute(taken).scalar() is not None
+            return _added(connection, tables.leases, row)
 
     # --- plans and openings -------------------------------------------------------------------------------------
 
@@ -222,11 +168,12 @@ class Ledger:
         """Stores the plan under its digest; storing it again changes nothing."""
         with self._engine.begin() as connection:
             row = {"digest": digest, "study": study, "text": text, "frozen_at": _now(connection)}
-            connection.execute(insert_if_absent(connection, _plans, row))
+            if _added(connection, tables.plans, row):
+                append(connection, "plan", digest, row)
 
     def plan(self, digest: str) -> tuple[str, datetime] | None:
         """JSON text of a plan and when it was frozen."""
-        wanted = sa.select(_plans.c.text, _plans.c.frozen_at).where(_plans.c.digest == digest)
+        wanted = sa.select(tables.plans.c.text, tables.plans.c.frozen_at).where(tables.plans.c.digest == digest)
         with self._engine.connect() as connection:
             row = connection.execute(wanted).one_or_none()
         return None if row is None else (row.text, _moment(row.frozen_at))
@@ -242,24 +189,28 @@ class Ledger:
                 "patches": len(patches),
                 "opened_at": _now(connection),
             }
-            key = connection.execute(_openings.insert().values(values)).inserted_primary_key
+            key = connection.execute(tables.openings.insert().values(values)).inserted_primary_key
             opening = int(key[0]) if key is not None else 0
-            connection.execute(_opened_patches.insert(), [{"opening": opening, "patch": patch} for patch in patches])
+            connection.execute(
+                tables.opened_patches.insert(), [{"opening": opening, "patch": patch} for patch in patches]
+            )
+            append(connection, "opening", str(opening), {"id": opening, **values, "of": digest_of_patches(patches)})
         return opening
 
     def close_opening(self, opening: int, predictions_digest: str) -> None:
         """Writes down that all was read and stored; doing it again changes nothing."""
         with self._engine.begin() as connection:
             row = {"opening": opening, "predictions_digest": predictions_digest, "closed_at": _now(connection)}
-            connection.execute(insert_if_absent(connection, _closings, row))
+            if _added(connection, tables.closings, row):
+                append(connection, "closing", str(opening), row)
 
     def last_opening(self, study: str) -> OpeningRecord | None:
         """The newest opening of this study; None where there was none."""
         wanted = (
-            sa.select(_openings.c.id, _openings.c.plan_digest, _closings.c.closed_at)
-            .select_from(_openings.outerjoin(_closings, _closings.c.opening == _openings.c.id))
-            .where(_openings.c.study == study)
-            .order_by(_openings.c.id.desc())
+            sa.select(tables.openings.c.id, tables.openings.c.plan_digest, tables.closings.c.closed_at)
+            .select_from(tables.openings.outerjoin(tables.closings, tables.closings.c.opening == tables.openings.c.id))
+            .where(tables.openings.c.study == study)
+            .order_by(tables.openings.c.id.desc())
             .limit(1)
         )
         with self._engine.connect() as connection:
@@ -268,14 +219,14 @@ class Ledger:
 
     def openings_of_same_patches(self, study: str) -> tuple[Opening, ...]:
         """Every opening, under any name, of a patch that an opening of this study read; oldest first."""
-        own = sa.select(_openings.c.id).where(_openings.c.study == study)
-        patches = sa.select(_opened_patches.c.patch).where(_opened_patches.c.opening.in_(own))
-        same = sa.select(_opened_patches.c.opening).where(_opened_patches.c.patch.in_(patches)).distinct()
+        own = sa.select(tables.openings.c.id).where(tables.openings.c.study == study)
+        patches = sa.select(tables.opened_patches.c.patch).where(tables.opened_patches.c.opening.in_(own))
+        same = sa.select(tables.opened_patches.c.opening).where(tables.opened_patches.c.patch.in_(patches)).distinct()
         wanted = (
-            sa.select(_openings, _closings.c.closed_at)
-            .select_from(_openings.outerjoin(_closings, _closings.c.opening == _openings.c.id))
-            .where(_openings.c.id.in_(same))
-            .order_by(_openings.c.id)
+            sa.select(tables.openings, tables.closings.c.closed_at)
+            .select_from(tables.openings.outerjoin(tables.closings, tables.closings.c.opening == tables.openings.c.id))
+            .where(tables.openings.c.id.in_(same))
+            .order_by(tables.openings.c.id)
         )
         with self._engine.connect() as connection:
             return tuple(_opening(row) for row in connection.execute(wanted).all())
@@ -295,6 +246,12 @@ def _clock(connection: Connection) -> sa.TextClause:
     if connection.dialect.name == "sqlite":
         return sa.text("(julianday('now') - 2440587.5) * 86400.0")
     return sa.text("extract(epoch from clock_timestamp())::float8")
+
+
+def _added(connection: Connection, table: sa.Table, row: dict[str, Any]) -> bool:
+    """Inserts a row unless one of the same key is there; whether it was inserted."""
+    key = next(iter(table.primary_key.columns))
+    return connection.execute(insert_if_absent(connection, table, row).returning(key)).scalar() is not None
 
 
 def _now(connection: Connection) -> float:
