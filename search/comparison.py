@@ -83,7 +83,7 @@ class Comparison:
         Raises:
             DataError: see ``data_utils.prepare``; LockMismatchError where the lock file was edited.
         """
-        lock = self._stored_lock()
+        lock = self.stored_lock()
         prepared = prepare(
             data_source(data),
             self.folder / "data",
@@ -106,12 +106,12 @@ class Comparison:
         Raises:
             UsageError: nothing is locked under this name.
         """
-        lock = self._stored_lock()
+        lock = self.stored_lock()
         if lock is None:
             raise UsageError(f"no split is locked for {self.name}: begin with python -m search.launch")
         return lock.fractions, lock.seed
 
-    def _stored_lock(self) -> SplitLock | None:
+    def stored_lock(self) -> SplitLock | None:
         """The lock as database and file have it, which must agree where both have one."""
         file = self.folder / LOCK_FILE
         in_file = SplitLock.from_json(file.read_text(encoding="utf-8"), str(file)) if file.exists() else None

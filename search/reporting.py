@@ -6,6 +6,7 @@ from pathlib import Path
 
 from search.comparison import DATA_FILE, ENVIRONMENT_FILE, OPENING, Comparison
 from search.errors import UsageError
+from studies.chain import head
 from studies.dashboard import ARTIFACTS, publish
 from studies.examples import load_examples
 from studies.predictions import load_predictions
@@ -41,6 +42,7 @@ def gather(comparison: Comparison) -> ReportData:
         plan_digest=digest,
         frozen_at=frozen,
         openings=comparison.ledger.openings_of_same_patches(comparison.name),
+        chain_head=head(comparison.storage.engine),
         test=load_predictions(folder / OPENING),
         out_of_fold={model.model: load_predictions(folder / model.model / "out_of_fold") for model in plan.models},
         examples=load_examples(folder / "examples") + load_examples(folder / OPENING / "examples"),

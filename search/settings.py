@@ -136,11 +136,15 @@ class ReportSettings:
 
 @dataclass(frozen=True)
 class StatusSettings:
-    """A look at the studies; ``watch`` is seconds between two looks, None for a single one."""
+    """A look at the studies; ``watch`` is seconds between two looks, None for a single one.
+
+    ``check`` asks instead whether database and files are as they must be.
+    """
 
     common: CommonSettings
     json: bool
     watch: float | None
+    check: bool
 
 
 @dataclass(frozen=True)
@@ -221,6 +225,8 @@ def parse_status(argv: Sequence[str] | None = None, environ: Mapping[str, str] =
     form.add_argument(
         "--watch", metavar="SECONDS", nargs="?", type=positive, const=2.0, help="look again every so often (default: 2)"
     )
+    check = "look for broken invariants and edited records instead; exit code 1 where there are any"
+    form.add_argument("--check", action="store_true", help=check)
     add_common(parser, study="default: all in the database")
     typed = parser.parse(argv)
     return _filled(StatusSettings, typed, common=_common(parser, typed, environ))

@@ -23,10 +23,25 @@ States = dict[str, int]
 def main(argv: Sequence[str] | None = None) -> int:
     """Looks once, or again and again until Ctrl-C."""
     settings = parse_status(argv)
+    if settings.check:
+        return _check(settings)
     if settings.watch is None:
         _show(settings, _look(settings))
         return 0
     return _watch(settings, settings.watch)
+
+
+def _check(settings: StatusSettings) -> int:
+    """Prints what is wrong, a line each; the exit code."""
+    from search.checking import problems
+    from search.commands import FAILED
+
+    studies = [entry["study"] for entry in _look(settings)]
+    found = problems(settings.common, sorted({study.rpartition("-")[0] for study in studies}))
+    for problem in found:
+        sys.stdout.write(f"{problem}\n")
+    sys.stdout.write(f"{len(studies)} studies checked, {len(found)} problems\n")
+    return FAILED if found else 0
 
 
 def _watch(settings: StatusSettings, seconds: float) -> int:

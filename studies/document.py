@@ -55,6 +55,7 @@ def document(data: ReportData, findings: Findings, figures: Mapping[str, Iterabl
         "plan": _plain(data.plan),
         "plan_digest": data.plan_digest,
         "frozen_at": data.frozen_at.isoformat(),
+        "chain_head": data.chain_head,
         "opening_log": [_plain(opening) for opening in data.openings],
         "examples": [_plain(_row(example, data)) for example in data.examples],
         "environment": dict(data.environment),

@@ -41,11 +41,22 @@ class Launch:
 
 @dataclass(frozen=True)
 class OpeningRecord:
-    """One line of the log of openings: its number, its plan, and whether all was read and stored."""
+    """One line of the log of openings.
+
+    Attributes:
+        number: of the record.
+        plan_digest: of the plan that it was opened under.
+        predictions: sha256 of the predictions; None where the opening was cut off.
+    """
 
     number: int
     plan_digest: str
-    closed: bool
+    predictions: str | None
+
+    @property
+    def closed(self) -> bool:
+        """Whether all was read and stored."""
+        return self.predictions is not None
 
 
 class Ledger:
@@ -207,7 +218,7 @@ class Ledger:
     def last_opening(self, study: str) -> OpeningRecord | None:
         """The newest opening of this study; None where there was none."""
         wanted = (
-            sa.select(tables.openings.c.id, tables.openings.c.plan_digest, tables.closings.c.closed_at)
+            sa.select(tables.openings.c.id, tables.openings.c.plan_digest, tables.closings.c.predictions_digest)
             .select_from(tables.openings.outerjoin(tables.closings, tables.closings.c.opening == tables.openings.c.id))
             .where(tables.openings.c.study == study)
             .order_by(tables.openings.c.id.desc())
@@ -215,7 +226,7 @@ class Ledger:
         )
         with self._engine.connect() as connection:
             row = connection.execute(wanted).one_or_none()
-        return None if row is None else OpeningRecord(row.id, row.plan_digest, row.closed_at is not None)
+        return None if row is None else OpeningRecord(row.id, row.plan_digest, row.predictions_digest)
 
     def openings_of_same_patches(self, study: str) -> tuple[Opening, ...]:
         """Every opening, under any name, of a patch that an opening of this study read; oldest first."""

@@ -24,6 +24,7 @@ from studies.files import write_whole
 from studies.findings import find
 from studies.records import Example, ReportData
 
+REPORT_JSON = "report.json"
 MOST_ROWS = 200
 """Rows of a figure's table that the HTML shows; all of them are in its CSV file and in report.json."""
 
@@ -47,7 +48,7 @@ def write_report(data: ReportData, folder: Path) -> Path:
     for section in figures.values():
         for figure in section:
             write_whole(folder / "tables" / f"{figure.key}.csv", as_csv(figure.table))
-    write_whole(folder / "report.json", json.dumps(numbers, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write_whole(folder / REPORT_JSON, json.dumps(numbers, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     page = folder / "report.html"
     write_whole(page, render(data, numbers, figures))
     return page

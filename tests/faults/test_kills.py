@@ -34,6 +34,7 @@ def check_whole(tree: Tree, trials: int, epochs: int) -> None:
     for number, stored in steps.items():
         assert stored == list(range(1, len(stored) + 1)), f"trial {number} has holes: {stored}"
         assert len(stored) <= epochs
+    tree.run("status", "--check")
 
 
 def test_a_driver_killed_again_and_again_leaves_exactly_the_trials_asked_for(packages: Path, tmp_path: Path) -> None:

@@ -3,6 +3,9 @@
 import csv
 import json
 import re
+import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +42,25 @@ def test_finalize_again_reads_nothing_and_retrains_nothing(whole: Tree) -> None:
     assert "nothing was read again" in told
     assert {path: path.stat().st_mtime_ns for path in members} == members
     assert len(members) in (5, 10)
+
+
+def test_a_check_finds_nothing_wrong_and_then_what_was_edited(whole: Tree, tmp_path: Path) -> None:
+    assert "1 studies checked, 0 problems" in whole.run("status", "--check").stdout
+    copied = shutil.copytree(whole.runs, tmp_path / "runs")
+    edited = Tree(whole.folder, copied)
+    with (copied / "whole" / "opening" / "predictions.npz").open("ab") as file:
+        file.write(b"!")
+    lock = copied / "whole" / "lock.json"
+    lock.write_text(lock.read_text().replace('"test"', '"train"', 1))
+    with closing(sqlite3.connect(copied / "studies.db")) as connection, connection:
+        connection.execute("drop trigger histotune_openings_no_UPDATE")
+        connection.execute("update histotune_openings set reason = 'none'")
+        connection.execute("delete from trial_intermediate_values where step = 1")
+    told = edited.run("status", "--check", expect=1).stdout
+    assert "predictions.npz was edited after the opening" in told
+    assert "lock.json was edited" in told
+    assert "the opening 1 was edited in the database" in told
+    assert "has holes in its epochs: 2, 3" in told
 
 
 def test_another_plan_is_refused_without_a_reason_and_counted_with_one(whole: Tree, tmp_path: Path) -> None:

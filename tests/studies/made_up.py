@@ -107,6 +107,7 @@ def report_data(
         plan_digest=digest(plan),
         frozen_at=BEGUN + timedelta(hours=5),
         openings=(_opening(name, digest(plan), len(test.labels)),),
+        chain_head="c" * 64,
         test=test,
         out_of_fold=development,
         examples=tuple(_examples(rng, folder, test, development["cnn"])),
