@@ -47,11 +47,12 @@ bench: $(STAMP) ## measure every claim of speed in about 40 minutes; ARGS="train
 bench-full: $(STAMP) ## the same at length, for hours
 	$(BIN)/python -m benchmarks.run --full $(ARGS)
 
-lint: $(STAMP) ## check format, style, types and the rules of import
+lint: $(STAMP) ## check format, style, types, the rules of import and dependencies
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/deptry .
 
 format: $(STAMP) ## format the code and repair what can be repaired
 	$(BIN)/ruff format .
