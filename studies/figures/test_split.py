@@ -168,7 +168,7 @@ def _reliability(findings: Findings) -> Figure:
                 y=[b.observed.value for b in known],
                 error_y=error,
                 mode="lines+markers",
-                name=plain(f"{name}, {when}"),
+                name=plain(name if error else when),  # short, so that the legends of all plots take one line
                 line={"color": colour, "width": 1.6},
                 marker={"size": 7 if error else 5, "symbol": SYMBOLS[place % 4] if error else "circle-open"},
             )
@@ -179,7 +179,8 @@ def _reliability(findings: Findings) -> Figure:
         key="reliability",
         title="Reliability: what was promised, what happened",
         alt="Observed share of IDC against predicted probability in ten bins of equal mass, one plot a model.",
-        note="Ten bins with equally many patches. On the dotted line, 30 % means 30 in 100.",
+        note="Ten bins with equally many patches. On the dotted line, 30 % means 30 in 100. "
+        "Bars are of the final score, after temperature.",
         plots=tuple(plots),
         table=Table(
             ("Model", "Temperature", "Patches", "Predicted", "Observed", "Observed, low", "Observed, high"), tuple(rows)
