@@ -4,10 +4,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+from scipy.ndimage import gaussian_filter, laplace
 
 from data_utils._near import near_pairs, symmetries
 from data_utils.patches import PatchSet, fingerprint, read_patches
-from data_utils.quality import brightness, clean, duplicate_groups, near_white, stain_density
+from data_utils.quality import (
+    black_share,
+    blurred,
+    brightness,
+    clean,
+    duplicate_groups,
+    near_black,
+    near_white,
+    sharpness,
+    stain_density,
+    white_share,
+)
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +144,37 @@ def test_near_white_means_ninety_percent_of_pixels_at_220_in_every_channel() -> 
     patches[2, 5, 0] = 0
     patches[3, ..., 1] = 219
     assert near_white(patches).tolist() == [True, True, False, False]
+
+
+def test_near_black_means_half_of_the_pixels_within_50_in_every_channel() -> None:
+    patches = np.full((4, 50, 50, 3), 50, np.uint8)
+    patches[1, :25] = 255
+    patches[2, :25] = 255
+    patches[2, 30, 0, 1] = 51
+    patches[3, ..., 2] = 51
+    assert near_black(patches).tolist() == [True, True, False, False]
+    assert black_share(patches).tolist() == [1.0, 0.5, 0.4996, 0.0]
+    assert white_share(patches).tolist() == [0.0, 0.5, 0.5, 0.0]
+
+
+def test_sharpness_is_the_variance_of_the_laplacian_of_grey_levels(made: PatchSet) -> None:
+    grey = [np.asarray(Image.fromarray(patch).convert("L")) for patch in made.pixels]
+    expected = [laplace(patch.astype(np.float64))[1:-1, 1:-1].var() for patch in grey]
+    np.testing.assert_allclose(sharpness(made.pixels), expected, rtol=0.005)  # Pillow rounds its luma another way
+    assert sharpness(np.full((1, 50, 50, 3), 200, np.uint8)).tolist() == [0]
+    assert sharpness(made.pixels[:0]).shape == (0,)
+
+
+def test_a_view_of_a_patch_is_as_sharp_as_the_patch(made: PatchSet) -> None:
+    for view in symmetries(made.pixels[:20]):
+        np.testing.assert_array_equal(sharpness(view), sharpness(made.pixels[:20]))
+
+
+def test_of_the_real_patches_only_those_out_of_focus_are_blurred_and_every_smoothed_one_is(real: PatchSet) -> None:
+    assert np.flatnonzero(blurred(real.pixels)).tolist() == [202, 305, 1118, 1952, 1957]
+    smooth = gaussian_filter(real.pixels[::10].astype(np.float32), (0, 2, 2, 0))
+    assert blurred(np.rint(smooth).astype(np.uint8)).all()
+    assert (near_white(real.pixels).sum(), np.flatnonzero(near_black(real.pixels)).tolist()) == (12, [1457])
 
 
 def test_brightness_is_the_mean_level() -> None:
