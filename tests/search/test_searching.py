@@ -11,11 +11,11 @@ from optuna.trial import TrialState
 
 from models._registry import load_model
 from search.comparison import define
-from search.errors import SearchFailed
 from search.jobs import EpochReport, Job
 from search.launches import Presence
 from search.searching import LOST, RUNNING, StudySearch
-from studies.attributes import set_attributes
+from search.seeds import derive_seed
+from studies.attributes import parameters_at_once, set_attributes
 from studies.ledger import Ledger
 from studies.results import leader, ranking, summarise
 from studies.storage import create_or_resume, make_pruner, make_sampler
@@ -136,15 +136,22 @@ def test_a_trial_ended_by_hand_is_dropped(storage: RDBStorage, presence: Presenc
     assert trials(storage)[0].state == TrialState.FAIL
 
 
-def test_a_failure_keeps_its_reason_and_five_first_ones_end_the_search(
+def test_a_failure_keeps_its_reason(storage: RDBStorage, presence: Presence, tmp_path: Path) -> None:
+    search = searching(storage, presence, tmp_path)
+    assert search.report(job_of(search), report(0, failure="ValueError: no")) == "FAIL"
+    assert trials(storage)[0].user_attrs["failure"] == "ValueError: no"
+
+
+def test_a_trial_that_was_cut_off_before_it_had_parameters_is_no_twin_of_the_next(
     storage: RDBStorage, presence: Presence, tmp_path: Path
 ) -> None:
-    search = searching(storage, presence, tmp_path, wanted=9)
-    for _ in range(4):
-        assert search.report(job_of(search), report(0, failure="ValueError: no")) == "FAIL"
-    assert trials(storage)[0].user_attrs["failure"] == "ValueError: no"
-    with pytest.raises(SearchFailed, match=r"first 5 trials.*5 x ValueError: no"):
-        search.report(job_of(search), report(0, failure="ValueError: no"))
+    cut_off = searching(storage, presence, tmp_path)
+    cut_off.study.ask()  # the driver dies between this and the parameters
+    cut_off.reclaim()
+    search = searching(storage, presence, tmp_path)
+    first, second = job_of(search), job_of(search)
+    assert (first.number, second.number) == (0, 1)
+    assert first.params != second.params
 
 
 def test_a_weak_trial_is_pruned_with_its_steps_kept(storage: RDBStorage, presence: Presence, tmp_path: Path) -> None:
@@ -201,6 +208,29 @@ def test_attributes_are_written_at_once_and_read_back_through_optuna(
     optuna.load_study(study_name="idc-cnn", storage=storage).tell(job.number, state=TrialState.FAIL)
     with pytest.raises(UpdateFinishedTrialError):
         set_attributes(storage, trial_id, {"a": 2})
+
+
+def test_parameters_are_written_at_once_and_are_the_ones_that_optuna_alone_would_write(
+    storage: RDBStorage, presence: Presence, tmp_path: Path
+) -> None:
+    search = searching(storage, presence, tmp_path)
+    alone = optuna.create_study(sampler=make_sampler("random", derive_seed(1, 0)))
+    ours = search.next_job()
+    assert ours is not None
+    trial = alone.ask()
+    search.model.suggest(trial)
+    (stored,) = trials(storage)
+    assert stored.params == trial.params == ours.params
+    assert stored.distributions == trial.distributions
+
+
+def test_parameters_of_a_trial_that_was_ended_by_hand_are_not_written(storage: RDBStorage) -> None:
+    study = optuna.create_study(storage=storage)
+    trial = study.ask()
+    study.tell(trial.number, state=TrialState.FAIL)
+    with pytest.raises(UpdateFinishedTrialError), parameters_at_once(storage, trial):
+        trial.suggest_float("rate", 0, 1)
+    assert study.trials[0].params == {}
 
 
 def test_the_leader_is_the_first_of_the_ranking(storage: RDBStorage, presence: Presence, tmp_path: Path) -> None:
