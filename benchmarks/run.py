@@ -22,7 +22,17 @@ from pathlib import Path
 
 from benchmarks._report import Limit, Result, conditions, exit_code, load_limits, verdict
 
-BENCHMARKS = ("orchestration", "overhead", "training", "features", "whole_search", "quality", "trials", "data")
+BENCHMARKS = (
+    "start",
+    "orchestration",
+    "overhead",
+    "training",
+    "features",
+    "whole_search",
+    "quality",
+    "trials",
+    "data",
+)
 README = Path(__file__).resolve().parent.parent / "README.md"
 BEGIN, END = "<!-- benchmarks: begin (written by benchmarks/run.py) -->", "<!-- benchmarks: end -->"
 

@@ -1,0 +1,96 @@
+"""Where a worker's time goes: the share of training that is arithmetic of the network, for benchmarks/limits.toml.
+
+Trains the configurations of ``benchmarks.whole_search`` for an epoch each in this process, on one thread, under
+``torch.profiler``. What is left beside the network's own operators is all that a faster loop could still save.
+
+    python -m benchmarks.arithmetic --model vgg16
+"""
+
+import argparse
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from optuna.trial import FixedTrial
+from torch.profiler import ProfilerActivity, profile
+
+from benchmarks._launch import configurations, patches, prepared, scratch_folder, weights
+from benchmarks._report import conditions
+from benchmarks.whole_search import CONFIGURATIONS, FIXED, PATCHES
+from data_utils.prepare import load_development
+from models._registry import load_model
+from search._device import Compute, choose_precision
+from search.training import DevicePatches, Training, probe_layout, train
+
+DEVICE = "cpu"
+GROUPS = {  # operators of ATen by the beginning of their names; the first that fits
+    "convolution": ("mkldnn_convolution", "convolution", "conv", "slow_conv", "thnn_conv"),
+    "linear": ("addmm", "mm", "linear", "bmm", "matmul"),
+    "normalisation": ("native_batch_norm", "batch_norm", "native_group_norm", "group_norm"),
+    "pooling and activation": ("max_pool", "avg_pool", "mean", "amax", "relu", "threshold", "clamp", "silu", "gelu"),
+    "optimizer": ("_fused", "_foreach"),
+    "gather, views, jitter": ("gather", "index", "log", "exp", "uniform", "rand"),
+}
+
+
+def spent(model_name: str, params: dict[str, Any], development: Path) -> tuple[Counter[str], float]:
+    """One epoch: seconds by group of operators, and seconds without the profiler."""
+    seconds = _epoch(model_name, params, development)
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        _epoch(model_name, params, development)
+    found: Counter[str] = Counter()
+    for event in profiler.key_averages():
+        found[_group(event.key)] += event.self_cpu_time_total / 1e6
+    return found, seconds
+
+
+def _group(key: str) -> str:
+    name = key.removeprefix("aten::")
+    return next((group for group, starts in GROUPS.items() if name.startswith(starts)), "all else")
+
+
+def _epoch(model_name: str, params: dict[str, Any], development: Path) -> float:
+    model = load_model(model_name)
+    config = model.suggest(FixedTrial(params))
+    loaded = load_development(development)
+    on_device = DevicePatches.load(loaded.pixels, loaded.labels, DEVICE)
+    learn = np.flatnonzero(loaded.part == "train")
+    tensors = weights() if model.pretrained else None
+    precision = choose_precision("auto", DEVICE)
+    layout = probe_layout(model, config, tensors, Compute(DEVICE, precision))
+    compute = Compute(DEVICE, precision, layout)
+    training = Training.begin(model, config, tensors, on_device, learn, epochs=1, seed=0, compute=compute)
+    began = time.perf_counter()
+    for _ in train(training):
+        pass
+    return time.perf_counter() - began
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Prints the table of one model."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.arithmetic", description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="cnn", choices=sorted(FIXED))
+    model = parser.parse_args(argv).model
+    torch.set_num_threads(1)
+    print("; ".join(conditions()))
+    total: Counter[str] = Counter()
+    whole = 0.0
+    with scratch_folder() as folder:
+        development = prepared(patches(PATCHES, folder / "patches"), folder / "prepared").development
+        for params in configurations(model, CONFIGURATIONS, **FIXED[model]):
+            found, seconds = spent(model, params, development)
+            total += found
+            whole += seconds
+    print(f"{model}: {whole:.1f} s for an epoch of each configuration, on one thread; of that")
+    for group, seconds in total.most_common():
+        print(f"  {seconds / total.total():6.1%}  {group}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
