@@ -6,9 +6,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from data_utils.colour import colour_histograms
+
 COLOUR, MAJORITY = "colour histogram", "majority"
 BASELINES = (COLOUR, MAJORITY)
-_BINS = 16
 
 Floats = npt.NDArray[np.float64]
 
@@ -33,10 +34,3 @@ def baseline_logits(
         COLOUR: regression.decision_function(colour_histograms(others)),
         MAJORITY: np.full(len(others), np.log(share / (1 - share))),
     }
-
-
-def colour_histograms(pixels: npt.NDArray[np.uint8]) -> Floats:
-    """(N, 48): share of pixels in each of 16 bins of red, green and blue."""
-    bins = pixels.reshape(len(pixels), -1, 3) // (256 // _BINS)  # (N, 2500, 3)
-    counts = [np.stack([(bins == value).mean(axis=1) for value in range(_BINS)], axis=1)]  # (N, 16, 3)
-    return np.concatenate(counts).reshape(len(pixels), -1)
