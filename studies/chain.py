@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from studies import _tables as tables
+from studies.patience import waits
 
 BEGINNING = "0" * 64
 _POSTGRESQL_LOCK = 4_831_217  # any number that no other program takes for its own
@@ -44,12 +45,14 @@ def head(engine: Engine) -> str:
     return links[-1] if links else BEGINNING
 
 
+@waits
 def links_of(engine: Engine) -> list[str]:
     """Every link, oldest first; the head of an old report must be one of them."""
     with engine.connect() as connection:
         return list(connection.execute(sa.select(tables.chain.c.link).order_by(tables.chain.c.position)).scalars())
 
 
+@waits
 def broken(engine: Engine) -> list[str]:
     """What was changed after it was recorded, in words; empty where all is as it was."""
     with engine.connect() as connection:

@@ -19,6 +19,7 @@ from studies import _tables as tables
 from studies._sql import insert_if_absent, upsert
 from studies.chain import append, digest_of_patches
 from studies.errors import StorageError
+from studies.patience import waits
 from studies.records import Opening
 from studies.storage import make_tables
 
@@ -26,6 +27,8 @@ BEAT_SECONDS = 10.0
 """How often a launch says that it is alive; one that missed three beats is dead."""
 LEASE_SECONDS = 30.0
 """After this a lease whose holder died is free again."""
+_LEASE_PAUSE_SECONDS = 0.02
+_LEASE_TRIES = round(10 * LEASE_SECONDS / _LEASE_PAUSE_SECONDS)
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class Launch:
     id: str
     host: str
     pid: int
-    pid_started: float  # seconds since 1970, by its own host
+    pid_started: float  # seconds since its host was started, which no clock that is set can change
     silent: float  # seconds since its last beat
 
 
@@ -60,23 +63,34 @@ class OpeningRecord:
 
 
 class Ledger:
-    """The tables of one database; every method is one short transaction."""
+    """The tables of one database; every method is one short transaction.
+
+    All but ``beat`` wait for a database that is away, and leave the same behind when they are done twice.
+    """
 
     def __init__(self, engine: Engine) -> None:
         """Makes the tables where there are none."""
-        self._engine = engine
-        make_tables(lambda: tables.METADATA.create_all(engine))
+        self.engine = engine
+        _make_tables(engine)
 
     # --- split locks --------------------------------------------------------------------------------------------
 
+    @waits
     def lock(self, study: str) -> str | None:
         """JSON text of the split lock of this name; None where none was drawn."""
-        with self._engine.connect() as connection:
+        with self.engine.connect() as connection:
             return connection.execute(sa.select(tables.locks.c.text).where(tables.locks.c.study == study)).scalar()
 
+    @waits
+    def locked(self) -> list[str]:
+        """Names of comparisons that have a split lock, in order."""
+        with self.engine.connect() as connection:
+            return list(connection.execute(sa.select(tables.locks.c.study).order_by(tables.locks.c.study)).scalars())
+
+    @waits
     def keep_lock(self, study: str, digest: str, text: str) -> str:
         """Stores the lock unless another launch was first; returns the text that is stored now."""
-        with self._engine.begin() as connection:
+        with self.engine.begin() as connection:
             row = {"study": study, "digest": digest, "text": text, "drawn_at": _now(connection)}
             if _added(connection, tables.locks, row):
                 append(connection, "lock", study, row)
@@ -90,57 +104,69 @@ class Ledger:
     def begin_launch(self, study: str, host: str, pid: int, pid_started: float) -> str:
         """Registers a driver; returns its id."""
         launch = uuid.uuid4().hex
-        with self._engine.begin() as connection:
-            now = _now(connection)
-            connection.execute(
-                tables.launches.insert().values(
-                    id=launch, study=study, host=host, pid=pid, pid_started=pid_started, begun_at=now, beat_at=now
-                )
-            )
+        self._register({"id": launch, "study": study, "host": host, "pid": pid, "pid_started": pid_started})
         return launch
 
+    @waits
+    def _register(self, row: dict[str, Any]) -> None:
+        with self.engine.begin() as connection:
+            now = _now(connection)
+            _added(connection, tables.launches, {**row, "begun_at": now, "beat_at": now})
+
     def beat(self, launch: str) -> None:
-        """Says that the launch is alive."""
-        with self._engine.begin() as connection:
+        """Says that the launch is alive; raises at once where it cannot, as a late beat is none."""
+        with self.engine.begin() as connection:
             connection.execute(
                 tables.launches.update().where(tables.launches.c.id == launch).values(beat_at=_clock(connection))
             )
 
+    @waits
     def end_launch(self, launch: str) -> None:
         """Says that the launch has ended in order."""
-        with self._engine.begin() as connection:
+        with self.engine.begin() as connection:
             connection.execute(
                 tables.launches.update().where(tables.launches.c.id == launch).values(ended_at=_clock(connection))
             )
 
+    @waits
     def open_launches(self, study: str) -> list[Launch]:
         """Launches of this study that have not ended in order, the dead among them."""
         wanted = sa.select(tables.launches).where(
             tables.launches.c.study == study, tables.launches.c.ended_at.is_(None)
         )
-        with self._engine.connect() as connection:
+        with self.engine.connect() as connection:
             now = _now(connection)
             rows = connection.execute(wanted).all()
         return [Launch(row.id, row.host, row.pid, row.pid_started, now - row.beat_at) for row in rows]
 
-    def own(self, study: str, number: int, launch: str) -> None:
-        """Hands a trial to a launch, whoever had it before."""
-        row = {"study": study, "number": number, "launch": launch}
-        with self._engine.begin() as connection:
-            connection.execute(upsert(connection, tables.owners, [row], ["study", "number"]))
+    @waits
+    def own(self, study: str, number: int, launch: str) -> bool:
+        """Hands a trial to a launch, whoever had it before; call it under the lease on the study.
 
+        False, and nothing is changed, where that lease was lost: its holder slept, or the database was away for long.
+        """
+        row = {"study": study, "number": number, "launch": launch}
+        held = (tables.leases.c.name == study, tables.leases.c.holder == launch)
+        with self.engine.begin() as connection:
+            if not connection.execute(tables.leases.update().where(*held).values(holder=launch)).rowcount:
+                return False
+            connection.execute(upsert(connection, tables.owners, [row], ["study", "number"]))
+        return True
+
+    @waits
     def owners(self, study: str) -> dict[int, str]:
         """The launch that each trial of the study was last handed to."""
         wanted = sa.select(tables.owners.c.number, tables.owners.c.launch).where(tables.owners.c.study == study)
-        with self._engine.connect() as connection:
+        with self.engine.connect() as connection:
             return {row.number: row.launch for row in connection.execute(wanted)}
 
+    @waits
     def owner(self, study: str, number: int) -> str | None:
         """The launch that this trial was last handed to."""
         wanted = sa.select(tables.owners.c.launch).where(
             tables.owners.c.study == study, tables.owners.c.number == number
         )
-        with self._engine.connect() as connection:
+        with self.engine.connect() as connection:
             return connection.execute(wanted).scalar()
 
     @contextmanager
@@ -153,45 +179,63 @@ class Ledger:
         Raises:
             StorageError: another holder kept renewing it for ten times as long.
         """
-        patience = time.monotonic() + 10 * LEASE_SECONDS
-        while not self._take(name, holder):
-            if time.monotonic() > patience:
-                raise StorageError(f"the lease on {name} was never free; is another launch stuck? See search.status")
-            time.sleep(0.02)
+        for _ in range(_LEASE_TRIES):  # counted, as a clock would count the time that the database is away
+            if self._take(name, holder):
+                break
+            time.sleep(_LEASE_PAUSE_SECONDS)
+        else:
+            raise StorageError(f"the lease on {name} was never free; is another launch stuck? See search.status")
         try:
             yield
         finally:
-            with self._engine.begin() as connection:
-                connection.execute(
-                    tables.leases.delete().where(tables.leases.c.name == name, tables.leases.c.holder == holder)
-                )
+            self._give_back(name, holder)
 
+    @waits
     def _take(self, name: str, holder: str) -> bool:
-        with self._engine.begin() as connection:
+        """Whether the holder has the lease now; one that has it already may not have been told so."""
+        with self.engine.begin() as connection:
             now = _now(connection)
-            connection.execute(tables.leases.delete().where(tables.leases.c.name == name, tables.leases.c.until < now))
-            row = {"name": name, "holder": holder, "until": now + LEASE_SECONDS}
-            return _added(connection, tables.leases, row)
+            connection.execute(tables.leases.delete().where(tables.leases.c.name == name, _free(now)))
+            if _added(connection, tables.leases, {"name": name, "holder": holder, "until": now + LEASE_SECONDS}):
+                return True
+            wanted = sa.select(tables.leases.c.holder).where(tables.leases.c.name == name)
+            return connection.execute(wanted).scalar() == holder
+
+    @waits
+    def _give_back(self, name: str, holder: str) -> None:
+        with self.engine.begin() as connection:
+            connection.execute(
+                tables.leases.delete().where(tables.leases.c.name == name, tables.leases.c.holder == holder)
+            )
 
     # --- plans and openings -------------------------------------------------------------------------------------
 
+    @waits
     def freeze_plan(self, study: str, digest: str, text: str) -> None:
         """Stores the plan under its digest; storing it again changes nothing."""
-        with self._engine.begin() as connection:
+        with self.engine.begin() as connection:
             row = {"digest": digest, "study": study, "text": text, "frozen_at": _now(connection)}
             if _added(connection, tables.plans, row):
                 append(connection, "plan", digest, row)
 
+    @waits
     def plan(self, digest: str) -> tuple[str, datetime] | None:
         """JSON text of a plan and when it was frozen."""
         wanted = sa.select(tables.plans.c.text, tables.plans.c.frozen_at).where(tables.plans.c.digest == digest)
-        with self._engine.connect() as connection:
+        with self.engine.connect() as connection:
             row = connection.execute(wanted).one_or_none()
         return None if row is None else (row.text, _moment(row.frozen_at))
 
+    @waits
     def record_opening(self, study: str, plan_digest: str, patches: Sequence[str], reason: str, by: str) -> int:
-        """Writes down that the test rows are about to be read; returns the number of the record."""
-        with self._engine.begin() as connection:
+        """Writes down that the test rows are about to be read; returns the number of the record.
+
+        ``by`` names the process: what it has written down, but has not closed yet, is not written again.
+        """
+        with self.engine.begin() as connection:
+            begun = connection.execute(_begun(study, plan_digest, by)).scalar()
+            if begun is not None:
+                return int(begun)
             values = {
                 "study": study,
                 "plan_digest": plan_digest,
@@ -208,13 +252,15 @@ class Ledger:
             append(connection, "opening", str(opening), {"id": opening, **values, "of": digest_of_patches(patches)})
         return opening
 
+    @waits
     def close_opening(self, opening: int, predictions_digest: str) -> None:
         """Writes down that all was read and stored; doing it again changes nothing."""
-        with self._engine.begin() as connection:
+        with self.engine.begin() as connection:
             row = {"opening": opening, "predictions_digest": predictions_digest, "closed_at": _now(connection)}
             if _added(connection, tables.closings, row):
                 append(connection, "closing", str(opening), row)
 
+    @waits
     def last_opening(self, study: str) -> OpeningRecord | None:
         """The newest opening of this study; None where there was none."""
         wanted = (
@@ -224,10 +270,11 @@ class Ledger:
             .order_by(tables.openings.c.id.desc())
             .limit(1)
         )
-        with self._engine.connect() as connection:
+        with self.engine.connect() as connection:
             row = connection.execute(wanted).one_or_none()
         return None if row is None else OpeningRecord(row.id, row.plan_digest, row.predictions_digest)
 
+    @waits
     def openings_of_same_patches(self, study: str) -> tuple[Opening, ...]:
         """Every opening, under any name, of a patch that an opening of this study read; oldest first."""
         own = sa.select(tables.openings.c.id).where(tables.openings.c.study == study)
@@ -239,8 +286,25 @@ class Ledger:
             .where(tables.openings.c.id.in_(same))
             .order_by(tables.openings.c.id)
         )
-        with self._engine.connect() as connection:
+        with self.engine.connect() as connection:
             return tuple(_opening(row) for row in connection.execute(wanted).all())
+
+
+@waits
+def _make_tables(engine: Engine) -> None:
+    make_tables(lambda: tables.METADATA.create_all(engine))
+
+
+def _free(now: float) -> sa.ColumnElement[bool]:
+    """Leases that have run out, or that end later than any could: the clock was set back."""
+    return sa.or_(tables.leases.c.until < now, tables.leases.c.until > now + LEASE_SECONDS + 1)
+
+
+def _begun(study: str, plan_digest: str, by: str) -> sa.Select[tuple[int]]:
+    """The number of an opening that was recorded, but not closed."""
+    same = {"study": study, "plan_digest": plan_digest, "by": by}
+    closed = sa.select(tables.closings.c.opening)
+    return sa.select(tables.openings.c.id).filter_by(**same).where(tables.openings.c.id.not_in(closed))
 
 
 def _opening(row: sa.Row[Any]) -> Opening:

@@ -85,7 +85,8 @@ def test_a_running_trial_belongs_to_a_launch_that_is_alive(storage: RDBStorage, 
     ledger = Ledger(storage.engine)
     launch = ledger.begin_launch("idc", "host", 1, 0.0)
     trial = study.ask()
-    ledger.own("idc-cnn", trial.number, launch)
+    with ledger.lease("idc-cnn", launch):
+        assert ledger.own("idc-cnn", trial.number, launch)
     assert found(storage, alive=True) == []
     (problem,) = found(storage)
     assert problem.startswith("idc-cnn: RUNNING without a launch that is alive: 2")

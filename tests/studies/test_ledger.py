@@ -47,11 +47,21 @@ def test_a_launch_is_open_until_it_ends_and_its_silence_is_measured_by_the_datab
 
 def test_a_trial_has_one_owner_the_last(ledger: Ledger) -> None:
     assert ledger.owner("idc-cnn", 3) is None
-    ledger.own("idc-cnn", 3, "one")
-    ledger.own("idc-cnn", 3, "two")
-    ledger.own("idc-cnn", 4, "one")
+    for number, launch in ((3, "one"), (3, "two"), (4, "one")):
+        with ledger.lease("idc-cnn", launch):
+            assert ledger.own("idc-cnn", number, launch)
     assert ledger.owner("idc-cnn", 3) == "two"
     assert ledger.owners("idc-cnn") == {3: "two", 4: "one"}
+
+
+def test_a_trial_is_not_handed_out_under_a_lease_that_was_lost(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("studies.ledger.LEASE_SECONDS", 0.3)
+    with ledger.lease("idc-cnn", "slow"):
+        time.sleep(0.4)
+        with ledger.lease("idc-cnn", "quick"):
+            assert ledger.own("idc-cnn", 3, "quick")
+        assert not ledger.own("idc-cnn", 3, "slow")
+    assert ledger.owner("idc-cnn", 3) == "quick"
 
 
 def test_a_lease_is_held_by_one_at_a_time(ledger: Ledger) -> None:
@@ -80,6 +90,14 @@ def test_a_lease_whose_holder_died_is_free_after_its_time(ledger: Ledger, monkey
     assert LEASE_SECONDS > 1
     assert ledger._take("idc-cnn", "dead")
     assert not ledger._take("idc-cnn", "alive")
+    with ledger.lease("idc-cnn", "alive"):
+        assert not ledger._take("idc-cnn", "other")
+
+
+def test_a_lease_from_the_future_is_free(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("studies.ledger._now", lambda _connection: 1_000_000.0)
+    assert ledger._take("idc-cnn", "dead")
+    monkeypatch.setattr("studies.ledger._now", lambda _connection: 1_000_000.0 - 3600)  # the clock was set back
     with ledger.lease("idc-cnn", "alive"):
         assert not ledger._take("idc-cnn", "other")
 

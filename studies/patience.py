@@ -1,0 +1,156 @@
+"""Waits for a database that went away or that another process holds; the only place where a call is tried again.
+
+A call is one transaction and is tried from its beginning. The connection may have broken between COMMIT and the answer
+to it, so whatever a call writes must be the same when it is written a second time.
+"""
+
+import logging
+import sqlite3
+import sys
+import threading
+import time
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from optuna.exceptions import StorageInternalError
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
+
+from studies.errors import StorageGoneError
+from studies.secrets import masked, without_password
+
+AWAY_SECONDS = 600.0
+"""How long a database that was there is waited for, unless --storage-timeout says otherwise."""
+_PAUSE_SECONDS = 1.0
+_LOOKS_FOR_SIGNALS = 4  # in each pause
+_OPTION = "patience"
+
+_SQLITE = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL)
+_POSTGRESQL = ("08", "53", "57P")  # connection lost; no room on the disk or for a connection; stopping or starting
+_STARTING = ("starting up", "shutting down", "recovery", "not yet accepting", "too many clients", "connection slots")
+
+Made = TypeVar("Made")
+Asked = ParamSpec("Asked")
+Owner = TypeVar("Owner")
+
+
+class Patience:
+    """How long all calls on one database wait for it; one line is told when it goes, and one when it is back.
+
+    Attributes:
+        check: called in the main thread while it waits; raises where a signal has come.
+    """
+
+    def __init__(self, url: str, seconds: float) -> None:
+        """``url`` may hold a password; nothing that is told does. After ``seconds`` of absence calls fail."""
+        self.check: Callable[[], None] = lambda: None
+        self._seconds = seconds
+        self._url = url
+        self._lock = threading.Lock()
+        self._since: float | None = None  # monotonic seconds; None while all is well
+
+    def __call__(self, call: Callable[[], Made]) -> Made:
+        """What ``call`` gives, in the end.
+
+        Raises:
+            StorageGoneError: the database has been away for too long.
+        """
+        while True:
+            try:
+                result = call()
+            except (SQLAlchemyError, StorageInternalError) as error:
+                reason = why_away(error)
+                if reason is None:
+                    raise
+                self._wait(without_password(reason, self._url), error)
+            else:
+                self._note_return()
+                return result
+
+    def _wait(self, reason: str, error: Exception) -> None:
+        if self._note_absence():
+            _tell(f"waiting up to {self._seconds:g} s for the database {masked(self._url)}: {reason}")
+        away = time.monotonic() - (self._since or time.monotonic())
+        if away >= self._seconds:
+            raise StorageGoneError(masked(self._url), away, reason) from error
+        for _ in range(_LOOKS_FOR_SIGNALS):
+            if threading.current_thread() is threading.main_thread():
+                self.check()
+            time.sleep(_PAUSE_SECONDS / _LOOKS_FOR_SIGNALS)
+
+    def _note_absence(self) -> bool:
+        """Whether this is the first call to find the database away."""
+        with self._lock:
+            first = self._since is None
+            if first:
+                self._since = time.monotonic()
+        return first
+
+    def _note_return(self) -> None:
+        if self._since is None:
+            return
+        with self._lock:
+            since, self._since = self._since, None
+        if since is not None:
+            _tell(f"the database is back after {time.monotonic() - since:.0f} s")
+
+
+def _tell(line: str) -> None:
+    """Into the log, where there is one, and onto the terminal."""
+    logger = logging.getLogger("histotune")
+    if logger.hasHandlers():
+        logger.warning("%s", line)
+    sys.stderr.write(f"{line}\n")
+
+
+def why_away(error: BaseException | None) -> str | None:
+    """The driver's words where a database cannot be reached or is held by another process; None for other errors."""
+    while isinstance(error, SQLAlchemyError | StorageInternalError) and not isinstance(error, DBAPIError):
+        error = error.__cause__ or error.__context__
+    if not isinstance(error, DBAPIError) or not (error.connection_invalidated or _passes(error)):
+        return None
+    return " ".join(str(error.orig).split())
+
+
+def _passes(error: DBAPIError) -> bool:
+    """Whether it is in the nature of an error to pass by itself."""
+    if isinstance(error.orig, sqlite3.Error):
+        return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in _SQLITE
+    state = getattr(error.orig, "sqlstate", None)
+    if state is not None:
+        return str(state).startswith(_POSTGRESQL)
+    said = str(error.orig)  # by a server that was not reached, or that refused
+    refused = "FATAL" in said and not any(words in said for words in _STARTING)
+    return isinstance(error, OperationalError) and not refused
+
+
+def set_patience(engine: Engine, patience: Patience) -> None:
+    """Lets all calls on a database share one patience."""
+    engine.update_execution_options(**{_OPTION: patience})
+
+
+def interrupt(engine: Engine, check: Callable[[], None]) -> None:
+    """Lets ``check`` end the waiting for a database, by what it raises."""
+    patience = _patience_of(engine)
+    if patience is not None:
+        patience.check = check
+
+
+def _patience_of(engine: Engine) -> Patience | None:
+    found = engine.get_execution_options().get(_OPTION)
+    return found if isinstance(found, Patience) else None
+
+
+def waits(
+    call: Callable[Concatenate[Owner, Asked], Made],
+) -> Callable[Concatenate[Owner, Asked], Made]:
+    """Makes a call on an engine, or on something that has an ``engine``, wait for its database."""
+
+    @wraps(call)
+    def patient(owner: Owner, *args: Asked.args, **kwargs: Asked.kwargs) -> Made:
+        engine: Any = owner if isinstance(owner, Engine) else getattr(owner, "engine", None)
+        patience = _patience_of(engine)
+        return call(owner, *args, **kwargs) if patience is None else patience(lambda: call(owner, *args, **kwargs))
+
+    return patient
