@@ -45,28 +45,29 @@ def document(data: ReportData, findings: Findings, figures: Mapping[str, Iterabl
         pydantic.PydanticSerializationError: for a value that JSON cannot hold.
     """
     whole = {
-        **_plain(findings),
+        **plain(findings),
         "metrics": dict(METRICS),
         "public_prevalence": PUBLIC_PREVALENCE,
         "auc_scale": auc_scale(findings),
-        "data": _plain(data.data),
+        "data": plain(data.data),
         "exclusions_total": sum(count for _, count in data.data.exclusions),
-        "studies": {study.name: _plain(study) for study in data.studies},
-        "plan": _plain(data.plan),
+        "studies": {study.name: plain(study) for study in data.studies},
+        "plan": plain(data.plan),
         "plan_digest": data.plan_digest,
         "frozen_at": data.frozen_at.isoformat(),
         "chain_head": data.chain_head,
-        "opening_log": [_plain(opening) for opening in data.openings],
-        "examples": [_plain(_row(example, data)) for example in data.examples],
+        "opening_log": [plain(opening) for opening in data.openings],
+        "examples": [plain(_row(example, data)) for example in data.examples],
         "environment": dict(data.environment),
-        "checklist": [_plain(item) for item in checklist(patient_ids=data.data.patient_ids)],
-        "figures": {figure.key: _figure(figure) for section in figures.values() for figure in section},
+        "checklist": [plain(item) for item in checklist(patient_ids=data.data.patient_ids)],
+        "figures": {figure.key: of_figure(figure) for section in figures.values() for figure in section},
     }
-    finite: Json = _finite(whole)
-    return finite
+    written: Json = finite(whole)
+    return written
 
 
-def _plain(record: object) -> Any:
+def plain(record: object) -> Any:
+    """A frozen dataclass as JSON's own types."""
     return TypeAdapter(type(record)).dump_python(record, mode="json")
 
 
@@ -86,7 +87,8 @@ def _by_model(name: str, data: ReportData) -> dict[str, float]:
     return {model.model: float(data.test.probabilities[model.model][row]) for model in data.plan.models for row in rows}
 
 
-def _figure(figure: Figure) -> Json:
+def of_figure(figure: Figure) -> Json:
+    """What of a figure stands in the document: its words and its table."""
     return {
         "title": figure.title,
         "alt": figure.alt,
@@ -106,12 +108,12 @@ def auc_scale(findings: Findings) -> tuple[float, float]:
     return max(0.0, math.floor(min(known) * 50 - 0.5) / 50), min(1.0, math.ceil(max(known) * 50 + 0.5) / 50)
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """The same value with None for every number that JSON does not know."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, Mapping):
-        return {str(name): _finite(one) for name, one in value.items()}
+        return {str(name): finite(one) for name, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(one) for one in value]
+        return [finite(one) for one in value]
     return value

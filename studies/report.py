@@ -72,28 +72,37 @@ def _harmless(cell: Cell) -> Cell:
 
 def render(data: ReportData, numbers: Json, figures: Mapping[str, Sequence[Figure]]) -> str:
     """The HTML file."""
-    environment = Environment(
+    shown = Numbers(numbers)
+    pictures = [_Picture.of(example, number) for number, example in enumerate(data.examples)]
+    page: str = (
+        templates()
+        .get_template("report.html.j2")
+        .render(
+            r=numbers,
+            num=shown.num,
+            est=shown.est,
+            cell=shown.cell,
+            strip=shown.strip,
+            figures=figures,
+            embedded=embedded,
+            most_rows=MOST_ROWS,
+            document_name=REPORT_JSON,
+            pictures=pictures,
+            plotly=Markup(get_plotlyjs()),
+        )
+    )
+    return page
+
+
+def templates() -> Environment:
+    """The page's templates: everything escaped, nothing silently empty."""
+    return Environment(
         loader=PackageLoader("studies"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    shown = Numbers(numbers)
-    pictures = [_Picture.of(example, number) for number, example in enumerate(data.examples)]
-    page: str = environment.get_template("report.html.j2").render(
-        r=numbers,
-        num=shown.num,
-        est=shown.est,
-        cell=shown.cell,
-        strip=shown.strip,
-        figures=figures,
-        embedded=embedded,
-        most_rows=MOST_ROWS,
-        pictures=pictures,
-        plotly=Markup(get_plotlyjs()),
-    )
-    return page
 
 
 def embedded(value: Any) -> Markup:
@@ -116,17 +125,21 @@ class _Picture:
 
     @classmethod
     def of(cls, example: Example, number: int) -> "_Picture":
-        heatmap = None if example.heatmap is None else _data_uri(example.heatmap)
-        return cls(number, example.kind, example.entry, _data_uri(example.picture), heatmap)
+        heatmap = None if example.heatmap is None else _picture(example.heatmap)
+        return cls(number, example.kind, example.entry, _picture(example.picture), heatmap)
 
 
-def _data_uri(path: Path) -> str:
+def data_uri(content: bytes) -> str:
+    """A PNG file as the source of an image."""
+    return f"data:image/png;base64,{base64.b64encode(content).decode()}"
+
+
+def _picture(path: Path) -> str:
     try:
-        content = path.read_bytes()
+        return data_uri(path.read_bytes())
     except FileNotFoundError as error:
         message = f"{path} is missing: the pictures of the opening belong to the report, put them back or open again"
         raise RecordError(message) from error
-    return f"data:image/png;base64,{base64.b64encode(content).decode()}"
 
 
 # --- numbers --------------------------------------------------------------------------------------------------------

@@ -23,6 +23,9 @@ DASHES = ("solid", "dash", "dot", "dashdot")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up")
 FONT = "Inter, system-ui, -apple-system, Segoe UI, Roboto, Helvetica Neue, Arial, sans-serif"
 NEUTRAL = "#7d858f"  # 3 to 1 against white and against the dark page
+CLASS_COLOURS = {"IDC": COLOURS[1], "not IDC": COLOURS[0]}
+CLASS_DASHES = {"IDC": "solid", "not IDC": "dash"}
+CLASS_SYMBOLS = {"IDC": "square", "not IDC": "circle"}
 STATES = {
     "COMPLETE": ("#0072B2", "circle"),
     "PRUNED": ("#B87400", "x"),
@@ -173,6 +176,18 @@ def whole_numbers(figure: go.Figure, extent: int) -> None:
     """No ticks between the whole numbers of a horizontal axis that counts up to ``extent``."""
     if extent <= 15:  # beyond that Plotly's own steps are whole
         figure.update_xaxes(dtick=1)
+
+
+def colour_bar(title: str, form: str = "") -> dict[str, Any]:
+    """The key to a continuous scale of colours, beside its plot."""
+    return {
+        "title": {"text": title, "side": "top", "font": {"size": 12}},
+        "tickformat": form,
+        "thickness": 10,
+        "len": 0.8,
+        "outlinewidth": 0,
+        "nticks": 5,
+    }
 
 
 def spread(count: int, place: int) -> float:
