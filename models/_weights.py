@@ -110,6 +110,20 @@ def vgg16_weights(option: str | None, environ: Mapping[str, str], cache: Path | 
     return _pinned(folder / OXFORD_FILE)
 
 
+def weights_at_hand(option: str | None, environ: Mapping[str, str], cache: Path | None = None) -> Weights | None:
+    """As ``vgg16_weights``, but nothing is fetched: None where that would take a download.
+
+    Raises:
+        WeightsError: the weights that are there are not VGG16's.
+    """
+    wanted = option or environ.get(VARIABLE)
+    folder = cache or Path(platformdirs.user_cache_dir("histotune"))
+    file = folder / (TORCHVISION_FILE if wanted == "torchvision" else OXFORD_FILE)
+    if (not wanted or wanted == "torchvision") and not file.is_file():
+        return None
+    return vgg16_weights(option, environ, cache)
+
+
 def read_weights(path: Path) -> Weights:
     """The weights in a safetensors file, checked: names, shapes, type, finite values.
 

@@ -112,6 +112,12 @@ def prefix_name(config: Vgg16Config) -> str | None:
     return f"blocks 1 to {config.frozen_blocks} at {config.input_size} pixels"
 
 
+def frozen_features(weights: Weights, blocks: int) -> nn.Module:
+    """A network that learns nothing: RGB in [0, 1], (N, 3, H, W) -> (N, C) means of the maps behind so many blocks."""
+    layers = _features(weights)[: BLOCK_ENDS[blocks]]
+    return nn.Sequential(Normalise(weights.mean, weights.std), layers, GlobalPool("mean")).requires_grad_(False)
+
+
 class Vgg16(nn.Module):
     """RGB in [0, 1], (N, 3, 50, 50) float -> one logit a patch, (N,)."""
 

