@@ -1,6 +1,7 @@
 """A cache: a folder with one ``.npy`` file per array and a ``meta.json``, which is written last."""
 
 import json
+import os
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from data_utils._patchset import PatchSet, Rows, Strings, copy_rows
+from data_utils._array_file import map_array
+from data_utils._files import parse_json, read_small
+from data_utils._patchset import PATCH_SIZE, PatchSet, Rows, Strings, copy_rows
 from data_utils.errors import FormatError
 
 META = "meta.json"
+_LARGEST_META = 16 * 2**20  # bytes; it lists development patients
+_MOST_VALUES = 500_000  # in it
+_COLUMNS = {  # name of the array: shape of a row, kind of NumPy's types
+    "pixels": ((PATCH_SIZE, PATCH_SIZE, 3), "u"),
+    "labels": ((), "i"),
+    "patients": ((), "U"),
+    "names": ((), "U"),
+    "xy": ((2,), "i"),
+    "part": ((), "U"),
+}
 PIXELS = "pixels.npy"
 
 
@@ -46,24 +59,28 @@ def read_cache(folder: Path) -> tuple[PatchSet, Strings, dict[str, Any]]:
         FormatError: not a whole cache.
     """
     meta = read_meta(folder)
-    try:
-        pixels, xy = np.load(folder / PIXELS, mmap_mode="r"), _column(folder, "xy")
-        patients = _column(folder, "patients") if (folder / "patients.npy").exists() else None
-        patches = PatchSet(
-            pixels=pixels,
-            labels=_column(folder, "labels"),
-            patients=patients,
-            names=_column(folder, "names"),
-            x=xy[:, 0],
-            y=xy[:, 1],
-            source=meta["source"],
-            synthetic=meta["synthetic"],
-            found=len(pixels),
-            exclusions=(),
-        )
-        return patches, _column(folder, "part"), meta
-    except (OSError, ValueError, EOFError, KeyError) as error:
-        raise _not_whole(folder, error) from error
+    known = [name for name in _COLUMNS if name != "patients" or os.path.lexists(folder / "patients.npy")]
+    columns = {name: _column(folder, name) for name in known}
+    count = len(columns["names"])
+    for name, column in columns.items():
+        row, kind = _COLUMNS[name]
+        if column.shape != (count, *row) or column.dtype.kind != kind:
+            raise _not_whole(folder, f"{name} has the shape {column.shape} and holds {column.dtype}")
+    if not isinstance(meta.get("source"), str) or not isinstance(meta.get("digest"), str):
+        raise _not_whole(folder, f"{META} names no source and digest")
+    patches = PatchSet(
+        pixels=columns["pixels"],
+        labels=columns["labels"],
+        patients=columns.get("patients"),
+        names=columns["names"],
+        x=columns["xy"][:, 0],
+        y=columns["xy"][:, 1],
+        source=meta["source"],
+        synthetic=bool(meta.get("synthetic")),
+        found=count,
+        exclusions=(),
+    )
+    return patches, columns["part"], meta
 
 
 def read_digests(folder: Path) -> Strings:
@@ -72,10 +89,10 @@ def read_digests(folder: Path) -> Strings:
     Raises:
         FormatError: not a whole cache.
     """
-    try:
-        return _column(folder, "digests")
-    except (OSError, ValueError, EOFError) as error:
-        raise _not_whole(folder, error) from error
+    digests = _column(folder, "digests")
+    if digests.ndim != 1 or digests.dtype != np.dtype("U64"):
+        raise _not_whole(folder, f"digests has the shape {digests.shape} and holds {digests.dtype}")
+    return digests
 
 
 def set_digest(digests: Strings) -> str:
@@ -97,16 +114,22 @@ def read_meta(folder: Path) -> dict[str, Any]:
         FormatError: there is none, or it cannot be read.
     """
     try:
-        meta: dict[str, Any] = json.loads((folder / META).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        meta = parse_json(read_small(folder / META, _LARGEST_META), _MOST_VALUES)
+    except (FormatError, ValueError) as error:
         raise _not_whole(folder, error) from error
+    if not isinstance(meta, dict):
+        raise _not_whole(folder, f"{META} holds no fields")
     return meta
 
 
-def _not_whole(folder: Path, error: Exception) -> FormatError:
-    return FormatError(f"{folder} is not a whole cache ({error}); delete it and run the same command again")
+def _not_whole(folder: Path, reason: object) -> FormatError:
+    return FormatError(f"{folder} is not a whole cache ({reason}); delete it and run the same command again")
 
 
 def _column(folder: Path, name: str) -> npt.NDArray[Any]:
-    column: npt.NDArray[Any] = np.load(folder / f"{name}.npy", allow_pickle=False)
-    return column
+    """An array; in memory but for the pixels, which stay on disk."""
+    try:
+        column = map_array(folder / f"{name}.npy")
+    except FormatError as error:
+        raise _not_whole(folder, error) from error
+    return column if name == "pixels" else np.array(column)

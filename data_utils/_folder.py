@@ -6,22 +6,24 @@ twice, once more under ``IDC_regular_ps50_idx5/``.
 
 import os
 import re
-import zipfile
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
-from data_utils._decode import OTHER_SIZE, UNREADABLE, Decoded, ImageFile, Member, decode, readable
+from data_utils._decode import OTHER_SIZE, UNREADABLE, Decoded, ImageFile, decode
+from data_utils._files import NO_TEXT, check_within, kind, shown, unreadable
 from data_utils._patchset import PatchSet, Progress, Strings
+from data_utils._zip import is_hidden, is_picture, list_pictures
 from data_utils.errors import FormatError, LabelError, NotFoundError
 
 DOUBLED = "doubled copy"
 
-_NAME = re.compile(r"(?P<patient>[^/]+)_idx\d+_x(?P<x>\d+)_y(?P<y>\d+)_class(?P<label>\d+)\.png", re.IGNORECASE)
-_ENCRYPTED = 0x1
+_NAME = re.compile(
+    r"(?P<patient>[^/]+)_idx\d+_x(?P<x>\d{1,9})_y(?P<y>\d{1,9})_class(?P<label>\d{1,9})\.png", re.IGNORECASE | re.ASCII
+)
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,16 @@ class FileFacts:
     label: int
 
 
-def read_files(path: Path, source: str, *, labelled: bool, progress: Progress | None, into: Path | None) -> PatchSet:
-    """Reads a folder or a zip of PNG files.
+def read_files(
+    path: Path,
+    source: str,
+    *,
+    labelled: bool,
+    progress: Progress | None,
+    into: Path | None,
+    pieces: Path | None = None,
+) -> PatchSet:
+    """Reads a folder or a zip of PNG files; ``pieces`` lets an interrupted reading go on (``_decode.decode``).
 
     Raises:
         NotFoundError: no PNG file is there.
@@ -45,23 +55,26 @@ def read_files(path: Path, source: str, *, labelled: bool, progress: Progress | 
     listed = sorted(_list(path), key=lambda file: file.path)
     if not listed:
         raise NotFoundError(f"{source} holds neither X.npy nor PNG files; expected PATIENT/CLASS/*.png")
+    _check_text(listed, source)
     files = _without_doubles(listed, source) if labelled else listed
     facts = [_facts(file.path) for file in files]
     if labelled:
         _check_names(files, facts, source)
-    decoded = decode(path, files, progress=progress, into=into)
+    decoded = decode(path, files, progress=progress, into=into, pieces=pieces)
     if labelled:
         _check_readable(files, decoded, source)
     return _patch_set(source, files, facts, decoded, len(listed))
 
 
-def stamps(path: Path) -> list[tuple[str, int, int | str]]:
-    """What changes with the files: (path, bytes, modification time in ns) of each; of a zip, its directory's sha256."""
+def stamps(path: Path) -> list[tuple[str, int, int]]:
+    """What changes with the files: (path, bytes, modification time in ns) of each, or of the zip.
+
+    A zip's own directory would say more, but takes seconds to read where it names 277,524 files.
+    """
     if path.is_file():
-        with _opened(path) as archive, path.open("rb") as file:
-            file.seek(archive.start_dir)
-            return [("directory", path.stat().st_size, sha256(file.read()).hexdigest())]
-    return sorted((name, stat.st_size, stat.st_mtime_ns) for name, stat in _walk(path, path))
+        found = path.stat()
+        return [("", found.st_size, found.st_mtime_ns)]
+    return sorted((name, found.st_size, found.st_mtime_ns) for name, found in _walk(path))
 
 
 def _patch_set(
@@ -105,6 +118,16 @@ def _exclusions(decoded: Decoded, doubled: int) -> tuple[tuple[str, int], ...]:
 # --- names ----------------------------------------------------------------------------------------------------------
 
 
+def _check_text(files: Sequence[ImageFile], source: str) -> None:
+    """Names travel into tables, databases and terminals: they must be text."""
+    wrong = [file.path for file in files if NO_TEXT.search(file.path)]
+    if wrong:
+        raise FormatError(
+            f"{shown(source)}: {len(wrong)} of {len(files)} names are no printable UTF-8 (first: {shown(wrong[0])}); "
+            "expected plain text: rename the files"
+        )
+
+
 def _facts(path: str) -> FileFacts:
     found = _NAME.fullmatch(_base(path))
     if found is None:
@@ -118,7 +141,7 @@ def _check_names(files: Sequence[ImageFile], facts: Sequence[FileFacts], source:
     unparsed = [file.path for file, fact in zip(files, facts, strict=True) if not fact.patient]
     if unparsed:
         raise FormatError(
-            f"{source}: {len(unparsed)} of {len(files)} names do not parse (first: {unparsed[0]}); "
+            f"{source}: {len(unparsed)} of {len(files)} names do not parse (first: {shown(unparsed[0])}); "
             "expected PATIENT/CLASS/PATIENT_idx5_x1001_y751_class0.png"
         )
     others = sorted({fact.label for fact in facts} - {0, 1})
@@ -129,13 +152,12 @@ def _check_names(files: Sequence[ImageFile], facts: Sequence[FileFacts], source:
     if moved:
         raise FormatError(
             f"{source}: {len(moved)} of {len(files)} files lie in a folder of another patient or class than their name "
-            f"says (first: {moved[0]}); move them back"
+            f"says (first: {shown(moved[0])}); move them back"
         )
 
 
 def _in_its_folder(path: str, fact: FileFacts) -> bool:
-    folders = PurePosixPath(path).parts[:-1]
-    return folders[-2:] == (fact.patient, str(fact.label))
+    return path.split("/")[-3:-1] == [fact.patient, str(fact.label)]
 
 
 def _check_readable(files: Sequence[ImageFile], decoded: Decoded, source: str) -> None:
@@ -143,7 +165,7 @@ def _check_readable(files: Sequence[ImageFile], decoded: Decoded, source: str) -
     if len(damaged):
         first = damaged[0]
         raise FormatError(
-            f"{source}: {len(damaged)} of {len(files)} PNG files cannot be read (first: {files[first].path}, "
+            f"{source}: {len(damaged)} of {len(files)} PNG files cannot be read (first: {shown(files[first].path)}, "
             f"{decoded.problems[first]}); fetch them again or take them away"
         )
 
@@ -155,7 +177,7 @@ def _without_doubles(files: Sequence[ImageFile], source: str) -> list[ImageFile]
         first = kept.setdefault(_base(file.path), file)
         if _content(first) != _content(file):
             raise FormatError(
-                f"{source}: {first.path} and {file.path} have the same name but another content; "
+                f"{source}: {shown(first.path)} and {shown(file.path)} have the same name but another content; "
                 "expected copies: take the wrong one away"
             )
     return sorted(kept.values(), key=lambda file: file.path)
@@ -171,51 +193,45 @@ def _content(file: ImageFile) -> tuple[int, int]:
 
 def _list(path: Path) -> Iterator[ImageFile]:
     if path.is_dir():
-        return (ImageFile(name, stat.st_size) for name, stat in _walk(path, path))
-    return _list_zip(path)
+        return (ImageFile(name, found.st_size) for name, found in _walk(path))
+    return (ImageFile(name, member.size, member) for name, member in list_pictures(path))
 
 
-def _walk(root: Path, folder: Path) -> Iterator[tuple[str, os.stat_result]]:
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_dir():
-                if not _hidden(entry.name):
-                    yield from _walk(root, Path(entry.path))
-            elif _is_picture(entry.name):
-                yield Path(entry.path).relative_to(root).as_posix(), entry.stat()
+def _walk(root: Path) -> Iterator[tuple[str, os.stat_result]]:
+    """(relative path, what the system says) of every picture below a folder."""
+    left, skip = [os.fspath(root)], len(os.path.join(root, ""))  # noqa: PTH118 - the root with a separator at its end
+    while left:  # no recursion: folders may be nested deeper than Python's stack
+        folder = left.pop()
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.is_dir():
+                        left += _below(entry, root)
+                    elif is_picture(entry.name):
+                        yield entry.path[skip:], _picture(entry, root)
+        except OSError as error:
+            raise unreadable(Path(error.filename or folder), error) from error
 
 
-def _list_zip(path: Path) -> Iterator[ImageFile]:
-    with _opened(path) as archive:
-        for info in archive.infolist():
-            if info.is_dir() or not _is_picture(info.filename):
-                continue
-            if info.flag_bits & _ENCRYPTED or not readable(info.compress_type):
-                raise FormatError(
-                    f"{path}: {info.filename} is encrypted or compressed by method {info.compress_type}; "
-                    "expected a plain zip (stored or deflated)"
-                )
-            member = Member(info.header_offset, info.compress_size, info.compress_type, info.CRC)
-            yield ImageFile(info.filename, info.file_size, member)
-
-
-def _opened(path: Path) -> zipfile.ZipFile:
-    try:
-        return zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
+def _below(entry: os.DirEntry[str], root: Path) -> list[str]:
+    if is_hidden(entry.name):
+        return []
+    if entry.is_symlink():
+        check_within(Path(entry.path), root)
         raise FormatError(
-            f"{path} ({path.stat().st_size} bytes) cannot be read as a zip ({error}), it may be truncated"
-        ) from error
+            f"{shown(entry.path)} is a link to a folder, which may go round in circles; expected the folder itself: "
+            "put it in the place of the link"
+        )
+    return [entry.path]
 
 
-def _is_picture(path: str) -> bool:
-    parts = path.split("/")
-    return parts[-1].lower().endswith(".png") and not any(_hidden(part) for part in parts)
-
-
-def _hidden(name: str) -> bool:
-    """Files and folders that macOS and editors add."""
-    return name.startswith(".") or name == "__MACOSX"
+def _picture(entry: os.DirEntry[str], root: Path) -> os.stat_result:
+    if entry.is_symlink():
+        check_within(Path(entry.path), root)
+    found = entry.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise FormatError(f"{shown(entry.path)} is {kind(found.st_mode)}; expected a PNG file: take it away")
+    return found
 
 
 def _base(path: str) -> str:

@@ -1,14 +1,16 @@
-"""Patches as arrays: a folder with ``X.npy``, ``Y.npy`` and, where patients are known, ``patients.npy``."""
+"""Patches as arrays: a folder with ``X.npy``, ``Y.npy`` and, where they are known, ``patients.npy`` and ``xy.npy``."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from data_utils._array_file import map_array
+from data_utils._files import check_within, file_size
 from data_utils._patchset import (
     PATCH_SIZE,
-    Bools,
     Ints,
     PatchSet,
     Pixels,
@@ -18,12 +20,12 @@ from data_utils._patchset import (
 )
 from data_utils.errors import FormatError, LabelError, NotFoundError
 
-PIXELS, LABELS, PATIENTS = "X.npy", "Y.npy", "patients.npy"
+PIXELS, LABELS, PATIENTS, POSITIONS = "X.npy", "Y.npy", "patients.npy", "xy.npy"
 
 
 def is_array_folder(folder: Path) -> bool:
-    """Whether the folder is in this form."""
-    return (folder / PIXELS).is_file()
+    """Whether the folder is in this form; also where ``X.npy`` is there, but is no file that can be read."""
+    return os.path.lexists(folder / PIXELS)
 
 
 def read_arrays(folder: Path, source: str, *, labelled: bool) -> PatchSet:
@@ -34,14 +36,15 @@ def read_arrays(folder: Path, source: str, *, labelled: bool) -> PatchSet:
         FormatError: an array of another shape, type or length, truncated or pickled.
         LabelError: labels other than 0 and 1.
     """
-    pixels = _read_pixels(folder / PIXELS)
+    pixels = read_pixels(folder / PIXELS)
+    x, y = _read_positions(folder / POSITIONS, len(pixels))
     return PatchSet(
         pixels=pixels,
         labels=_read_labels(folder / LABELS, len(pixels), needed=labelled),
         patients=_read_patients(folder / PATIENTS, len(pixels)),
         names=row_names(len(pixels)),
-        x=unknown_positions(len(pixels)),
-        y=unknown_positions(len(pixels)),
+        x=x,
+        y=y,
         source=source,
         synthetic=False,
         found=len(pixels),
@@ -50,12 +53,21 @@ def read_arrays(folder: Path, source: str, *, labelled: bool) -> PatchSet:
 
 
 def array_stamps(folder: Path) -> list[tuple[str, int, int]]:
-    """(name, bytes, modification time in ns) of each file that is there."""
-    stats = ((name, (folder / name).stat()) for name in (PIXELS, LABELS, PATIENTS) if (folder / name).exists())
-    return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+    """(name, bytes, modification time in ns) of each file that is there.
+
+    Raises:
+        FormatError: one is there, but is no file that can be read.
+    """
+    there = [folder / name for name in (PIXELS, LABELS, PATIENTS, POSITIONS) if os.path.lexists(folder / name)]
+    return [(path.name, file_size(path), path.stat().st_mtime_ns) for path in there]
 
 
-def _read_pixels(path: Path) -> Pixels:
+def read_pixels(path: Path) -> Pixels:
+    """(N, 50, 50, 3) uint8 of an array file, memory-mapped.
+
+    Raises:
+        FormatError: another shape or type, truncated or pickled.
+    """
     pixels = _load(path)
     if pixels.ndim != 4 or pixels.shape[1:] != (PATCH_SIZE, PATCH_SIZE, 3) or len(pixels) == 0:
         raise FormatError(f"{path} has the shape {pixels.shape}; expected (N, 50, 50, 3) with N of at least 1")
@@ -67,7 +79,7 @@ def _read_pixels(path: Path) -> Pixels:
 
 
 def _read_labels(path: Path, count: int, *, needed: bool) -> Ints | None:
-    if not path.is_file():
+    if not os.path.lexists(path):
         if needed:
             raise NotFoundError(f"{path} is missing; expected the labels (0 or 1) of {count} patches beside {PIXELS}")
         return None
@@ -75,6 +87,8 @@ def _read_labels(path: Path, count: int, *, needed: bool) -> Ints | None:
     _check_length(path, labels, count, "labels")
     if labels.dtype.kind not in "iub":
         raise FormatError(f"{path} holds {labels.dtype} values; expected whole numbers or booleans, 0 or 1")
+    if labels.dtype.kind == "b":
+        labels = labels.view(np.uint8)  # a file may hold other bytes than a boolean's two
     others = ~np.isin(labels, (0, 1))
     if others.any():
         seen = ", ".join(str(value) for value in np.unique(labels[others])[:5])
@@ -85,20 +99,31 @@ def _read_labels(path: Path, count: int, *, needed: bool) -> Ints | None:
 
 
 def _read_patients(path: Path, count: int) -> Strings | None:
-    if not path.is_file():
+    """(N,) ids, "" where the patient of a patch is unknown (``cleaning`` refuses or excludes those)."""
+    if not os.path.lexists(path):
         return None
     patients = _load(path)
     _check_length(path, patients, count, "patient ids")
     if patients.dtype.kind not in "Uiu":
         raise FormatError(f"{path} holds {patients.dtype} values; expected text or whole numbers, one id a patch")
+    if patients.dtype.kind == "U":
+        _check_text(path, patients)
     ids = patients.astype(np.str_)
-    empty: Bools = np.char.str_len(ids) == 0
-    if empty.any():
+    return ids if (ids != "").any() else None
+
+
+def _read_positions(path: Path, count: int) -> tuple[Ints, Ints]:
+    """Two (N,) arrays: places on the slide in pixels, -1 where unknown."""
+    if not os.path.lexists(path):
+        return unknown_positions(count), unknown_positions(count)
+    positions = _load(path)
+    if positions.shape != (count, 2) or positions.dtype.kind not in "iu":
         raise FormatError(
-            f"{path} has {empty.sum()} empty ids of {count}; expected an id for every patch: "
-            "fill them in, or take the file away to split by groups of duplicates"
+            f"{path} holds {positions.dtype} values of the shape {positions.shape}; expected whole numbers of the "
+            f"shape ({count}, 2): x and y of the patches in {PIXELS}, -1 where unknown"
         )
-    return ids
+    x, y = positions.astype(np.int64).T
+    return x, y
 
 
 def _check_length(path: Path, array: npt.NDArray[Any], count: int, what: str) -> None:
@@ -106,27 +131,18 @@ def _check_length(path: Path, array: npt.NDArray[Any], count: int, what: str) ->
         raise FormatError(f"{path} has the shape {array.shape}; expected ({count},): {what} of the patches in {PIXELS}")
 
 
-def _load(path: Path) -> npt.NDArray[Any]:
-    """Maps an array; a pickled one is refused, never unpickled."""
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        if _is_pickled(path, error):
-            raise FormatError(
-                f"{path} is pickled, and unpickling could run code; save it as a plain array with "
-                "np.save(..., allow_pickle=False)"
-            ) from error
+def _check_text(path: Path, texts: npt.NDArray[Any]) -> None:
+    """Refuses code points that no text has, and control characters, which could rewrite a terminal's line."""
+    codes = np.ascontiguousarray(texts).view(f"{texts.dtype.str[0]}u4")  # in the byte order of the texts
+    control = ((codes > 0) & (codes < 0x20)) | ((codes >= 0x7F) & (codes < 0xA0))
+    wrong = control | ((codes >= 0xD800) & (codes < 0xE000)) | (codes > 0x10FFFF)
+    if wrong.any():
         raise FormatError(
-            f"{path} ({path.stat().st_size} bytes) cannot be read as a NumPy array, it may be truncated: {error}"
-        ) from error
-    if not isinstance(array, np.ndarray):
-        array.close()
-        raise FormatError(f"{path} is an archive of several arrays; expected one array, saved with np.save")
-    return array
+            f"{path} holds {int(wrong.sum())} characters that are no printable text; expected one id a patch: "
+            "save the ids again"
+        )
 
 
-def _is_pickled(path: Path, error: Exception) -> bool:
-    """Whether it is a pickle, or an array of pickled objects; NumPy says "object" of any file that is no array."""
-    with path.open("rb") as file:
-        start = file.read(6)
-    return start[:1] == b"\x80" or (start == b"\x93NUMPY" and "object" in str(error).lower())
+def _load(path: Path) -> npt.NDArray[Any]:
+    check_within(path, path.parent)
+    return map_array(path)

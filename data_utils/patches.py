@@ -4,6 +4,7 @@ Forms: ``synthetic[:N[:SEED]]``; a folder with ``X.npy`` and ``Y.npy``; the publ
 """
 
 import json
+import stat
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from data_utils import _folder, _npy, synthetic
+from data_utils._files import kind, shown
 from data_utils._patchset import (
     PATCH_SIZE,
     PatchSet,
@@ -43,7 +45,12 @@ PUBLIC_SET = "Kaggle's paultimothymooney/breast-histopathology-images"
 
 
 def read_patches(
-    source: str, *, labelled: bool = True, progress: Progress | None = None, into: Path | None = None
+    source: str,
+    *,
+    labelled: bool = True,
+    progress: Progress | None = None,
+    into: Path | None = None,
+    pieces: Path | None = None,
 ) -> PatchSet:
     """Reads all patches of a source.
 
@@ -53,24 +60,26 @@ def read_patches(
             a patch is left out only when it cannot be scored.
         progress: called now and then with (done, all).
         into: a new ``.npy`` file for pixels that have to be decoded; in memory by default.
+        pieces: a folder that lets a reading of many files go on where it was interrupted; named after what is read
+            (``signature``), as it must never serve another source.
 
     Raises:
         NotFoundError: nothing of an accepted form is there.
         FormatError: a file is not what its name promises.
         LabelError: labels other than 0 and 1, or a class without patches.
     """
-    patches = _read(source, labelled=labelled, progress=progress, into=into)
+    patches = _read(source, labelled=labelled, progress=progress, into=into, pieces=pieces)
     if labelled:
         check_classes(patches)
     return patches
 
 
 def signature(source: str) -> str:
-    """A cheap sign of change, as sha256: sizes and times, a zip's central directory; no pixel is read.
+    """A cheap sign of change, as sha256: sizes and times; no pixel is read.
 
     Raises:
         NotFoundError: nothing of an accepted form is there.
-        FormatError: a zip without a readable directory.
+        FormatError: files that cannot be read as what their names promise.
     """
     request = synthetic.parse(source)
     if request is not None:
@@ -125,22 +134,31 @@ def check_classes(patches: PatchSet) -> None:
             )
 
 
-def _read(source: str, *, labelled: bool, progress: Progress | None, into: Path | None) -> PatchSet:
+def _read(
+    source: str, *, labelled: bool, progress: Progress | None, into: Path | None, pieces: Path | None
+) -> PatchSet:
     request = synthetic.parse(source)
     if request is not None:
         return synthetic.make_patches(request, source)
     path = _existing(source)
     if _npy.is_array_folder(path):
         return _npy.read_arrays(path, source, labelled=labelled)
-    return _folder.read_files(path, source, labelled=labelled, progress=progress, into=into)
+    return _folder.read_files(path, source, labelled=labelled, progress=progress, into=into, pieces=pieces)
 
 
 def _existing(source: str) -> Path:
-    path = Path(source).expanduser()
-    if not path.exists():
-        raise NotFoundError(f"{source} does not exist; expected {FORMS}")
+    try:
+        path = Path(source).expanduser()
+        mode = path.stat().st_mode
+    except FileNotFoundError as error:
+        raise NotFoundError(f"{shown(source)} does not exist; expected {FORMS}") from error
+    except (OSError, ValueError, RuntimeError) as error:  # a name too long, a folder that is closed, no such home
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise NotFoundError(f"{shown(source)} cannot be reached ({reason}); expected {FORMS}") from error
+    if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
+        raise FormatError(f"{shown(source)} is {kind(mode)}; expected {FORMS}")
     if path.is_file() and path.suffix.lower() == ".npy":
-        raise FormatError(f"{source} is one array; give the folder that holds X.npy and Y.npy: {path.parent}")
+        raise FormatError(f"{shown(source)} is one array; give the folder that holds X.npy and Y.npy: {path.parent}")
     return path
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from data_utils._files import shown
 from data_utils._patchset import PATCH_SIZE, Ints, PatchSet, Pixels, Strings, chunks
 from data_utils.errors import FormatError
 
@@ -51,9 +52,11 @@ def parse(source: str) -> SyntheticRequest | None:
     """
     if source.partition(":")[0] != "synthetic":
         return None
-    found = re.fullmatch(r"synthetic(?::(\d+)(?::(\d+))?)?", source)
+    found = re.fullmatch(r"synthetic(?::([0-9]{1,9})(?::([0-9]{1,18}))?)?", source)
     if found is None:
-        raise FormatError(f"--data {source} is not understood; expected synthetic, synthetic:600 or synthetic:600:SEED")
+        raise FormatError(
+            f"--data {shown(source)} is not understood; expected synthetic, synthetic:600 or synthetic:600:SEED"
+        )
     count = int(found[1] or DEFAULT_COUNT)
     if not MIN_COUNT <= count <= MAX_COUNT:
         raise FormatError(f"--data {source} asks for {count} patches; expected {MIN_COUNT} to {MAX_COUNT}")
