@@ -1,5 +1,6 @@
 """The patches that a report shows, as pictures in a folder with an index."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -7,10 +8,11 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from studies.errors import RecordError
-from studies.files import write_whole
+from studies.files import read_file, write_whole
 from studies.records import Example
 
 _INDEX = "examples.json"
+_LARGEST = 2**20  # bytes of it
 _EXAMPLES = TypeAdapter(tuple[Example, ...])
 
 
@@ -26,15 +28,24 @@ def load_examples(folder: Path) -> tuple[Example, ...]:
         RecordError: the index cannot be read.
     """
     index = folder / _INDEX
-    if not index.exists():
+    if not os.path.lexists(index):
         return ()
     try:
-        listed = _EXAMPLES.validate_json(index.read_bytes())
+        listed = _EXAMPLES.validate_json(read_file(index, _LARGEST))
     except ValidationError as error:
         raise RecordError(f"{index} cannot be read: run python -m search.finalize again") from error
     return tuple(_inside(example, folder) for example in listed)
 
 
 def _inside(example: Example, folder: Path) -> Example:
-    heatmap = None if example.heatmap is None else folder / example.heatmap
-    return replace(example, picture=folder / example.picture, heatmap=heatmap)
+    heatmap = None if example.heatmap is None else _below(folder, example.heatmap)
+    return replace(example, picture=_below(folder, example.picture), heatmap=heatmap)
+
+
+def _below(folder: Path, name: Path) -> Path:
+    """A picture beside the index; a report must not carry other files out of the house."""
+    if name.name != str(name) or name.suffix != ".png":
+        raise RecordError(
+            f"{folder / _INDEX} names {str(name)!r}, which is no picture beside it; put the original back"
+        )
+    return folder / name

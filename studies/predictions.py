@@ -1,29 +1,43 @@
 """Predictions on disk: arrays in one ``.npz`` without pickle, thresholds and the order of entries as JSON in it."""
 
+import io
 import json
 from pathlib import Path
 
 import numpy as np
+from pydantic import TypeAdapter
 
+from studies._npz import read_npz
 from studies.errors import RecordError
+from studies.files import write_whole
 from studies.records import Predictions
 
 PREDICTIONS_FILE = "predictions.npz"
-_COLUMNS = ("names", "patients", "x", "y", "labels", "brightness", "haematoxylin", "eosin", "near_white")
+_COLUMNS = {
+    **dict.fromkeys(("names", "patients"), "U"),
+    **dict.fromkeys(("x", "y", "labels"), "i"),
+    **dict.fromkeys(("brightness", "haematoxylin", "eosin"), "f"),
+    "near_white": "b",
+}
+"""Name of each array, and kind of NumPy's types."""
+_THRESHOLDS = TypeAdapter(dict[str, float])
 
 
 def save_predictions(predictions: Predictions, folder: Path) -> Path:
-    """Writes them, whole or not at all; returns the file."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Writes them, whole or not at all; returns the file.
+
+    Raises:
+        NotWrittenError: the disk is full, or nothing may be written there.
+    """
     columns = {name: getattr(predictions, name) for name in _COLUMNS}
     scores = {
         f"{kind}/{entry}": values
         for kind in ("logits", "probabilities", "members")
         for entry, values in getattr(predictions, kind).items()
     }
-    draft = folder / "predictions.part.npz"
-    np.savez(draft, allow_pickle=False, **columns, **scores, thresholds=np.array(json.dumps(predictions.thresholds)))
-    return draft.replace(folder / PREDICTIONS_FILE)
+    content = io.BytesIO()
+    np.savez(content, allow_pickle=False, **columns, **scores, thresholds=np.array(json.dumps(predictions.thresholds)))
+    return write_whole(folder / PREDICTIONS_FILE, content.getvalue())
 
 
 def load_predictions(folder: Path) -> Predictions:
@@ -33,19 +47,32 @@ def load_predictions(folder: Path) -> Predictions:
         RecordError: the file is missing, cut off or of another form.
     """
     path = folder / PREDICTIONS_FILE
+    arrays = read_npz(path)
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-        thresholds = json.loads(str(arrays["thresholds"]))
-        return Predictions(
+        predictions = Predictions(
             **{name: arrays[name] for name in _COLUMNS},
             logits=_of_kind(arrays, "logits"),
             probabilities=_of_kind(arrays, "probabilities"),
             members=_of_kind(arrays, "members"),
-            thresholds=thresholds,
+            thresholds=_THRESHOLDS.validate_json(str(arrays["thresholds"])),
         )
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise RecordError(f"{path} cannot be read ({error}): run python -m search.finalize again") from error
+        _check(predictions)
+    except (ValueError, KeyError) as error:  # of pydantic as well
+        reason = " ".join(str(error).split())[:200]
+        raise RecordError(f"{path} cannot be read ({reason}): run python -m search.finalize again") from error
+    return predictions
+
+
+def _check(predictions: Predictions) -> None:
+    """Every array is of its kind, and has a row for each patch."""
+    count = len(predictions.names)
+    columns = {name: getattr(predictions, name) for name in _COLUMNS}
+    wrong = [name for name, column in columns.items() if column.shape != (count,)]
+    wrong += [name for name, column in columns.items() if column.dtype.kind != _COLUMNS[name]]
+    for scores in (predictions.logits, predictions.probabilities, predictions.members):
+        wrong += [name for name, of in scores.items() if of.shape[:1] != (count,) or of.dtype.kind != "f"]
+    if wrong:
+        raise ValueError(f"{wrong[0]} is of another shape or type")
 
 
 def _of_kind(arrays: dict[str, np.ndarray], kind: str) -> dict[str, np.ndarray]:

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from studies.errors import RecordError
 
+_MOST_VALUES = 500_000  # of a record; that of the data names each development patient
 Record = TypeVar("Record")
 Floats = npt.NDArray[np.float64]
 ParamValue = bool | int | float | str
@@ -31,12 +32,23 @@ def to_json(record: object) -> str:
 def from_json(kind: type[Record], text: str | bytes, where: str) -> Record:
     """The record in ``text``; ``where`` names its source in the message of a ``RecordError``."""
     try:
-        return TypeAdapter(kind).validate_json(text)
+        return TypeAdapter(kind).validate_json(_bounded(text, f"{where} is not a readable {kind.__name__}"))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "the whole"
         message = f"{where} is not a readable {kind.__name__}: {place}: {first['msg']}"
         raise RecordError(message) from error
+
+
+def _bounded(text: str | bytes, what: str) -> bytes:
+    """UTF-8 of at most so many values, counted before anything is built of them: two bytes can become hundreds."""
+    content = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    values = sum(content.count(sign) for sign in (b",", b"[", b"{"))
+    if values > _MOST_VALUES:
+        raise RecordError(
+            f"{what}: it has about {values} values, expected at most {_MOST_VALUES}; put the original back"
+        )
+    return content
 
 
 def digest(record: object) -> str:
@@ -73,6 +85,8 @@ class DataSummary:
         lock_digest: sha256 of the split lock.
         fractions: train, validation, test in percent.
         split_seed: the seed of the draw.
+        split_file: the published lists that the split was taken from, with their digest; "" where it was drawn.
+        easing: (reason, why) of each rule of cleaning that was on and makes the test easier.
     """
 
     source: str
@@ -86,6 +100,8 @@ class DataSummary:
     lock_digest: str
     fractions: tuple[int, int, int]
     split_seed: int
+    split_file: str = ""
+    easing: tuple[tuple[str, str], ...] = ()
 
 
 # --- studies and trials ---------------------------------------------------------------------------------------------
