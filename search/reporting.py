@@ -8,18 +8,22 @@ from search.comparison import DATA_FILE, ENVIRONMENT_FILE, OPENING, Comparison
 from search.errors import UsageError
 from studies.chain import head
 from studies.dashboard import ARTIFACTS, publish
+from studies.errors import RecordError
 from studies.examples import load_examples
+from studies.files import read_file
 from studies.predictions import load_predictions
 from studies.records import AnalysisPlan, DataSummary, ReportData, from_json
-from studies.report import write_report
+from studies.report import REPORT_JSON, write_report
 from studies.results import summarise
+
+_LARGEST = 16 * 2**20  # bytes of a record; that of the data names each development patient
 
 
 def write_comparison_report(comparison: Comparison) -> Path:
     """Writes the report of a comparison whose test split was opened, also for the dashboard; returns its path."""
     data = gather(comparison)
     report = write_report(data, comparison.folder)
-    headline = json.loads(_read(comparison.folder / "report.json"))["verdict"]["headline"]
+    headline = json.loads(report.with_name(REPORT_JSON).read_text(encoding="utf-8"))["verdict"]["headline"]
     for study in data.studies:
         publish(comparison.storage, study, report, headline, comparison.folder.parent / ARTIFACTS)
     return report
@@ -46,7 +50,7 @@ def gather(comparison: Comparison) -> ReportData:
         test=load_predictions(folder / OPENING),
         out_of_fold={model.model: load_predictions(folder / model.model / "out_of_fold") for model in plan.models},
         examples=load_examples(folder / "examples") + load_examples(folder / OPENING / "examples"),
-        environment=json.loads(_read(folder / ENVIRONMENT_FILE)),
+        environment=from_json(dict[str, str], _read(folder / ENVIRONMENT_FILE), str(folder / ENVIRONMENT_FILE)),
     )
 
 
@@ -64,6 +68,6 @@ def _plan(comparison: Comparison) -> tuple[AnalysisPlan, str, datetime]:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read ({error.strerror}); run python -m search.finalize again") from error
+        return read_file(path, _LARGEST)
+    except RecordError as error:
+        raise UsageError(f"{error}, or run python -m search.finalize again") from error
