@@ -107,7 +107,8 @@ def begin(
     model = load_model(model_name)
     config = model.suggest(FixedTrial(dict(params)))
     recipe = config.recipe
-    pixels, labels, part = (np.load(development / f"{name}.npy") for name in ("pixels", "labels", "part"))
+    columns = (development / f"{name}.npy" for name in ("pixels", "labels", "part"))
+    pixels, labels, part = (np.load(column, allow_pickle=False) for column in columns)
     train, validation = part == "train", part == "validation"
     train_set = PatchDataset(pixels[train], labels[train], training_transform(recipe))
     validation_set = PatchDataset(pixels[validation], labels[validation], v2.ToDtype(torch.float32, scale=True))

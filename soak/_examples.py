@@ -1,0 +1,250 @@
+"""One small valid input for each reader, as files by their names."""
+
+import hashlib
+import io
+import json
+import sqlite3
+import tempfile
+import zipfile
+from contextlib import closing
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from data_utils import _cache, synthetic
+from data_utils._patchset import PatchSet
+from data_utils.lock import SplitLock
+from soak._changes import Files
+
+PATCHES = 12
+FEW_BLOCKS = ((4,), (8,))
+
+
+@cache
+def patches() -> PatchSet:
+    """A few made-up patches of several patients, of both classes."""
+    made = synthetic.make_patches(synthetic.SyntheticRequest(60, 0), "synthetic:60")
+    return made.take(np.arange(60)[:: 60 // PATCHES])
+
+
+def npy(array: np.ndarray) -> bytes:
+    """A ``.npy`` file."""
+    content = io.BytesIO()
+    np.save(content, array, allow_pickle=False)
+    return content.getvalue()
+
+
+def png(pixels: np.ndarray) -> bytes:
+    """A PNG file."""
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, "PNG")
+    return content.getvalue()
+
+
+def arrays() -> Files:
+    """``X.npy``, ``Y.npy`` and ``patients.npy``."""
+    made = patches()
+    assert made.labels is not None
+    assert made.patients is not None
+    return {"X.npy": npy(made.pixels), "Y.npy": npy(made.labels), "patients.npy": npy(made.patients)}
+
+
+def folder() -> Files:
+    """The public patient folder."""
+    made = patches()
+    assert made.labels is not None
+    assert made.patients is not None
+    rows = zip(made.pixels, made.patients, made.labels, made.names, strict=True)
+    return {f"{patient}/{label}/{name}": png(pixels) for pixels, patient, label, name in rows}
+
+
+def archive() -> Files:
+    """A zip of it, half of it deflated."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as packed:
+        for number, (name, picture) in enumerate(folder().items()):
+            packed.writestr(name, picture, zipfile.ZIP_DEFLATED if number % 2 else zipfile.ZIP_STORED)
+    return {"set.zip": content.getvalue()}
+
+
+def cache_folder() -> Files:
+    """A cache of prepared patches."""
+    with tempfile.TemporaryDirectory() as place:
+        inside = Path(place) / "sealed"
+        _cache.write_cache(inside, patches(), np.full(PATCHES, "test"), np.arange(PATCHES))
+        return {f"sealed/{path.name}": path.read_bytes() for path in inside.iterdir()}
+
+
+def lock() -> Files:
+    """A split lock."""
+    parts = ("train", "validation", "test")
+    by_patient = {f"S{number:04d}": parts[number % 3] for number in range(PATCHES)}
+    made = SplitLock("study", "f" * 64, (70, 15, 15), 0, "patient", by_patient)  # type: ignore[arg-type]
+    return {"lock.json": made.to_json().encode()}
+
+
+def lists() -> Files:
+    """Lists of a published split, as one file."""
+    return {"lists.json": json.dumps({"train": ["S1", "S2"], "val": ["S3"], "test": ["S4", 5]}).encode()}
+
+
+def records() -> Files:
+    """A record of each kind that is kept as JSON, named after its kind."""
+    from studies import records as kinds
+
+    member = kinds.MemberResult(0, 1, 2, 3.5, 0.9, "a" * 64)
+    candidate = kinds.CandidateResult("best", 3, {"width": 16}, 0.9, 2, (member,), 0.9, 0.8)
+    final = kinds.FinalModel("cnn", (candidate,), "best", 1.0, 0.5, "stated", "random")
+    part = kinds.PartSummary("train", 8, 9, 4)
+    made = [
+        member,
+        kinds.AnalysisPlan("study", "f", "l", (final,), ("majority",), "auc", ("auc",), 100, 0, {"planned": "x"}),
+        kinds.DataSummary("s", True, "f", 9, (("why", 1),), (part,), True, (("S1", "train", 3, 1),), "l", (7, 1, 2), 0),
+    ]  # fmt: skip
+    return {f"{type(record).__name__}.json": kinds.to_json(record).encode() for record in made}
+
+
+def index() -> Files:
+    """The index of a report's pictures."""
+    from studies.examples import save_index
+    from studies.records import Example
+
+    with tempfile.TemporaryDirectory() as place:
+        save_index([Example("development", "cnn", "n", "p", 1, 0.5, Path("a.png"), None)], Path(place))
+        return {"examples.json": (Path(place) / "examples.json").read_bytes(), "a.png": png(patches().pixels[0])}
+
+
+def report() -> Files:
+    """The numbers of a report."""
+    return {"report.json": json.dumps({"chain_head": "0" * 64, "verdict": {"headline": "h"}, "x": [1, 2.5]}).encode()}
+
+
+def predictions() -> Files:
+    """Predictions on disk."""
+    from studies.predictions import PREDICTIONS_FILE, save_predictions
+    from studies.records import Predictions
+
+    made, scores = patches(), np.linspace(-1, 1, PATCHES)
+    assert made.labels is not None
+    assert made.patients is not None
+    stored = Predictions(
+        names=made.names, patients=made.patients, x=made.x, y=made.y, labels=made.labels,
+        logits={"cnn": scores}, probabilities={"cnn": scores / 2 + 0.5}, members={"cnn": scores[:, None]},
+        thresholds={"cnn": 0.5}, brightness=scores, haematoxylin=scores, eosin=scores, near_white=scores > 2,
+    )  # fmt: skip
+    with tempfile.TemporaryDirectory() as place:
+        return {PREDICTIONS_FILE: save_predictions(stored, Path(place)).read_bytes()}
+
+
+def checkpoint() -> Files:
+    """A checkpoint of ``job``."""
+    from search.checkpoints import Checkpoint
+
+    training = {"epoch": 1, "network": {"a.weight": _tensor(64)}, "optimizer": {"state": {0: {"step": _tensor(1)}}}}
+    from search.jobs import EpochReport
+
+    told = [EpochReport(1, {"auc": 0.75}, 0.5, {"cost": {"training": 1.0}})]
+    with tempfile.TemporaryDirectory() as place:
+        Checkpoint("contiguous", told, training).write(job(Path(place)))
+        return {"last.pt": (Path(place) / "last.pt").read_bytes()}
+
+
+def job(place: Path) -> "object":
+    """A job with its checkpoint in ``place``."""
+    from search.jobs import Job
+
+    return Job("cnn 0", "cnn", 0, {"width": 16}, 7, 3, 3, place)
+
+
+def _tensor(count: int) -> object:
+    import torch
+
+    return torch.arange(count, dtype=torch.float32)
+
+
+@cache
+def final_model() -> Files:
+    """A final model with one member."""
+    from optuna.trial import FixedTrial
+    from safetensors.torch import save
+
+    from models import cnn
+    from search.final_models import MODEL_FILE, StoredModel
+    from studies.records import to_json
+
+    params = {**cnn.DEFAULT, "width": 16, "depth": 1}
+    weights = save(cnn.build(cnn.suggest(FixedTrial(params)), None).state_dict())
+    member = ("members/m.safetensors", hashlib.sha256(weights).hexdigest())
+    stored = StoredModel("study", "cnn", params, (member,), 1.0, 0.5, "fp32", "random", "p" * 64)
+    return {MODEL_FILE: to_json(stored).encode(), member[0]: weights}
+
+
+def weights() -> Files:
+    """Pretrained weights with the few layers of ``FEW_BLOCKS``."""
+    from safetensors.numpy import save
+
+    from models import _weights
+
+    real, _weights.BLOCKS = _weights.BLOCKS, FEW_BLOCKS
+    tensors = {name: np.zeros(shape, np.float32) for name, shape in _weights.expected_shapes().items()}
+    _weights.BLOCKS = real
+    return {"w.safetensors": save(tensors, {"mean": "[0.4, 0.5, 0.6]", "std": "[0.2, 0.3, 0.4]", "source": "made up"})}
+
+
+def configurations() -> Files:
+    """What ``--enqueue`` takes."""
+    from models.cnn import DEFAULT
+
+    return {"first.json": json.dumps({"cnn": [{**DEFAULT, "width": 16}, {"dropout": 0.25}]}).encode()}
+
+
+@cache
+def database() -> Files:
+    """An SQLite database with a study in it."""
+    import optuna
+
+    from studies.storage import open_storage, quiet_optuna
+
+    with tempfile.TemporaryDirectory() as place:
+        storage = open_storage(f"sqlite:///{place}/studies.db")
+        with quiet_optuna():
+            optuna.create_study(storage=storage, study_name="study-cnn").add_trial(
+                optuna.trial.create_trial(value=0.5, intermediate_values={1: 0.5})
+            )
+        storage.engine.dispose()
+        return {"studies.db": (Path(place) / "studies.db").read_bytes()}
+
+
+def other_database() -> bytes:
+    """An SQLite database of another program."""
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / "other.db"
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("CREATE TABLE bookmarks (url TEXT)")
+            connection.commit()
+        return path.read_bytes()
+
+
+def resealed(content: bytes) -> bytes:
+    """A lock whose digest fits its content again, so that what comes after the digest is reached."""
+    try:
+        fields = json.loads(content)
+        fields.pop("digest", None)
+        text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+        fields["digest"] = hashlib.sha256(text.encode()).hexdigest()
+        return json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()
+    except (ValueError, AttributeError, RecursionError):
+        return content
+
+
+def resigned(files: Files) -> Files:
+    """A final model whose JSON states the hash that its member has now, so that the member is read."""
+    try:
+        stored = json.loads(files["model.json"])  # type: ignore[arg-type]
+        content = files["members/m.safetensors"]
+        stored["members"][0][1] = hashlib.sha256(content).hexdigest()  # type: ignore[arg-type]
+        return files | {"model.json": json.dumps(stored).encode()}
+    except (ValueError, TypeError, KeyError, IndexError, RecursionError):
+        return files

@@ -1,0 +1,130 @@
+"""Malformed inputs under the guidance of coverage: what reaches new lines of a reader is changed further (atheris).
+
+``python -m soak.guided NAME RUNS`` is one reader in one process, which libFuzzer ends; ``explore`` starts it and reads
+what it found. Half of the changes are libFuzzer's own, half those of the format's mutator.
+"""
+
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+GUIDED = {
+    "arrays": "patients.npy",
+    "folder": "",  # the first picture
+    "zip": "set.zip",
+    "cache": "sealed/names.npy",
+    "lock": "lock.json",
+    "lists": "lists.json",
+    "records": "AnalysisPlan.json",
+    "predictions": "predictions.npz",
+    "model": "model.json",
+    "weights": "w.safetensors",
+    "enqueue": "first.json",
+}
+"""Name of a format: the file of its input that is changed."""
+_WATCHED = ["data_utils", "studies", "models", "search", "zipfile", "PIL.PngImagePlugin", "numpy.lib._format_impl"]
+_SECONDS = 600.0
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one exploration did: inputs fed, edges of the code that they reached, and the first failure."""
+
+    inputs: int
+    edges: int
+    problem: str | None
+
+
+def explore(name: str, runs: int) -> Found:
+    """Explores one reader in a process of its own.
+
+    Args:
+        name: one of ``GUIDED``.
+        runs: inputs.
+    """
+    with tempfile.TemporaryDirectory(prefix="soak-guided-") as folder:
+        command = [sys.executable, "-m", "soak.guided", name, str(runs)]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "TZ": "UTC"}
+        try:
+            done = subprocess.run(
+                command, cwd=folder, env=environment, capture_output=True, text=True, errors="replace", check=False,
+                timeout=_SECONDS,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            return Found(0, 0, f"did not end within {_SECONDS:g} s")
+    said = done.stdout + done.stderr
+    units = re.findall(r"stat::number_of_executed_units: (\d+)", said)
+    edges = re.findall(r"\bcov: (\d+)", said)
+    problem = None if done.returncode == 0 and units else said[-3000:]
+    return Found(int(units[-1]) if units else 0, int(edges[-1]) if edges else 0, problem)
+
+
+def main(name: str, runs: int) -> None:
+    """Feeds the reader until libFuzzer has had its runs, or a failure, and ends the process."""
+    import atheris
+
+    with atheris.instrument_imports(include=_WATCHED):
+        from soak._formats import FORMATS
+        from soak.inputs import feed_example, limit_memory
+    from soak import _mutations as mutations
+    from soak._changes import place_files
+    from soak._judge import MOST_SECONDS, judge
+
+    chosen = FORMATS[name]
+    files = chosen.example()
+    file = GUIDED[name] or min(files)
+    mutate = {
+        ".npy": mutations.npy_bytes,
+        ".png": mutations.png_bytes,
+        ".zip": mutations.zip_bytes,
+        ".npz": mutations.npz_bytes,
+        ".safetensors": mutations.safetensors_bytes,
+        ".json": mutations.json_bytes,
+    }[Path(file).suffix]
+
+    def change(content: bytes, most: int, seed: int) -> bytes:
+        if seed % 2:
+            return bytes(atheris.Mutate(content, most))
+        try:
+            return mutate(random.Random(seed), content)[:most]
+        except Exception:  # noqa: BLE001 - of a content that is no longer of the format
+            return bytes(atheris.Mutate(content, most))
+
+    def feed(content: bytes) -> None:
+        place = Path(tempfile.mkdtemp(dir="."))
+        try:
+            place_files(files | {file: content}, place)
+            verdict = judge(chosen.read, place, alarm=False)
+        finally:
+            shutil.rmtree(place)
+        if verdict.problem is not None:
+            raise AssertionError(f"{content[:2000]!r}: {verdict.problem}")
+
+    feed_example(name, alarm=False)
+    limit_memory()
+    corpus = Path("corpus")
+    corpus.mkdir()
+    example = files[file]
+    assert isinstance(example, bytes)
+    (corpus / "example").write_bytes(example)
+    options = [
+        f"-runs={runs}",
+        f"-timeout={MOST_SECONDS:.0f}",
+        "-rss_limit_mb=0",
+        "-print_final_stats=1",
+        "-seed=1",
+        f"-max_len={2**18}",
+    ]
+    atheris.Setup([sys.argv[0], *options, str(corpus)], feed, custom_mutator=change)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))
