@@ -235,7 +235,7 @@ def resealed(content: bytes) -> bytes:
         text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
         fields["digest"] = hashlib.sha256(text.encode()).hexdigest()
         return json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()
-    except (ValueError, AttributeError, RecursionError):
+    except (ValueError, AttributeError, TypeError, RecursionError):
         return content
 
 
