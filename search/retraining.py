@@ -4,6 +4,7 @@ A member learns on all folds but one and never looks at its own held-out patient
 predictions of them are therefore honest. A member whose files are whole is never trained again.
 """
 
+import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,13 +19,16 @@ from search.errors import SearchFailed
 from search.jobs import EpochReport, Job, forget_checkpoint
 from search.searching import Watcher
 from search.seeds import derive_seed
+from studies._npz import read_npz
 from studies.calibration import choose_threshold, fit_temperature, sigmoid
-from studies.files import write_whole
+from studies.errors import RecordError
+from studies.files import read_file, write_whole
 from studies.records import CandidateResult, FinalModel, MemberResult, StudySummary, TrialResult, from_json, to_json
 from studies.results import ranking
 from studies.statistics import auc, balanced_accuracy
 
 FOLDS = 5
+_LARGEST_RECORD = 2**20  # bytes of a member's record
 Floats = npt.NDArray[np.float64]
 
 
@@ -174,9 +178,9 @@ def stored_member(job: Job) -> MemberResult | None:
     """The record of a member; None where it is not whole yet. The record is written last."""
     assert job.out is not None
     path = job.out / f"member_{job.fold}.json"
-    if not path.exists():
+    if not os.path.lexists(path):
         return None
-    return from_json(MemberResult, path.read_bytes(), str(path))
+    return from_json(MemberResult, read_file(path, _LARGEST_RECORD), str(path))
 
 
 def _store_member(job: Job, report: EpochReport) -> None:
@@ -233,16 +237,24 @@ def out_of_fold(members: Path, rows: int) -> Floats:
     """(rows,) mean logit over the 8 views, each from the member that never saw the row's patient."""
     logits = np.full(rows, np.nan)
     for fold in range(FOLDS):
-        with np.load(members / f"member_{fold}.npz", allow_pickle=False) as stored:
-            logits[stored["rows"]] = stored["logits"].mean(axis=1)
-    assert not np.isnan(logits).any()  # the folds cover every row
+        _fill(logits, members / f"member_{fold}.npz")
+    if np.isnan(logits).any():  # the folds cover every row
+        raise RecordError(f"{members} does not hold a score of every patch; delete it and run the same command again")
     return logits
+
+
+def _fill(logits: Floats, path: Path) -> None:
+    stored = read_npz(path)
+    try:
+        logits[stored["rows"]] = stored["logits"].mean(axis=1)
+    except (KeyError, IndexError, ValueError, TypeError) as error:
+        raise RecordError(f"{path} is not what a member predicted; delete it and run the same command again") from error
 
 
 def _result(candidate: Candidate, folder: Path, labels: npt.NDArray[np.int64], logits: Floats) -> CandidateResult:
     place = member_folder(folder, candidate)
     records = [place / f"member_{fold}.json" for fold in range(FOLDS)]
-    members = tuple(from_json(MemberResult, record.read_bytes(), str(record)) for record in records)
+    members = tuple(from_json(MemberResult, read_file(record, _LARGEST_RECORD), str(record)) for record in records)
     return CandidateResult(
         label=candidate.label,
         trial=candidate.trial,
