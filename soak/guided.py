@@ -73,6 +73,8 @@ def main(name: str, runs: int) -> None:
     with atheris.instrument_imports(include=_WATCHED):
         from soak._formats import FORMATS
         from soak.inputs import feed_example, limit_memory
+
+        feed_example(name, alarm=False)  # imports the rest of what the reader needs, to be watched as well
     from soak import _mutations as mutations
     from soak._changes import place_files
     from soak._judge import MOST_SECONDS, judge
@@ -107,7 +109,6 @@ def main(name: str, runs: int) -> None:
         if verdict.problem is not None:
             raise AssertionError(f"{content[:2000]!r}: {verdict.problem}")
 
-    feed_example(name, alarm=False)
     limit_memory()
     corpus = Path("corpus")
     corpus.mkdir()

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from studies.errors import RecordError
 from studies.files import read_file, write_whole
-from studies.records import Example
+from studies.records import Example, from_json
 
 _INDEX = "examples.json"
 _LARGEST = 2**20  # bytes of it
@@ -31,9 +31,9 @@ def load_examples(folder: Path) -> tuple[Example, ...]:
     if not os.path.lexists(index):
         return ()
     try:
-        listed = _EXAMPLES.validate_json(read_file(index, _LARGEST))
-    except ValidationError as error:
-        raise RecordError(f"{index} cannot be read: run python -m search.finalize again") from error
+        listed = from_json(tuple[Example, ...], read_file(index, _LARGEST), str(index))
+    except RecordError as error:
+        raise RecordError(f"{error}: run python -m search.finalize again") from error
     return tuple(_inside(example, folder) for example in listed)
 
 

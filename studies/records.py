@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from studies.errors import RecordError
 
 _MOST_VALUES = 500_000  # of a record; that of the data names each development patient
+_MOST_NESTED = 100_000  # of them lists and objects, each of which takes pydantic 350 bytes
 Record = TypeVar("Record")
 Floats = npt.NDArray[np.float64]
 ParamValue = bool | int | float | str
@@ -43,10 +44,12 @@ def from_json(kind: type[Record], text: str | bytes, where: str) -> Record:
 def _bounded(text: str | bytes, what: str) -> bytes:
     """UTF-8 of at most so many values, counted before anything is built of them: two bytes can become hundreds."""
     content = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
-    values = sum(content.count(sign) for sign in (b",", b"[", b"{"))
-    if values > _MOST_VALUES:
+    nested = content.count(b"[") + content.count(b"{")
+    values = content.count(b",") + nested
+    if values > _MOST_VALUES or nested > _MOST_NESTED:
         raise RecordError(
-            f"{what}: it has about {values} values, expected at most {_MOST_VALUES}; put the original back"
+            f"{what}: it has about {values} values, expected at most {_MOST_VALUES}, {_MOST_NESTED} of them lists or "
+            "objects; put the original back"
         )
     return content
 

@@ -336,3 +336,18 @@ def test_a_command_ends_with_one_line_and_exit_code_2(
     assert code == BAD_INPUT
     assert said.err.count("\n") == 1
     assert "set.zip is no sound zip" in said.err
+
+
+def test_values_are_counted_before_anything_is_built_of_them(place: Path) -> None:
+    """Two bytes of JSON can become sixty in memory, and more where pydantic reads them."""
+    from data_utils.lock import SplitLock
+    from studies.errors import RecordError
+    from studies.records import MemberResult, from_json
+
+    content = b"[" + b"[]," * 2**23 + b"[]]"
+    place_files({"lock.json": content}, place)
+    verdict = judge(lambda inside: SplitLock.read(inside / "lock.json"), place)
+    assert verdict.problem is None
+    assert "values, expected at most" in str(verdict.line)
+    with pytest.raises(RecordError, match="values, expected at most 500000"):
+        from_json(MemberResult, content, "member_0.json")
