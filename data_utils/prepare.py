@@ -6,7 +6,7 @@ Workers are given the development folder alone. Nothing here reads the sealed on
 import os
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -17,10 +17,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from data_utils import _cache
 from data_utils._patchset import Bools, PatchSet, Progress, Strings, known
+from data_utils.cleaning import clean
 from data_utils.errors import FormatError, LockMismatchError
+from data_utils.lock import Fractions, SplitLock, verify_fingerprint, verify_settings
 from data_utils.patches import check_classes, fingerprint, read_patches, signature
-from data_utils.quality import clean
-from data_utils.split import PARTS, Fractions, SplitLock, draw_lock, parts, verify_lock
+from data_utils.split import check_listed, draw_lock, parts, published_lock
+from data_utils.split_file import PARTS, PatientLists
 
 DEVELOPMENT, SEALED = "development", "sealed"
 
@@ -95,6 +97,8 @@ def prepare(
     fractions: Fractions,
     seed: int,
     lock: SplitLock | None,
+    exclude: Sequence[str] = (),
+    lists: PatientLists | None = None,
     progress: Progress | None = None,
     rehash: bool = False,
 ) -> Prepared:
@@ -107,21 +111,31 @@ def prepare(
         fractions: train, validation, test in percent.
         seed: of the split.
         lock: the stored one, to be verified; None draws it.
+        exclude: names of the rules of cleaning that are on besides those that always are (``rules.RULES``).
+        lists: a published split, in place of a drawn one; fractions and seed mean nothing then.
         progress: called with (done, all) while files are decoded.
         rehash: reads and fingerprints the source even where its sizes and times are unchanged.
 
     Raises:
-        DataError: see ``read_patches``, ``draw_lock`` and ``verify_lock``.
+        DataError: see ``read_patches``, ``clean``, ``draw_lock``, ``published_lock`` and ``verify_settings``.
     """
+    if lock is not None:  # before anything is read
+        verify_settings(lock, fractions=fractions, seed=seed, name=name, exclude=exclude, lists=lists)
     mark = signature(source)
     stored = None if lock is None or rehash else _stored(folder, mark, lock)
     if lock is not None and stored is not None:
-        verify_lock(lock, fingerprint=stored.fingerprint, fractions=fractions, seed=seed, name=name)
         return _prepared(stored, lock, folder)
     with _replacing(folder) as partial:
-        patches = clean(read_patches(source, progress=progress, into=partial / "read.npy"), into=partial / "kept.npy")
+        pieces = _pieces_of(folder, mark)
+        read = read_patches(source, progress=progress, into=partial / "read.npy", pieces=pieces)
+        patches = clean(read, into=partial / "kept.npy", exclude=exclude, only=_only(read, lists, lock))
         check_classes(patches)
-        lock = _lock(patches, lock, name, fractions, seed)
+        if lock is not None:
+            verify_fingerprint(lock, fingerprint(patches))
+        elif lists is not None:
+            lock = published_lock(patches, name, lists, exclude=exclude)
+        else:
+            lock = draw_lock(patches, name, fractions, seed, exclude=exclude)
         summary = _write(partial, patches, lock, mark)
     return _prepared(summary, lock, folder)
 
@@ -147,11 +161,13 @@ def _prepared(summary: Summary, lock: SplitLock, folder: Path) -> Prepared:
     return Prepared(**vars(summary), lock=lock, development=folder / DEVELOPMENT, sealed=folder / SEALED)
 
 
-def _lock(patches: PatchSet, lock: SplitLock | None, name: str, fractions: Fractions, seed: int) -> SplitLock:
+def _only(read: PatchSet, lists: PatientLists | None, lock: SplitLock | None) -> frozenset[str] | None:
+    """The patients that stay; None for all. New lists are held against all patients that there are."""
+    if lists is None:
+        return None
     if lock is None:
-        return draw_lock(patches, name, fractions, seed)
-    verify_lock(lock, fingerprint=fingerprint(patches), fractions=fractions, seed=seed, name=name)
-    return lock
+        check_listed(read, lists)
+    return frozenset(lists.parts) if lists.unlisted == "exclude" else None
 
 
 def _write(folder: Path, patches: PatchSet, lock: SplitLock, mark: str) -> Summary:
@@ -222,6 +238,15 @@ def _swap(new: Path, folder: Path) -> None:
         folder.rename(old)
     new.rename(folder)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _pieces_of(folder: Path, mark: str) -> Path:
+    """The folder with which a reading that was interrupted goes on; those of other sources are removed."""
+    pieces = folder.with_name(f".{folder.name}-pieces-{mark[:16]}")
+    for other in folder.parent.glob(f".{folder.name}-pieces-*"):
+        if other != pieces:
+            shutil.rmtree(other, ignore_errors=True)
+    return pieces
 
 
 def _sibling(folder: Path, kind: str) -> Path:

@@ -1,9 +1,7 @@
-"""Patches that should not count twice, or that show nothing: found by a stated rule, counted by reason."""
+"""What a patch is like, and which patches are like each other: measures, and thresholds that rules take from them."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import reduce
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -24,9 +22,6 @@ the sixth (155) is smooth stroma in focus; the median is 4,450. Smoothed by a Ga
 99 % of the real patches fall below it, by 2 pixels all."""
 NEAR = 2.0
 """Mean absolute difference, of 255, up to which two patches are the same tissue photographed or stored twice."""
-
-DUPLICATE = "exact duplicate"
-CONTRADICTION = "exact duplicates with contradicting labels"
 
 # Ruifrok & Johnston, "Quantification of histochemical staining by color deconvolution", Anal Quant Cytol Histol 23
 # (2001): optical density per channel of haematoxylin, eosin and DAB (here only the residual)
@@ -86,31 +81,20 @@ def stain_density(pixels: Pixels) -> tuple[Floats, Floats]:
     return stains[:, 0], stains[:, 1]
 
 
-def clean(patches: PatchSet, into: Path | None = None) -> PatchSet:
-    """Leaves out what the default rules exclude, counted by reason.
-
-    Of patches with the same pixels one stays, of the first patient in the order of ids, then of names; where their
-    labels contradict each other none stays, as nobody can say which is right.
-
-    Args:
-        patches: labelled.
-        into: a new ``.npy`` file for the pixels; in memory by default.
-    """
-    repeated, contradicting = _exact_copies(patches)
-    out = repeated | contradicting
-    counts = ((DUPLICATE, int(repeated.sum())), (CONTRADICTION, int(contradicting.sum())))
-    kept = patches.take(~out, into) if out.any() else patches
-    return replace(kept, exclusions=(*patches.exclusions, *((why, count) for why, count in counts if count)))
-
-
-def duplicate_groups(patches: PatchSet) -> Ints:
+def duplicate_groups(patches: PatchSet, among: Ints | None = None) -> Ints:
     """(N,) group of each patch: exact and near duplicates of each other, in any of the 8 symmetries, share one.
 
     Two patches are near when one of the 8 turned and flipped views of one differs from the other by a mean absolute
     difference of at most 2 of 255; who is near to a member belongs to the group. Near-white patches join no group:
     glass resembles glass. Found completely, not by a hash (see ``_near``).
+
+    Args:
+        patches: all of them.
+        among: the rows to compare; all by default. The others are groups of one.
     """
     tissue = np.flatnonzero(~near_white(patches.pixels))
+    if among is not None:
+        tissue = np.intersect1d(tissue, among, assume_unique=True)
     first, second = near_pairs(patches.pixels, tissue, NEAR)
     graph = coo_array((np.ones(len(first)), (first, second)), shape=(len(patches), len(patches)))
     groups: npt.NDArray[np.int32] = connected_components(graph, directed=False)[1]
@@ -134,30 +118,6 @@ def _laplacian_variance(pixels: Pixels) -> Floats:
     grey = ((299 * red + 587 * green + 114 * blue + 500) // 1000).astype(np.int16)  # (n, 50, 50) in 0..255
     around = grey[:, :-2, 1:-1] + grey[:, 2:, 1:-1] + grey[:, 1:-1, :-2] + grey[:, 1:-1, 2:]
     edges = (around - 4 * grey[:, 1:-1, 1:-1]).reshape(len(pixels), -1).astype(np.int32)  # (n, 48 * 48)
-    mean, mean_square = (np.sum(part, axis=1, dtype=np.int64) / edges.shape[1] for part in (edges, edges**2))
-    variance: Floats = mean_square - mean**2
-    return variance
-
-
-def _exact_copies(patches: PatchSet) -> tuple[Bools, Bools]:
-    """Two (N,) masks: copies of a patch that stays, and copies that contradict each other."""
-    identity = np.unique(patches.digests, return_inverse=True)[1]
-    order = np.lexsort(_by_patient_then_name(patches))
-    first = np.full(identity.max() + 1, -1)
-    first[identity[order[::-1]]] = order[::-1]  # the last to be written is the first in order
-    contradicting = _mixed(identity, patches.labels)[identity]
-    repeated = (first[identity] != np.arange(len(patches))) & ~contradicting
-    return repeated, contradicting
-
-
-def _by_patient_then_name(patches: PatchSet) -> tuple[npt.NDArray[np.str_], ...]:
-    return (patches.names,) if patches.patients is None else (patches.names, patches.patients)
-
-
-def _mixed(identity: Ints, labels: Ints | None) -> Bools:
-    """Whether both labels occur among the patches of each identity."""
-    if labels is None:
-        return np.zeros(identity.max() + 1, dtype=np.bool_)
-    idc = np.bincount(identity, weights=labels)
-    mixed: Bools = (idc > 0) & (idc < np.bincount(identity))
-    return mixed
+    mean: Floats = edges.sum(axis=1, dtype=np.int64) / edges.shape[1]
+    mean_square: Floats = (edges**2).sum(axis=1, dtype=np.int64) / edges.shape[1]
+    return mean_square - mean**2

@@ -1,103 +1,45 @@
-"""The split lock: which patient belongs to train, validation and test; drawn once, verified always.
+"""How a split lock comes about, and what follows from it: parts, and folds for retraining.
 
 The draw is by patient. Where patients are unknown, groups of exact and near duplicates stay together instead, which
-keeps copies of a patch out of two parts but cannot exclude that a patient is in two.
+keeps copies of a patch out of two parts but cannot exclude that a patient is in two. A published split (``split_file``)
+is locked like a drawn one.
 """
 
-import json
-import re
-from dataclasses import asdict, dataclass
-from functools import cached_property
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from data_utils._patchset import Floats, Ints, PatchSet, Strings, known
 from data_utils.errors import FormatError, LabelError, LockMismatchError, TooFewPatientsError
+from data_utils.lock import Fractions, Published, SplitLock
 from data_utils.patches import fingerprint
 from data_utils.quality import duplicate_groups
+from data_utils.rules import in_order
+from data_utils.split_file import PARTS, Part, PatientLists
 
-Fractions = tuple[int, int, int]
-Part = Literal["train", "validation", "test"]
-PARTS: tuple[Part, Part, Part] = ("train", "validation", "test")
 MIN_PATIENTS = 10
 
 _DRAWS = 1000
 _FOLD_DRAWS = 100
 
 
-@dataclass(frozen=True)
-class SplitLock:
-    """A split as it was drawn.
-
-    Attributes:
-        name: the comparison that it belongs to.
-        fingerprint: of the patches that it was drawn for.
-        fractions: train, validation, test in percent.
-        seed: of the draw.
-        by: what was kept together.
-        assignment: patient id -> part; where patients are unknown, sha256 of a patch's pixels -> part.
-    """
-
-    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
-
-    name: str
-    fingerprint: str
-    fractions: Fractions
-    seed: int
-    by: Literal["patient", "duplicate group"]
-    assignment: dict[str, Part]
-
-    @cached_property
-    def digest(self) -> str:
-        """Sha256 of the canonical JSON of all fields."""
-        return sha256(_canonical(asdict(self)).encode()).hexdigest()
-
-    def to_json(self) -> str:
-        """All fields and their digest, so that an edited copy gives itself away."""
-        return _canonical({**asdict(self), "digest": self.digest})
-
-    @staticmethod
-    def from_json(text: str | bytes, where: str) -> "SplitLock":
-        """Reads and verifies a stored lock; ``where`` names its place in messages.
-
-        Raises:
-            FormatError: the text is not a lock.
-            LockMismatchError: its content is not what its digest was taken of.
-        """
-        fields, digest = _parse(text, where)
-        lock = _validated(fields, where)
-        if lock.digest != digest:
-            raise LockMismatchError(
-                f"{where} was edited: its content has the digest {lock.digest[:12]}, it says {str(digest)[:12]}; "
-                "put the original back, or start anew under another name: --study NEW"
-            )
-        return lock
-
-
-def parse_fractions(text: str) -> Fractions:
-    """Reads ``70/15/15``: train, validation and test in percent.
-
-    Raises:
-        FormatError: not three whole percentages above 0 that sum to 100.
-    """
-    found = re.fullmatch(r"(\d{1,2})/(\d{1,2})/(\d{1,2})", text)
-    parts = tuple(int(part) for part in found.groups()) if found else ()
-    if sum(parts) != 100 or 0 in parts:
-        raise FormatError(
-            f"--split {text} is not a split; expected train/validation/test in whole percent that sum to 100: 70/15/15"
-        )
-    return parts[0], parts[1], parts[2]
-
-
-def draw_lock(patches: PatchSet, name: str, fractions: Fractions, seed: int) -> SplitLock:
+def draw_lock(
+    patches: PatchSet, name: str, fractions: Fractions, seed: int, *, exclude: Sequence[str] = ()
+) -> SplitLock:
     """Draws the split: of many random ones that keep patients whole, the one nearest to the fractions.
 
     Near means that the largest deviation of a part's share of patients, of patches, of IDC and of other patches is
     smallest. The draw sees labels and counts only, and does not depend on the order of the rows.
+
+    Args:
+        patches: cleaned.
+        name: of the comparison.
+        fractions: train, validation, test in percent.
+        seed: of the draw.
+        exclude: the rules by which they were cleaned, to be remembered.
 
     Raises:
         TooFewPatientsError: fewer than 10 patients (or groups).
@@ -105,35 +47,63 @@ def draw_lock(patches: PatchSet, name: str, fractions: Fractions, seed: int) -> 
     """
     keys, unit = _units(patches)  # patient of each row, or first digest of its group
     count = int(unit.max()) + 1
-    if count < MIN_PATIENTS:
-        raise TooFewPatientsError(
-            f"{patches.source} has {count} {_kind(patches)}s; expected at least {MIN_PATIENTS}, "
-            "or training, validation and test parts mean nothing"
-        )
+    _check_enough(count, patches)
     labels = known(patches)
     idc, others = np.bincount(unit[labels == 1], minlength=count), np.bincount(unit[labels == 0], minlength=count)
     part_of_unit = _best_draw(others, idc, fractions, seed, patches.source)
     chosen = {str(key): PARTS[part] for key, part in zip(keys, part_of_unit[unit], strict=True)}
-    return SplitLock(name, fingerprint(patches), fractions, seed, _kind(patches), dict(sorted(chosen.items())))
+    assignment = dict(sorted(chosen.items()))
+    return SplitLock(name, fingerprint(patches), fractions, seed, _kind(patches), assignment, in_order(exclude))
 
 
-def verify_lock(lock: SplitLock, *, fingerprint: str, fractions: Fractions, seed: int, name: str) -> None:
-    """Refuses a lock that was drawn for something else.
+def published_lock(patches: PatchSet, name: str, lists: PatientLists, *, exclude: Sequence[str] = ()) -> SplitLock:
+    """Locks a published split; patients that it does not name train.
+
+    Args:
+        patches: cleaned, of the patients of ``lists`` (``check_listed``) and, where those train, of others.
+        name: of the comparison.
+        lists: who is in which part.
+        exclude: the rules by which the patches were cleaned, to be remembered.
 
     Raises:
-        LockMismatchError: all that differs, and how to begin anew.
+        TooFewPatientsError: fewer than 10 patients.
+        LabelError: a part without both classes.
     """
-    asked = {"name": name, "data": fingerprint[:12], "fractions": _slashed(fractions), "seed": seed}
-    locked = {
-        "name": lock.name, "data": lock.fingerprint[:12], "fractions": _slashed(lock.fractions), "seed": lock.seed,
-    }  # fmt: skip
-    differing = [f"{what} {asked[what]} (locked: {locked[what]})" for what in asked if asked[what] != locked[what]]
-    if fingerprint != lock.fingerprint and not any(text.startswith("data ") for text in differing):
-        differing.append("data")
-    if differing:
-        raise LockMismatchError(
-            f"study {lock.name} is locked to another split: {', '.join(differing)}; "
-            "go back to what it was locked for, or start anew under another name: --study NEW"
+    assert patches.patients is not None, "lists were held against the patients"
+    patients = np.unique(patches.patients).tolist()
+    _check_enough(len(patients), patches)
+    assignment: dict[str, Part] = {patient: lists.parts.get(patient, "train") for patient in patients}
+    _check_classes_of_parts(patches, assignment, lists.source)
+    shares = np.array([list(assignment.values()).count(part) for part in PARTS]) / len(patients)
+    whole = _whole(100, (shares * 100).tolist())
+    fractions = (int(whole[0]), int(whole[1]), int(whole[2]))
+    published = Published(lists.source, lists.digest, lists.unlisted)
+    return SplitLock(name, fingerprint(patches), fractions, 0, "patient", assignment, in_order(exclude), published)
+
+
+def check_listed(patches: PatchSet, lists: PatientLists) -> None:
+    """Refuses lists that are not about these patients.
+
+    Raises:
+        FormatError: patients are unknown, a list names one of whom there is no patch, or (by choice) none names one.
+    """
+    if patches.patients is None:
+        raise FormatError(
+            f"--split-file {lists.source} names patients, but {patches.source} has no patient ids; expected "
+            "patients.npy beside X.npy: python -m data_utils.match can find them"
+        )
+    there = set(patches.patients.tolist()) - {""}
+    strangers = sorted(lists.parts.keys() - there)
+    if strangers:
+        raise FormatError(
+            f"--split-file {lists.source} names {len(strangers)} patients of whom {patches.source} has no patch "
+            f"(first: {strangers[0]}); expected patients of these data: take the others out of the lists"
+        )
+    unlisted = sorted(there - lists.parts.keys())
+    if unlisted and lists.unlisted == "error":
+        raise FormatError(
+            f"--split-file {lists.source} does not name {len(unlisted)} of {len(there)} patients of {patches.source} "
+            f"(first: {unlisted[0]}); say what becomes of them: --unlisted train or --unlisted exclude"
         )
 
 
@@ -184,6 +154,28 @@ def _draw_folds(labels: Ints, unit: Ints, k: int, seed: int) -> Ints:
     return drawn
 
 
+def _check_enough(count: int, patches: PatchSet) -> None:
+    if count < MIN_PATIENTS:
+        raise TooFewPatientsError(
+            f"{patches.source} has {count} {_kind(patches)}s; expected at least {MIN_PATIENTS}, "
+            "or training, validation and test parts mean nothing"
+        )
+
+
+def _check_classes_of_parts(patches: PatchSet, assignment: Mapping[str, Part], source: str) -> None:
+    """Both classes must be in each part."""
+    assert patches.patients is not None
+    part = np.array([assignment[patient] for patient in patches.patients.tolist()])
+    labels = known(patches)
+    for name in PARTS:
+        for label, words in ((0, "no patch without IDC"), (1, "no patch with IDC")):
+            if not (labels[part == name] == label).any():
+                raise LabelError(
+                    f"--split-file {source}: {words} is in {name}; expected both classes in each part, "
+                    "add patients to its list"
+                )
+
+
 def _kind(patches: PatchSet) -> Literal["patient", "duplicate group"]:
     return "duplicate group" if patches.patients is None else "patient"
 
@@ -224,7 +216,7 @@ def _sums(counts: Ints, drawn: Ints) -> Floats:
     return np.stack([np.bincount(drawn, weights=row, minlength=3) for row in counts], axis=1)
 
 
-def _whole(count: int, fractions: Fractions) -> Ints:
+def _whole(count: int, fractions: Sequence[float]) -> Ints:
     """Units of each part: at least one, the rest by largest remainder."""
     exact = np.array(fractions) * count / 100
     whole: npt.NDArray[np.int64] = np.maximum(np.floor(exact).astype(np.int64), 1)
@@ -233,28 +225,3 @@ def _whole(count: int, fractions: Fractions) -> Ints:
     while whole.sum() > count:
         whole[np.argmax(whole)] -= 1
     return whole
-
-
-def _canonical(fields: object) -> str:
-    return json.dumps(fields, sort_keys=True, separators=(",", ":"))
-
-
-def _slashed(fractions: Fractions) -> str:
-    return "/".join(str(part) for part in fractions)
-
-
-def _parse(text: str | bytes, where: str) -> tuple[dict[str, object], object]:
-    try:
-        fields = json.loads(text)
-        return fields, fields.pop("digest")
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise FormatError(f"{where} is not a split lock, it may be cut off: {error}") from error
-
-
-def _validated(fields: dict[str, object], where: str) -> SplitLock:
-    try:
-        return TypeAdapter(SplitLock).validate_json(json.dumps(fields))
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise FormatError(f"{where} is not a readable split lock: {place}: {first['msg']}") from error

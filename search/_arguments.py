@@ -217,6 +217,24 @@ def selection(names: Sequence[str]) -> Callable[[str], tuple[str, ...]]:
     return read
 
 
+def several(*names: str) -> Callable[[str], tuple[str, ...]]:
+    """Any of ``names``, with commas between them, once each and in the order of ``names``."""
+
+    def read(text: str) -> tuple[str, ...]:
+        one = one_of(*names)
+        typed = {one(part.strip()) for part in text.split(",")}
+        return tuple(name for name in names if name in typed)
+
+    return read
+
+
+def existing_path(text: str) -> str:
+    """A file or folder that is there."""
+    if not Path(text).exists():
+        raise argparse.ArgumentTypeError(f"{text!r} does not exist; check the path")
+    return text
+
+
 def _finite(text: str) -> float:
     try:
         value = float(text)

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from data_utils.rules import RULE_NAMES
 from models._registry import model_names
 from search._arguments import (
     Parser,
     existing_file,
+    existing_path,
     gpu_share,
     not_negative,
     one_of,
@@ -16,6 +18,7 @@ from search._arguments import (
     positive,
     ray_address,
     selection,
+    several,
     some_text,
     storage_url,
     study_name,
@@ -29,6 +32,7 @@ SAMPLERS = ("tpe", "random", "gp")
 PRUNERS = ("sha", "hyperband", "median", "none")
 PRECISIONS = ("auto", "bf16", "fp32")
 DEVICES = ("auto", "cpu", "cuda")
+UNLISTED = ("error", "train", "exclude")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 SEED = whole(0, 2**32 - 1)
 
@@ -59,11 +63,24 @@ def add_search(parser: Parser) -> None:
 
 
 def add_split(parser: Parser) -> None:
-    """How patients are divided."""
-    add = parser.add_argument_group("split, locked when a study begins").add_argument
+    """How patients are divided, and what is left out before."""
+    group = parser.add_argument_group("data and split, locked when a study begins")
+    add = group.add_argument
     shares = "percent of patients for train, validation and test (default: 70/15/15)"
-    add("--split", metavar="A/B/C", type=parts, default=(70, 15, 15), help=shares)
-    add("--split-seed", metavar="N", type=SEED, default=0, help="seed of the draw of patients (default: %(default)s)")
+    add("--split", metavar="A/B/C", type=parts, help=shares)
+    add("--split-seed", metavar="N", type=SEED, help="seed of the draw of patients (default: 0)")
+    lists = (
+        "published lists of patient ids instead: JSON, or a folder with cases_train.txt, cases_val.txt, cases_test.txt"
+    )
+    add("--split-file", metavar="PATH", type=existing_path, help=lists)
+    add("--unlisted", **_choice(UNLISTED, "patients that no list of --split-file names"))
+    add_exclude(group)
+
+
+def add_exclude(group: _ArgumentGroup) -> None:
+    """Which patches are left out besides those that always are."""
+    rules = f"rules that leave patches out, with commas: {', '.join(RULE_NAMES)} (default: none)"
+    group.add_argument("--exclude", metavar="RULES", type=several(*RULE_NAMES), default=(), help=rules)
 
 
 def add_start(parser: Parser) -> None:

@@ -1,22 +1,29 @@
 """One comparison by its name: its database, its folder, its locked data, and the identity of its studies."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import optuna
 from optuna.distributions import distribution_to_json
 from optuna.storages import RDBStorage
+from rich.console import Console
+from rich.progress import Progress as Bar
 
 from data_utils.errors import LockMismatchError
-from data_utils.patches import where_is_data
+from data_utils.lock import Fractions, SplitLock
+from data_utils.patches import Progress, where_is_data
 from data_utils.prepare import Prepared, prepare
-from data_utils.split import Fractions, SplitLock
+from data_utils.rules import easing
+from data_utils.split_file import PatientLists, read_lists
 from models._registry import load_model
 from models._spec import Model
 from models._weights import Weights, vgg16_weights
 from search.errors import UsageError
-from search.settings import CommonSettings
+from search.settings import CommonSettings, LaunchSettings
+from search.terminal import LOGGER
 from studies.definition import StudyDefinition
 from studies.files import write_whole
 from studies.ledger import Ledger
@@ -28,6 +35,27 @@ OPENING = "opening"
 LOCK_FILE = "lock.json"
 DATA_FILE = "data.json"
 ENVIRONMENT_FILE = "environment.json"
+
+
+@dataclass(frozen=True)
+class Division:
+    """What is left out, and how the patients of the rest are divided; as ``prepare`` takes it."""
+
+    fractions: Fractions
+    seed: int
+    exclude: tuple[str, ...]
+    lists: PatientLists | None
+
+    @classmethod
+    def asked(cls, settings: LaunchSettings) -> "Division":
+        """As a launch asks for it; lists are read from their file.
+
+        Raises:
+            DataError: the lists cannot be read.
+        """
+        source = settings.split_file
+        lists = None if source is None else read_lists(source, settings.unlisted)
+        return cls(settings.split, settings.split_seed, settings.exclude, lists)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,22 +105,17 @@ class Comparison:
         definitions = (self.load_study(model).user_attrs.get(DEFINITION, {}) for model in self.models())
         return next((definition["precision"] for definition in definitions if "precision" in definition), None)
 
-    def prepared(self, data: str | None, fractions: Fractions, seed: int, *, rehash: bool = False) -> Prepared:
-        """The data behind its lock, which is drawn at the first call and verified at every other.
+    def prepared(self, data: str | None, division: "Division", *, rehash: bool = False) -> Prepared:
+        """The data behind its lock, which is made at the first call and verified at every other.
 
         Raises:
             DataError: see ``data_utils.prepare``; LockMismatchError where the lock file was edited.
         """
-        lock = self.stored_lock()
-        prepared = prepare(
-            data_source(data),
-            self.folder / "data",
-            name=self.name,
-            fractions=fractions,
-            seed=seed,
-            lock=lock,
-            rehash=rehash,
-        )
+        with _reading() as progress:
+            prepared = prepare(
+                data_source(data), self.folder / "data", name=self.name, lock=self.stored_lock(), rehash=rehash,
+                progress=progress, **vars(division),
+            )  # fmt: skip
         text = self.ledger.keep_lock(self.name, prepared.lock.digest, prepared.lock.to_json())
         if text != prepared.lock.to_json():
             raise UsageError(f"another launch drew another split for {self.name} at the same moment; run this again")
@@ -100,8 +123,8 @@ class Comparison:
         write_whole(self.folder / DATA_FILE, to_json(summary_of(prepared)))
         return prepared
 
-    def locked_settings(self) -> tuple[Fractions, int]:
-        """Fractions and seed of the split, as they were locked.
+    def locked_division(self) -> "Division":
+        """How patients were divided and what was left out, as it is locked.
 
         Raises:
             UsageError: nothing is locked under this name.
@@ -109,7 +132,7 @@ class Comparison:
         lock = self.stored_lock()
         if lock is None:
             raise UsageError(f"no split is locked for {self.name}: begin with python -m search.launch")
-        return lock.fractions, lock.seed
+        return Division(lock.fractions, lock.seed, lock.exclude, lock.lists)
 
     def stored_lock(self) -> SplitLock | None:
         """The lock as database and file have it, which must agree where both have one."""
@@ -123,6 +146,24 @@ class Comparison:
                 f"another database. Delete the file to have it written again, or start anew: --study NEW"
             )
         return in_database or in_file
+
+
+@contextmanager
+def _reading() -> Iterator[Progress]:
+    """A bar while files are decoded, where someone watches; every tenth part of them is logged."""
+    console = Console(stderr=True)
+    with Bar(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("reading patches", total=None)
+        logged = 0
+
+        def show(done: int, of: int) -> None:
+            nonlocal logged
+            bar.update(task, completed=done, total=of)
+            if 10 * done // of > logged:
+                logged = 10 * done // of
+                LOGGER.info("read %d of %d files", done, of)
+
+        yield show
 
 
 def data_source(option: str | None) -> str:
@@ -145,6 +186,8 @@ def summary_of(prepared: Prepared) -> DataSummary:
         lock_digest=lock.digest,
         fractions=lock.fractions,
         split_seed=lock.seed,
+        split_file="" if lock.published is None else str(lock.lists),
+        easing=tuple((rule.reason, rule.easier) for rule in easing(lock.exclude)),
     )
 
 

@@ -104,10 +104,8 @@ def _begin(settings: FinalizeSettings, signals: Signals) -> _Final:
         raise UsageError(f"no study of {comparison.name} is in the database: begin with python -m search.launch")
     for study in studies:
         best_trial(study)  # raises where none is COMPLETE
-    fractions, seed = comparison.locked_settings()
-    prepared = comparison.prepared(
-        settings.common.data or studies[0].settings.get("source"), fractions, seed, rehash=True
-    )
+    source = settings.common.data or studies[0].settings.get("source")
+    prepared = comparison.prepared(source, comparison.locked_division(), rehash=True)
     device = choose_device(settings.worker.device)
     return _Final(
         settings=settings,

@@ -17,7 +17,7 @@ from search._device import choose_device, choose_precision, has_bf16
 from search.bridge import run_work
 from search.cluster import Crew, RaySession, pack, plan_crew
 from search.commands import command_line
-from search.comparison import Comparison, data_source, define, load_models, weights_of
+from search.comparison import Comparison, Division, data_source, define, load_models, weights_of
 from search.dry_run import describe_launch
 from search.enqueue import enqueue_first, older_study
 from search.environment import environment
@@ -78,9 +78,8 @@ def dry_run(settings: LaunchSettings) -> int:
             source,
             Path(folder) / "data",
             name=settings.common.study,
-            fractions=settings.split,
-            seed=settings.split_seed,
             lock=None,
+            **vars(Division.asked(settings)),
         )
         context = _context(settings, prepared, crew, chosen_precision(settings.precision, None, crew.device))
         describe_launch(settings, prepared, context, crew, Console())
@@ -183,6 +182,8 @@ def _remembered(settings: LaunchSettings, signals: Signals) -> dict[str, object]
         "command": signals.go_on,
         "split": list(settings.split),
         "split_seed": settings.split_seed,
+        "split_file": settings.split_file,
+        "exclude": list(settings.exclude) or None,
         "source": settings.common.data,
         "vgg16_weights": settings.vgg16_weights,
         **environment(),
@@ -252,10 +253,12 @@ def _standing(search: StudySearch) -> Standing:
 def _introduction(comparison: Comparison, prepared: Prepared, crew: Crew, context: WorkerContext, log: Path) -> str:
     parts = ", ".join(f"{patches} {part} ({idc} IDC)" for part, _, patches, idc in prepared.parts)
     ids = "" if prepared.lock.by == "patient" else "; no patient ids, so patients may overlap between the parts"
+    left_out = "".join(f"; left out: {count} {reason}" for reason, count in prepared.exclusions)
+    lists = f"; split by {prepared.lock.lists}" if prepared.lock.lists else ""
     slow = context.precision == "bf16" and not has_bf16(crew.device)
     precision = f"{context.precision}{' as the comparison was begun, slow on this hardware' if slow else ''}"
     return (
-        f"{comparison.name}: {prepared.source}, {parts}{ids}\n"
+        f"{comparison.name}: {prepared.source}, {parts}{ids}{left_out}{lists}\n"
         f"lock {prepared.lock.digest[:12]}, {crew}, {precision}; log: {log}"
     )
 

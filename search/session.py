@@ -3,7 +3,7 @@
 from contextlib import nullcontext
 
 from search.cluster import RaySession
-from search.comparison import Comparison
+from search.comparison import Comparison, Division
 from search.settings import LaunchSettings
 from search.signals import Signals
 from search.terminal import LOGGER, log_to
@@ -19,7 +19,7 @@ def search(settings: LaunchSettings, signals: Signals) -> int:
     comparison = Comparison.open(settings.common, begin=True)
     log = log_to(comparison.folder / "logs", "launch", settings.common.log_level)
     LOGGER.info("%s", signals.go_on)
-    prepared = comparison.prepared(settings.common.data, settings.split, settings.split_seed)
+    prepared = comparison.prepared(settings.common.data, Division.asked(settings))
     missing = any(comparison.finished(model) < settings.trials for model in settings.models)
     with RaySession(settings.worker) if missing else nullcontext() as ray:
         from search.launching import run_trials

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from search._arguments import Parser, positive, some_text, storage_url, study_name_of, whole
 from search._flags import (
+    UNLISTED,
     add_common,
     add_data,
     add_device,
@@ -26,6 +27,8 @@ from search._flags import (
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
+
+    from data_utils.split_file import Unlisted
 
 LOCALHOST = "127.0.0.1"
 
@@ -82,6 +85,10 @@ class LaunchSettings:
         epochs: the most that a trial trains.
         timeout, trial_timeout: seconds for the whole search and for one trial; None for no limit.
         split: percent of patients for train, validation and test.
+        split_seed: of the draw of patients.
+        split_file: lists of patient ids in place of the draw; None draws.
+        unlisted: what becomes of patients that no list names: "error", "train" or "exclude".
+        exclude: names of rules that leave patches out besides those that always do.
         vgg16_weights: path, "torchvision" or "none"; None leaves it to $HISTOTUNE_VGG16_WEIGHTS, then the registry.
         enqueue: JSON file of configurations to try first.
         warm_start: name of the comparison whose best configurations are tried first.
@@ -98,6 +105,9 @@ class LaunchSettings:
     seed: int
     split: tuple[int, int, int]
     split_seed: int
+    split_file: str | None
+    unlisted: "Unlisted"
+    exclude: tuple[str, ...]
     sampler: str
     pruner: str
     objective: str
@@ -183,6 +193,7 @@ def parse_launch(argv: Sequence[str] | None = None, environ: Mapping[str, str] =
     common = _common(parser, typed, environ)
     if not common.study:
         common = replace(common, study=study_name_of(common.data or environ.get("HISTOTUNE_DATA") or "data"))
+    _settle_split(parser, typed)
     if typed.warm_start == common.study:
         parser.error(f"--warm-start: {common.study} is the study of this search; name another, or give a new --study")
     return _filled(LaunchSettings, typed, common=common, worker=_worker(parser, typed))
@@ -272,6 +283,23 @@ def _common(parser: Parser, typed: Namespace, environ: Mapping[str, str]) -> Com
     storage = typed.storage or _storage_of(parser, environ) or f"sqlite:///{typed.runs}/studies.db"
     study = typed.study or (study_name_of(typed.data) if typed.data else "")
     return _filled(CommonSettings, typed, storage=storage, study=study)
+
+
+def _settle_split(parser: Parser, typed: Namespace) -> None:
+    """A split is drawn or published: flags of the other kind are refused, not forgotten."""
+    if typed.split_file is None:
+        if typed.unlisted != UNLISTED[0]:
+            parser.error(f"--unlisted {typed.unlisted}: no lists are given; name them by --split-file, or leave it out")
+    elif typed.split is not None or typed.split_seed is not None:
+        parser.error("--split-file: the lists divide the patients; leave --split and --split-seed out")
+    typed.split = typed.split or (70, 15, 15)
+    typed.split_seed = typed.split_seed or 0
+
+
+def _named(common: CommonSettings, environ: Mapping[str, str]) -> CommonSettings:
+    """With the stem of the data path for a name, where there is none yet."""
+    data = common.data or environ.get("HISTOTUNE_DATA") or "data"
+    return common if common.study else replace(common, study=study_name_of(data))
 
 
 def _storage_of(parser: Parser, environ: Mapping[str, str]) -> str | None:

@@ -1,6 +1,6 @@
 """What weakens a claim, found by stated rules: about the patients, the opening, the searches and the retraining."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from studies.calibration import at_bound
@@ -29,6 +29,7 @@ def weaknesses(data: ReportData, resampling: Resampling) -> tuple[Weakness, ...]
     known = resampling.known and data.data.patient_ids
     return (
         *about_patches(synthetic=data.data.synthetic, known=known, patients=resampling.patients),
+        *about_cleaning(data.data.easing, dict(data.data.exclusions)),
         *about_openings(len(data.openings)),
         *about_searches(_random_weights(data), [_complete(study.trials) for study in data.studies]),
         *(weakness for model in data.plan.models for weakness in about_retraining(model)),
@@ -55,6 +56,20 @@ def about_patches(*, synthetic: bool, known: bool, patients: int) -> list[Weakne
         meaning = f"The test split holds {patients} patients; below {FEW_PATIENTS} intervals are unreliable."
         found.append(Weakness(FEW, meaning, True))
     return found
+
+
+def about_cleaning(easing: Sequence[tuple[str, str]], left_out: Mapping[str, int]) -> list[Weakness]:
+    """Of the rules that were on.
+
+    Args:
+        easing: (reason, why) of each rule that makes the test easier.
+        left_out: patches by reason.
+    """
+    meanings = [f"{reason} ({left_out.get(reason, 0)} patches), though {why}" for reason, why in easing]
+    if not meanings:
+        return []
+    meaning = f"By --exclude the test has no such patches: {'; '.join(meanings)}. Scores are of the others only."
+    return [Weakness("Easier test", meaning, False)]
 
 
 def about_openings(openings: int) -> list[Weakness]:

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data_utils.cleaning import clean
 from data_utils.errors import DataError, FormatError, LabelError, NotFoundError
 from data_utils.patches import PatchSet, fingerprint, patch_digests, read_patches, signature, where_is_data
-from data_utils.quality import clean
 
 NAME = "{patient}_idx5_x{x}_y{y}_class{label}.png"
 
@@ -97,7 +97,8 @@ def test_patients_may_be_unknown(made: PatchSet, tmp_path: Path) -> None:
         ("Y.npy", np.ones(60, np.bool_), LabelError, r"no patches of class 0 \(no IDC\) among 60"),
         ("patients.npy", np.full(61, "a"), FormatError, r"shape \(61,\); expected \(60,\): patient ids"),
         ("patients.npy", np.zeros(60), FormatError, "float64 values; expected text or whole numbers"),
-        ("patients.npy", np.array(["a", ""] * 30), FormatError, "30 empty ids of 60"),
+        ("xy.npy", np.zeros((60, 3), np.int64), FormatError, r"shape \(60, 3\); expected whole numbers of the shape"),
+        ("xy.npy", np.zeros((60, 2)), FormatError, "float64 values"),
     ],
 )
 def test_a_wrong_array_is_named(
@@ -106,6 +107,20 @@ def test_a_wrong_array_is_named(
     write_arrays(tmp_path, made)
     np.save(tmp_path / name, array)
     refused(kind, tmp_path, message)
+
+
+def test_places_are_read_where_they_are_known_and_ids_may_be_empty(made: PatchSet, tmp_path: Path) -> None:
+    write_arrays(tmp_path, made)
+    before = signature(str(tmp_path))
+    np.save(tmp_path / "xy.npy", np.stack([made.x, made.y], axis=1))
+    assert signature(str(tmp_path)) != before
+    np.save(tmp_path / "patients.npy", np.array(["a", ""] * 30))
+    read = read_patches(str(tmp_path))
+    np.testing.assert_array_equal(np.stack([read.x, read.y]), np.stack([made.x, made.y]))
+    assert read.patients is not None
+    assert read.patients.tolist() == ["a", ""] * 30
+    np.save(tmp_path / "patients.npy", np.full(60, ""))
+    assert read_patches(str(tmp_path)).patients is None
 
 
 @pytest.mark.parametrize("name", ["X.npy", "Y.npy", "patients.npy"])

@@ -9,9 +9,10 @@ from data_utils import _cache
 from data_utils import prepare as prepare_module
 from data_utils.errors import FormatError, LockMismatchError, SealError
 from data_utils.holdout import open_sealed, sealed_digests
+from data_utils.lock import SplitLock
 from data_utils.patches import PatchSet, fingerprint, read_patches
 from data_utils.prepare import Prepared, load_development, prepare
-from data_utils.split import SplitLock, parts
+from data_utils.split import parts
 
 
 def prepared_in(folder: Path, source: Path | str = "synthetic:120", **options: object) -> Prepared:
@@ -155,7 +156,7 @@ def test_a_cache_that_was_cut_off_is_written_again(tmp_path: Path) -> None:
 def test_an_interruption_leaves_nothing_behind_and_leftovers_of_the_dead_are_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(prepare_module, "draw_lock", interrupted)

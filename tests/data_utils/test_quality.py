@@ -8,12 +8,11 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter, laplace
 
 from data_utils._near import near_pairs, symmetries
-from data_utils.patches import PatchSet, fingerprint, read_patches
+from data_utils.patches import PatchSet, read_patches
 from data_utils.quality import (
     black_share,
     blurred,
     brightness,
-    clean,
     duplicate_groups,
     near_black,
     near_white,
@@ -47,41 +46,6 @@ def noisy(pixels: np.ndarray, mean: float, seed: int = 0) -> np.ndarray:
     steps[:, ::2] = round(2 * mean)
     steps = rng.permuted(steps, axis=1) * np.where(flat > 127, -1, 1)
     return (flat + steps).astype(np.uint8).reshape(pixels.shape)
-
-
-def test_of_exact_duplicates_one_stays_the_same_in_any_order(made: PatchSet) -> None:
-    assert made.patients is not None
-    copies = np.array([3, 3, 50, 110])
-    planted = with_rows(made, made.pixels[copies], copies)
-    owners = planted.patients.copy()
-    owners[-4:] = ["S0002", "S0012", "S0001", "A"]
-    planted = replace(planted, patients=owners)
-    cleaned = clean(planted)
-    assert cleaned.exclusions == (("exact duplicate", 4),)
-    assert len(cleaned) == 120
-    kept = dict(zip(cleaned.digests, cleaned.patients, strict=True))
-    assert kept[made.digests[3]] == min(made.patients[3], "S0002")
-    assert kept[made.digests[110]] == "A"
-    order = np.random.default_rng(1).permutation(len(planted))
-    assert fingerprint(clean(planted.take(order))) == fingerprint(cleaned)
-
-
-def test_duplicates_that_contradict_each_other_all_leave(made: PatchSet) -> None:
-    copies = np.array([3, 3, 50])
-    planted = with_rows(made, made.pixels[copies], copies)
-    labels = planted.labels.copy()
-    labels[-2] ^= 1
-    cleaned = clean(replace(planted, labels=labels))
-    assert cleaned.exclusions == (("exact duplicate", 1), ("exact duplicates with contradicting labels", 3))
-    assert made.digests[3] not in cleaned.digests
-    assert len(cleaned) == 119
-
-
-def test_earlier_exclusions_are_kept_and_clean_patches_are_not_copied(made: PatchSet) -> None:
-    before = replace(made, exclusions=(("doubled copy", 7),))
-    cleaned = clean(before)
-    assert cleaned.exclusions == (("doubled copy", 7),)
-    assert cleaned.pixels is made.pixels
 
 
 @pytest.mark.parametrize("view", range(8))

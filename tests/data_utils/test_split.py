@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from data_utils._near import symmetries
 from data_utils.errors import FormatError, LabelError, LockMismatchError, TooFewPatientsError
+from data_utils.lock import SplitLock, parse_fractions, verify_fingerprint, verify_settings
 from data_utils.patches import PatchSet, fingerprint, read_patches
-from data_utils.split import PARTS, SplitLock, draw_lock, folds, parse_fractions, parts, verify_lock
+from data_utils.split import PARTS, draw_lock, folds, parts
 
 FRACTIONS = (70, 15, 15)
 
@@ -150,19 +151,36 @@ def test_what_is_no_lock_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"fingerprint": "0" * 64}, r"data 000000000000 \(locked: [0-9a-f]{12}\)"),
         ({"fractions": (60, 20, 20)}, r"fractions 60/20/20 \(locked: 70/15/15\)"),
         ({"seed": 7}, r"seed 7 \(locked: 0\)"),
         ({"name": "second"}, r"name second \(locked: first\)"),
+        ({"exclude": ("blurred", "near_white")}, r"exclude near_white,blurred \(locked: none\)"),
     ],
 )
-def test_another_demand_is_refused_with_what_differs(
-    made: PatchSet, lock: SplitLock, change: dict[str, object], message: str
-) -> None:
-    asked: dict[str, object] = {"fingerprint": fingerprint(made), "fractions": FRACTIONS, "seed": 0, "name": "first"}
-    verify_lock(lock, **asked)
+def test_another_demand_is_refused_with_what_differs(lock: SplitLock, change: dict[str, object], message: str) -> None:
+    asked: dict[str, object] = {"fractions": FRACTIONS, "seed": 0, "name": "first"}
+    verify_settings(lock, **asked)
     with pytest.raises(LockMismatchError, match=rf"study first is locked to another split: {message}; .*--study NEW"):
-        verify_lock(lock, **asked | change)
+        verify_settings(lock, **asked | change)
+
+
+def test_other_patches_are_refused(made: PatchSet, lock: SplitLock) -> None:
+    verify_fingerprint(lock, fingerprint(made))
+    with pytest.raises(LockMismatchError, match=r"data 000000000000 \(locked: [0-9a-f]{12}\); .*--study NEW"):
+        verify_fingerprint(lock, "0" * 64)
+
+
+def test_a_lock_from_before_there_were_rules_and_lists_keeps_its_digest(lock: SplitLock) -> None:
+    assert "exclude" not in lock.to_json()
+    assert "published" not in lock.to_json()
+    ruled = replace(lock, exclude=("blurred",))
+    assert ruled.digest != lock.digest
+    assert SplitLock.from_json(ruled.to_json(), "lock.json") == ruled
+
+
+def test_a_lock_with_an_unknown_rule_is_refused(lock: SplitLock) -> None:
+    with pytest.raises(FormatError, match="names a rule that is not known here: sharp"):
+        SplitLock.from_json(replace(lock, exclude=("sharp",)).to_json(), "lock.json")
 
 
 def test_patches_that_the_lock_does_not_know_are_refused(made: PatchSet, lock: SplitLock) -> None:

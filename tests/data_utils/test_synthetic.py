@@ -6,9 +6,10 @@ from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from data_utils.cleaning import clean
 from data_utils.errors import FormatError
 from data_utils.patches import PatchSet, fingerprint, read_patches
-from data_utils.quality import clean, duplicate_groups, near_white, stain_density
+from data_utils.quality import duplicate_groups, near_white, stain_density
 
 
 @pytest.fixture(scope="module")

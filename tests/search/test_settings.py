@@ -72,6 +72,30 @@ def test_every_option_of_launch_arrives(tmp_path):
     assert settings.dry_run
 
 
+def test_what_is_left_out_and_a_published_split_arrive(tmp_path):
+    settings = launch()
+    assert (settings.exclude, settings.split_file, settings.unlisted) == ((), None, "error")
+    lists = ("--split-file", str(tmp_path), "--unlisted", "exclude")
+    settings = launch("--exclude", "blurred, no_patient,blurred", *lists)
+    assert settings.exclude == ("no_patient", "blurred")
+    assert (settings.split_file, settings.unlisted) == (str(tmp_path), "exclude")
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (("--exclude", "near-white"), "'near-white' is not known, did you mean near_white?"),
+        (("--split-file", "nowhere.json"), "'nowhere.json' does not exist"),
+        (("--split-file", ".", "--split", "70/15/15"), "the lists divide the patients; leave --split and --split-seed"),
+        (("--split-file", ".", "--split-seed", "0"), "the lists divide the patients"),
+        (("--unlisted", "train"), "no lists are given; name them by --split-file"),
+        (("--unlisted", "trian", "--split-file", "."), "did you mean train?"),
+    ],
+)
+def test_flags_of_data_that_contradict_each_other_are_refused(capsys, argv, message):
+    assert message in refusal(capsys, parse_launch, "--model", "cnn", *argv)
+
+
 @pytest.mark.parametrize(
     ("data", "name"),
     [

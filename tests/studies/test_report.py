@@ -353,3 +353,18 @@ def test_an_interrupted_writer_leaves_the_earlier_report_whole(
 
 def test_a_csv_file_keeps_numbers_as_they_are() -> None:
     assert as_csv(Table(("a", "b"), ((-0.5, "-x"), (None, "y")))) == "a,b\r\n-0.5,'-x\r\n,y\r\n"
+
+
+def test_a_published_split_and_rules_that_ease_the_test_are_named(small: ReportData, tmp_path: Path) -> None:
+    lists = "official.json, sha256 0123456789ab, unlisted patients: exclude"
+    told = replace(
+        small.data,
+        split_file=lists,
+        exclusions=(*small.data.exclusions, ("blurred", 0)),
+        easing=(("blurred", "slides blur"),),
+    )
+    text = write_report(replace(small, data=told), tmp_path).read_text(encoding="utf-8")
+    assert f"Divided by published lists of patients ({lists}), not drawn" in text
+    assert "with seed" not in text.split("Divided by")[1].split("</p>")[0]
+    assert "blurred (0 patches), though slides blur" in text
+    assert "<li>blurred: " in text

@@ -7,7 +7,14 @@ import pytest
 
 from studies.records import FinalModel, ReportData
 from studies.resampling import resample
-from studies.weaknesses import about_openings, about_patches, about_retraining, about_searches, weaknesses
+from studies.weaknesses import (
+    about_cleaning,
+    about_openings,
+    about_patches,
+    about_retraining,
+    about_searches,
+    weaknesses,
+)
 from tests.studies import made_up
 
 
@@ -40,13 +47,24 @@ def test_a_sound_study_has_none(data: ReportData) -> None:
     assert weaknesses(sound, resample(test.patients, test.labels, 10, 0)) == ()
 
 
+def test_rules_of_cleaning_that_ease_the_test_are_named_with_their_counts() -> None:
+    assert about_cleaning((), {"near duplicate": 4}) == []
+    easing = (("blurred: out of focus", "slides blur"), ("near-black", "slides have ink"))
+    (found,) = about_cleaning(easing, {"blurred: out of focus": 7})
+    assert not found.forbids_verdict
+    assert found.meaning == (
+        "By --exclude the test has no such patches: blurred: out of focus (7 patches), though slides blur; near-black "
+        "(0 patches), though slides have ink. Scores are of the others only."
+    )
+
+
 def test_every_rule_reaches_the_report(data: ReportData) -> None:
     models = tuple(
         replace(with_scores(model, 0.7, 0.99), temperature=19.9, weights="none: random") for model in data.plan.models
     )
     weak = replace(
         data,
-        data=replace(data.data, patient_ids=False),
+        data=replace(data.data, patient_ids=False, easing=(("blurred", "slides blur"),)),
         plan=replace(data.plan, models=models),
         openings=data.openings * 2,
         studies=tuple(replace(study, trials=study.trials[:3]) for study in data.studies),
@@ -56,6 +74,7 @@ def test_every_rule_reaches_the_report(data: ReportData) -> None:
     assert [one.name for one in found] == [
         "Made-up patches",
         "No patient ids",
+        "Easier test",
         "Test split reopened",
         "Random initial weights",
         "Short search",

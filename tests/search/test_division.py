@@ -1,0 +1,62 @@
+"""What a launch leaves out and how it divides patients: locked, verified, and told to the report."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from data_utils.errors import LockMismatchError
+from search.comparison import Comparison, Division
+from search.settings import LaunchSettings, parse_launch
+from studies.records import DataSummary, from_json
+
+IDS = [f"S{number:04d}" for number in range(1, 13)]  # of synthetic:300
+
+
+def asked(tmp_path: Path, *argv: str) -> LaunchSettings:
+    place = ("--storage", f"sqlite:///{tmp_path}/studies.db", "--runs", str(tmp_path), "--study", "s")
+    return parse_launch(["--model", "cnn", "--data", "synthetic:300", *place, *argv], {})
+
+
+@pytest.fixture
+def lists(tmp_path: Path) -> str:
+    path = tmp_path / "official.json"
+    path.write_text(json.dumps({"train": IDS[:6], "val": IDS[6:8], "test": IDS[8:10]}))
+    return str(path)
+
+
+def test_rules_and_lists_are_locked_and_stand_in_the_data_of_the_report(tmp_path: Path, lists: str) -> None:
+    settings = asked(tmp_path, "--exclude", "near_white,blurred", "--split-file", lists, "--unlisted", "exclude")
+    comparison = Comparison.open(settings.common, begin=True)
+    first = comparison.prepared(settings.common.data, Division.asked(settings))
+    told = from_json(DataSummary, (tmp_path / "s" / "data.json").read_bytes(), "data.json")
+    assert [reason for reason, _ in told.exclusions] == [
+        "patient in no list of the split file",
+        "near-white: glass, no tissue",
+        "blurred: out of focus or empty",
+    ]
+    assert [reason for reason, _ in told.easing] == ["blurred: out of focus or empty"]
+    assert first.lock.published is not None
+    assert told.split_file == f"{lists}, sha256 {first.lock.published.digest[:12]}, unlisted patients: exclude"
+    Path(lists).unlink()  # search.finalize needs the lock alone
+    again = Comparison.open(settings.common).prepared(settings.common.data, comparison.locked_division(), rehash=True)
+    assert again == first
+
+
+def test_without_rules_and_lists_nothing_is_said_of_them(tmp_path: Path) -> None:
+    settings = asked(tmp_path)
+    Comparison.open(settings.common, begin=True).prepared(settings.common.data, Division.asked(settings))
+    told = json.loads((tmp_path / "s" / "data.json").read_text())
+    assert (told["easing"], told["split_file"], told["exclusions"]) == ([], "", [])
+    older = {name: value for name, value in told.items() if name not in ("easing", "split_file")}
+    assert from_json(DataSummary, json.dumps(older), "data.json").easing == ()  # as earlier versions wrote it
+
+
+@pytest.mark.parametrize("other", [(), ("--exclude", "near_white"), ("--exclude", "blurred,near_white")])
+def test_other_rules_under_the_same_name_are_refused_in_one_line(tmp_path: Path, other: tuple[str, ...]) -> None:
+    settings = asked(tmp_path, "--exclude", "blurred")
+    comparison = Comparison.open(settings.common, begin=True)
+    comparison.prepared(settings.common.data, Division.asked(settings))
+    with pytest.raises(LockMismatchError, match=r"exclude [\w,]+ \(locked: blurred\); .*--study NEW") as raised:
+        comparison.prepared(settings.common.data, Division.asked(asked(tmp_path, *other)))
+    assert "\n" not in str(raised.value)
