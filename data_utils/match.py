@@ -1,0 +1,166 @@
+"""``python -m data_utils.match``: finds the patients of an X.npy that has none, where the full set is at hand.
+
+A patch is found by the sha256 of its pixels. Where the same pixels lie in several patients nobody can say whose patch
+it is, and the id stays empty like that of a patch that is not found; where they lie at several places of one patient,
+the place stays unknown.
+"""
+
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from data_utils._command import OneLineParser, run_command
+from data_utils._npy import PATIENTS, PIXELS, POSITIONS, read_pixels
+from data_utils._patchset import Bools, Ints, PatchSet, Progress, Strings, patch_digests
+from data_utils.errors import FormatError
+from data_utils.patches import read_patches
+from data_utils.rules import NO_PATIENT
+
+
+@dataclass(frozen=True, eq=False)
+class Matched:
+    """What was found of each patch.
+
+    Attributes:
+        patients: (N,) ids, "" where unknown.
+        xy: (N, 2) place on the slide in pixels, -1 where unknown.
+        shared: (N,) whether the same pixels lie in several patients.
+    """
+
+    patients: Strings
+    xy: Ints
+    shared: Bools
+
+    @property
+    def found(self) -> Bools:
+        """(N,) whether a patch has a patient now."""
+        known: Bools = self.patients != ""
+        return known
+
+
+def match(digests: Strings, full: PatchSet) -> Matched:
+    """Finds patches among others by their pixels.
+
+    Args:
+        digests: (N,) sha256 of each patch's pixels.
+        full: where to look; its patients are known.
+
+    Raises:
+        FormatError: its patients are unknown.
+    """
+    if full.patients is None:
+        raise FormatError(f"{full.source} has no patient ids; expected the public patient folder or a zip of it")
+    there, first, group = np.unique(full.digests, return_index=True, return_inverse=True)
+    owners = np.unique(full.patients, return_inverse=True)[1]
+    several = _differ(owners, group)
+    moved = _differ(full.x, group) | _differ(full.y, group)
+    place = np.minimum(np.searchsorted(there, digests), len(there) - 1)
+    known = there[place] == digests
+    row = first[place]  # in the full set
+    mine = known & ~several[place]
+    placed = mine & ~moved[place]
+    positions = np.stack([full.x[row], full.y[row]], axis=1)
+    return Matched(
+        patients=np.where(mine, full.patients[row], ""),
+        xy=np.where(placed[:, None], positions, -1),
+        shared=known & several[place],
+    )
+
+
+def _differ(values: Ints, group: Ints) -> Bools:
+    """Whether the members of each group differ in a value."""
+    count = int(group.max()) + 1
+    least, most = np.full(count, np.iinfo(np.int64).max), np.full(count, np.iinfo(np.int64).min)
+    np.minimum.at(least, group, values)
+    np.maximum.at(most, group, values)
+    different: Bools = least != most
+    return different
+
+
+def save(matched: Matched, folder: Path) -> None:
+    """Writes ``patients.npy`` and ``xy.npy``, whole and never over a file that is there.
+
+    Raises:
+        FormatError: one of them is there, or the folder cannot be written.
+    """
+    check_free(folder)
+    try:
+        with tempfile.TemporaryDirectory(prefix=".match-", dir=folder) as draft:
+            for name, array in ((PATIENTS, matched.patients), (POSITIONS, matched.xy)):
+                np.save(Path(draft) / name, array, allow_pickle=False)
+            for name in (PATIENTS, POSITIONS):
+                os.link(Path(draft) / name, folder / name)  # fails where a file is there by now
+    except OSError as error:
+        raise FormatError(f"{folder} cannot be written ({error.strerror}); name another --out") from error
+
+
+def check_free(folder: Path) -> None:
+    """Refuses a folder that holds the files already.
+
+    Raises:
+        FormatError: the first one of them.
+    """
+    for name in (PATIENTS, POSITIONS):
+        if os.path.lexists(folder / name):
+            raise FormatError(f"{folder / name} is there already and is not written over; name another --out")
+
+
+def _report(matched: Matched, full: PatchSet, out: Path) -> str:
+    count, found, shared = len(matched.patients), int(matched.found.sum()), int(matched.shared.sum())
+    owners = len(np.unique(matched.patients[matched.found]))
+    lines = [
+        f"{found} of {count} patches matched, of {owners} patients; {count - found - shared} are not in {full.source}, "
+        f"{shared} lie in several patients",
+        f"wrote {out / PATIENTS} and {out / POSITIONS}: put them beside {PIXELS}",
+    ]
+    if found < count:
+        lines.append(
+            f"{count - found} ids are empty: such patches may be of any patient, so search.launch leaves them out by "
+            f"--exclude {NO_PATIENT.name} or ends"
+        )
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Reads both sets, matches them and writes what was found."""
+    parser = OneLineParser("match", "Find patient and place of each patch of an X.npy in the full set, by its pixels.")
+    parser.add_argument("--patches", metavar="X.npy", type=Path, required=True, help="array of patches")
+    parser.add_argument("--full", metavar="PATH", required=True, help="patient folder or zip that holds them")
+    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder for patients.npy and xy.npy")
+    typed = parser.parse_args(argv)
+    pixels = read_pixels(typed.patches)
+    _make(typed.out)
+    check_free(typed.out)
+    with tempfile.TemporaryDirectory(prefix=".match-", dir=typed.out) as draft:
+        full = read_patches(typed.full, progress=_bar(), into=Path(draft) / "read.npy")
+        matched = match(patch_digests(pixels), full)
+    save(matched, typed.out)
+    sys.stdout.write(_report(matched, full, typed.out) + "\n")
+    return 0
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FormatError(f"{folder} cannot be made ({error.strerror}); name another --out") from error
+
+
+def _bar() -> Progress | None:
+    """Says how far the reading is, where somebody looks."""
+    if not sys.stderr.isatty():
+        return None
+
+    def show(done: int, of: int) -> None:
+        sys.stderr.write(f"\r{done} of {of} files read" + ("\n" if done == of else ""))
+
+    return show
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))
