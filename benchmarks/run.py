@@ -32,6 +32,7 @@ BENCHMARKS = (
     "quality",
     "trials",
     "data",
+    "ingest",
 )
 README = Path(__file__).resolve().parent.parent / "README.md"
 BEGIN, END = "<!-- benchmarks: begin (written by benchmarks/run.py) -->", "<!-- benchmarks: end -->"

@@ -42,7 +42,7 @@ def near_pairs(pixels: Pixels, rows: Ints, radius: float) -> tuple[Ints, Ints]:
     if len(rows) == 0:
         return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
     # the signature is rounded in single precision; the margin keeps pairs at the very edge
-    candidates = KDTree(_signatures(pixels, rows)).query_pairs(radius + 0.01, p=1, output_type="ndarray")
+    candidates = KDTree(_signatures(pixels, rows), leafsize=64).query_pairs(radius + 0.01, p=1, output_type="ndarray")
     first, second = rows[candidates[:, 0]], rows[candidates[:, 1]]
     near = np.zeros(len(first), dtype=np.bool_)
     for piece in chunks(len(first), 512):
