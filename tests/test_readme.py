@@ -11,10 +11,11 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("search", "models", "data_utils", "studies")
-COMMANDS = ("launch", "finalize", "report", "status", "predict", "dashboard")
+COMMANDS = ("launch", "finalize", "report", "status", "predict", "dashboard", "match", "fetch")
+OF_DATA_UTILS = ("match", "fetch")  # the others are search's
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-COMMAND = re.compile(r"python -m search\.(\w+)([^`#\n]*)")
+COMMAND = re.compile(r"python -m (?:search|data_utils)\.(\w+)([^`#\n]*)")
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 OF_OTHERS = {"mypy --strict", "ray start --head", "ray start --address"}
 """Flags in the text that are no flags of ours, with the program that takes them."""
@@ -33,8 +34,9 @@ def flags() -> dict[str, set[str]]:
     """Command -> the flags that its --help names."""
 
     def asked(command: str) -> set[str]:
+        package = "data_utils" if command in OF_DATA_UTILS else "search"
         done = subprocess.run(
-            [sys.executable, "-m", f"search.{command}", "--help"],
+            [sys.executable, "-m", f"{package}.{command}", "--help"],
             cwd=ROOT,
             capture_output=True,
             text=True,
@@ -92,9 +94,9 @@ def test_every_flag_of_a_command_line_is_in_the_help_of_that_command(flags: dict
     lines = [(page.name, *found) for page in PAGES for found in COMMAND.findall(page.read_text(encoding="utf-8"))]
     assert len(lines) >= 8, "the command lines were not found"
     for page, command, rest in lines:
-        assert command in flags, f"{page}: python -m search.{command} is no command"
+        assert command in flags, f"{page}: {command} is no command"
         unknown = set(FLAG.findall(rest)) - flags[command]
-        assert not unknown, f"{page}: python -m search.{command} takes no {unknown}"
+        assert not unknown, f"{page}: {command} takes no {unknown}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
