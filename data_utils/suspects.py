@@ -8,7 +8,7 @@ from data_utils._patchset import Bools, Floats, Ints
 
 FOLDS = 5
 _DRAWS = 20
-_PENALTY = 0.1  # inverse strength, for standardised features
+_PENALTY = 5.0  # inverse strength, shared by all values: the more there are, the less each may weigh (LOG.md)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +46,7 @@ def out_of_fold(features: Floats, labels: Ints, groups: Ints, seed: int) -> OutO
     probabilities = np.empty(len(labels))
     for held_out in range(fold.max() + 1):
         inside = fold == held_out
-        model = make_pipeline(StandardScaler(), LogisticRegression(C=_PENALTY, max_iter=5000))
+        model = make_pipeline(StandardScaler(), LogisticRegression(C=_PENALTY / features.shape[1], max_iter=5000))
         model.fit(features[~inside], labels[~inside])
         probabilities[inside] = model.predict_proba(features[inside])[:, 1]
     return OutOfFold(probabilities, fold)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from search._arguments import Parser, positive, some_text, storage_url, study_name_of, whole
 from search._flags import (
+    SEED,
     UNLISTED,
     add_common,
     add_data,
@@ -169,6 +170,23 @@ class PredictSettings:
 
 
 @dataclass(frozen=True)
+class ExploreSettings:
+    """A look at the patches before any training.
+
+    Attributes:
+        sample: the most patches that are modelled; larger sets are sampled.
+        seed: of samples, folds and the map.
+        vgg16_weights: as in LaunchSettings, but nothing is fetched.
+    """
+
+    common: CommonSettings
+    sample: int
+    seed: int
+    device: str
+    vgg16_weights: str | None
+
+
+@dataclass(frozen=True)
 class DashboardSettings:
     """Optuna's dashboard on the database of the studies."""
 
@@ -258,6 +276,21 @@ def parse_predict(argv: Sequence[str] | None = None) -> PredictSettings:
     add_log_level(group)
     typed = parser.parse(argv, needed=["--model", "--out"])
     return _filled(PredictSettings, typed)
+
+
+def parse_explore(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> ExploreSettings:
+    """Settings of ``search.explore``."""
+    parser = Parser("explore", "Look at the patches before any training: one page, with what was found and what to do.")
+    group = parser.add_argument_group("exploration")
+    most = "patches that simple models are given; of more a sample is drawn (default: %(default)s)"
+    group.add_argument("--sample", metavar="N", type=whole(100, 10_000_000), default=20_000, help=most)
+    of = "seed of samples, folds and the map (default: %(default)s)"
+    group.add_argument("--seed", metavar="N", type=SEED, default=0, help=of)
+    add_weights(group)
+    add_device(group)
+    add_common(parser, study="default: the stem of the data path")
+    typed = parser.parse(argv)
+    return _filled(ExploreSettings, typed, common=_named(_common(parser, typed, environ), environ))
 
 
 def parse_dashboard(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> DashboardSettings:
