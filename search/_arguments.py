@@ -7,6 +7,7 @@ text to value that raises ``argparse.ArgumentTypeError`` with what was found and
 import argparse
 import difflib
 import math
+import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -17,6 +18,10 @@ from search import __version__
 EXIT_CODES = "Exit codes: 0 done; 1 failed; 2 bad input; 130 or 143 interrupted, go on with the same command."
 STORAGE_SCHEMES = ("sqlite", "postgresql", "postgresql+psycopg")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+HOST = re.compile(r"[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63}){0,9}\.?|\[?[0-9A-Fa-f:.]{2,45}\]?")
+LARGEST = 1e9
+"""Of any number: 30 years in seconds, a million terabytes; beyond it clocks and allocators overflow."""
+_LONGEST_LINE = 1000
 
 
 class Parser(argparse.ArgumentParser):
@@ -48,8 +53,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """One line, whatever the value that was typed had in it."""
-        line = " ".join(message.removeprefix("argument ").split())
-        self.exit(2, f"{self.prog}: {line}\n")
+        self.exit(2, f"{self.prog}: {one_line(message.removeprefix('argument '))}\n")
 
     def _add_about(self) -> None:
         about = self.add_argument_group("about")  # last, so that --help begins with what the command does
@@ -62,6 +66,13 @@ class Parser(argparse.ArgumentParser):
             return f"{typed!r} was not expected here; every option has a name that begins with --"
         flag = typed.partition("=")[0]
         return f"{flag} is not an option{did_you_mean(flag, self._option_string_actions)}; --help lists all"
+
+
+def one_line(message: str) -> str:
+    """A message as one line for a terminal: what could not be printed or would move its cursor is escaped."""
+    line = " ".join(message.split())
+    line = "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in line)
+    return line if len(line) <= _LONGEST_LINE else f"{line[:700]} ... {line[-250:]}"
 
 
 def did_you_mean(typed: str, known: Iterable[str]) -> str:
@@ -99,15 +110,23 @@ def whole(low: int, high: int) -> Callable[[str], int]:
 
 
 def positive(text: str) -> float:
-    """A finite number above 0."""
+    """A number above 0."""
     value = _finite(text)
     if value <= 0:
         raise argparse.ArgumentTypeError(f"{text} is too small; give a number above 0")
     return value
 
 
+def core_count(text: str) -> float:
+    """CPU cores, or a share of one that Ray can still count."""
+    value = positive(text)
+    if not 0.01 <= value <= 4096:
+        raise argparse.ArgumentTypeError(f"{text} is out of range; give a number of cores from 0.01 to 4096")
+    return value
+
+
 def not_negative(text: str) -> float:
-    """A finite number from 0 on."""
+    """A number from 0 on."""
     value = _finite(text)
     if value < 0:
         raise argparse.ArgumentTypeError(f"{text} is too small; give a number from 0 on")
@@ -119,7 +138,7 @@ def gpu_share(text: str) -> float | str:
     if text == "auto":
         return text
     value = _finite(text)
-    if value < 0 or (value > 1 and not value.is_integer()):
+    if not 0 <= value <= 1024 or (value > 1 and not value.is_integer()) or 0 < value < 0.0001:
         raise argparse.ArgumentTypeError(f"{text} is no share of GPUs; give 0 to 1, or a whole number")
     return value
 
@@ -182,15 +201,46 @@ def some_text(text: str) -> str:
 
 def existing_file(text: str) -> Path:
     """A file that is there."""
-    if not Path(text).is_file():
+    if not os.path.isfile(text):  # noqa: PTH113 - Path.is_file raises for a name that is too long
         raise argparse.ArgumentTypeError(f"{text!r} is not a file; check the path")
     return Path(text)
 
 
+def folder(text: str) -> Path:
+    """A folder, which need not be there yet; without the signs that mean something else in a database URL."""
+    path = Path(text)
+    if not text.strip() or re.search(r"[?\x00-\x1f\x7f-\x9f\ud800-\udfff]", text) or _is_other(text):
+        raise argparse.ArgumentTypeError(f"{text!r} cannot be a folder; give a path in plain text, without ?")
+    return path
+
+
+def new_file(text: str) -> Path:
+    """A file to be written."""
+    if not text.strip() or os.path.isdir(text) or _is_other(os.path.dirname(text) or "."):  # noqa: PTH112, PTH120 - see above
+        raise argparse.ArgumentTypeError(f"{text!r} cannot be written as a file; give a path in a folder")
+    return Path(text)
+
+
+def _is_other(text: str) -> bool:
+    """Whether something that is no folder is there, or a name that no folder can have."""
+    try:
+        return os.path.lexists(text) and not os.path.isdir(text)  # noqa: PTH112 - see above
+    except ValueError:
+        return True
+
+
+def host_name(text: str) -> str:
+    """A name or address of a machine."""
+    if not HOST.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no name or address of a machine; give one like 127.0.0.1")
+    return text
+
+
 def ray_address(text: str) -> str:
     """Where a running Ray listens."""
-    _, colon, port = text.rpartition(":")
-    if text != "auto" and not (colon and port.isdecimal()):
+    host, _, port = text.removeprefix("ray://").rpartition(":")
+    known = HOST.fullmatch(host) and re.fullmatch(r"[0-9]{1,5}", port) and 0 < int(port) < 2**16
+    if text != "auto" and not known:
         raise argparse.ArgumentTypeError(f"{text!r} is no address of a Ray; give auto or HOST:PORT")
     return text
 
@@ -198,7 +248,7 @@ def ray_address(text: str) -> str:
 def weights_source(text: str) -> str:
     """A file with weights, or "torchvision", or "none"."""
     words = ("torchvision", "none")
-    if text in words or Path(text).is_file():
+    if text in words or os.path.isfile(text):  # noqa: PTH113 - Path.is_file raises for a name that is too long
         return text
     raise argparse.ArgumentTypeError(
         f"{text!r} is neither a file nor one of {', '.join(words)}{did_you_mean(text, words)}"
@@ -230,7 +280,7 @@ def several(*names: str) -> Callable[[str], tuple[str, ...]]:
 
 def existing_path(text: str) -> str:
     """A file or folder that is there."""
-    if not Path(text).exists():
+    if not os.path.exists(text):  # noqa: PTH110 - Path.exists raises for a name that is too long
         raise argparse.ArgumentTypeError(f"{text!r} does not exist; check the path")
     return text
 
@@ -242,4 +292,6 @@ def _finite(text: str) -> float:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
     if not math.isfinite(value):
         raise argparse.ArgumentTypeError(f"{text} is not finite; leave the option out for no limit")
+    if abs(value) > LARGEST:
+        raise argparse.ArgumentTypeError(f"{text} is too large; leave the option out for no limit")
     return value
