@@ -102,6 +102,15 @@ def test_every_image_has_a_version_and_every_service_its_limits(services):
         assert set(service["deploy"]["resources"]["limits"]) == {"cpus", "memory"}, name
 
 
+def test_what_we_build_runs_as_a_user_without_rights_and_gains_none(services):
+    built = [service for name, service in services.items() if name != "postgres"]
+    assert len(built) == 5
+    for service in built:
+        assert service["user"] == "histotune"
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+
+
 def test_the_image_takes_the_version_of_the_package(services):
     from search import __version__
 
