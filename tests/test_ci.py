@@ -11,8 +11,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def run_with(make, tmp_path):
-    """Runs .ci/run where ``make`` is this shell script, and chromium is there already."""
-    for name, script in (("make", make), ("chromium", "")):
+    """Runs .ci/run where ``make`` is this shell script, and what it would install is there already."""
+    for name, script in (("make", make), ("chromium", ""), ("faketime", "")):
         (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
         (tmp_path / name).chmod(0o755)
     environment = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}", "NOTE": str(tmp_path / "note")}
