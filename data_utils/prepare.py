@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from data_utils import _cache
 from data_utils._patchset import Bools, PatchSet, Progress, Strings, known
 from data_utils.cleaning import clean
-from data_utils.errors import FormatError, LockMismatchError
+from data_utils.errors import DataError, FormatError, LockMismatchError
 from data_utils.lock import Fractions, SplitLock, verify_fingerprint, verify_settings
 from data_utils.patches import check_classes, fingerprint, read_patches, signature
 from data_utils.split import check_listed, draw_lock, parts, published_lock
@@ -157,6 +157,32 @@ def load_development(folder: Path) -> DevelopmentSet:
     return DevelopmentSet(**columns, part=part, digest=meta["digest"])
 
 
+def can_be_made_again(folder: Path) -> bool:
+    """Whether the source of the caches in ``folder`` is where it was, unchanged."""
+    try:
+        meta = _cache.read_meta(folder)
+        return bool(signature(meta["source"]) == meta["signature"])
+    except (DataError, OSError, KeyError, TypeError):
+        return False
+
+
+def discard(folder: Path) -> None:
+    """Removes caches; cut off, it leaves nothing that looks whole."""
+    old = _sibling(folder, "old")
+    folder.rename(old)
+    shutil.rmtree(old)
+
+
+def leftovers(folder: Path) -> list[Path]:
+    """What killed processes of this host left beside ``folder``; at full size each is gigabytes."""
+    found = []
+    for path in folder.parent.glob(f".{folder.name}-*-{socket.gethostname()}-*"):
+        process = path.name.rpartition("-")[2]
+        if process.isdecimal() and (int(process) == os.getpid() or not psutil.pid_exists(int(process))):
+            found.append(path)
+    return found
+
+
 def _prepared(summary: Summary, lock: SplitLock, folder: Path) -> Prepared:
     return Prepared(**vars(summary), lock=lock, development=folder / DEVELOPMENT, sealed=folder / SEALED)
 
@@ -222,7 +248,8 @@ def _stored(folder: Path, mark: str, lock: SplitLock) -> Summary | None:
 def _replacing(folder: Path) -> Iterator[Path]:
     """A new folder beside ``folder``, which takes its place if all goes well and leaves nothing if not."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(folder)
+    for left in leftovers(folder):
+        shutil.rmtree(left, ignore_errors=True)
     partial = _sibling(folder, "partial")
     partial.mkdir()
     try:
@@ -251,11 +278,3 @@ def _pieces_of(folder: Path, mark: str) -> Path:
 
 def _sibling(folder: Path, kind: str) -> Path:
     return folder.with_name(f".{folder.name}-{kind}-{socket.gethostname()}-{os.getpid()}")
-
-
-def _remove_leftovers(folder: Path) -> None:
-    """Removes what killed processes of this host left behind; at full size each is gigabytes."""
-    for path in folder.parent.glob(f".{folder.name}-*-{socket.gethostname()}-*"):
-        process = int(path.name.rpartition("-")[2])
-        if process == os.getpid() or not psutil.pid_exists(process):
-            shutil.rmtree(path, ignore_errors=True)
