@@ -29,7 +29,7 @@ from studies.statistics import (
 )
 from studies.subgroups import PatientRow, Subgroup, by_patient, subgroups
 from studies.verdict import Verdict, judge
-from studies.weaknesses import Weakness, weaknesses
+from studies.weaknesses import Weakness, about_baselines, weaknesses
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,8 @@ def find(data: ReportData) -> Findings:
     models = {model.model: _model(data, model, scores, resampling) for model in plan.models}
     contestants = [_contestant(test, name, sampled[name]) for name in names]
     comparisons = compare_all(test.labels, contestants, resampling)
-    doubts = weaknesses(data, resampling)
+    aucs = {entry: value for entry, score in scores.items() if (value := score.test["auc"].value) is not None}
+    doubts = (*weaknesses(data, resampling), *about_baselines(aucs, names, plan.baselines))
     return Findings(
         schema=SCHEMA,
         study=data.name,

@@ -100,6 +100,25 @@ def about_searches(random_weights: Sequence[str], complete: Sequence[int]) -> li
     return found
 
 
+def about_baselines(aucs: Mapping[str, float], models: Sequence[str], baselines: Sequence[str]) -> list[Weakness]:
+    """Of models that are no better than what knows nothing of tissue.
+
+    Args:
+        aucs: AUC on the test split of each model and baseline; those without one are passed over.
+        models: names of the models.
+        baselines: names of the baselines.
+    """
+    found = []
+    for baseline in (name for name in baselines if name in aucs):
+        if beaten := [name for name in models if name in aucs and aucs[name] <= aucs[baseline]]:
+            scores = " and ".join(f"{name}'s AUC of {aucs[name]:.3f}" for name in beaten)
+            meaning = (
+                f"{scores} does not exceed that of the {baseline}, {aucs[baseline]:.3f}: nothing more was learned."
+            )
+            found.append(Weakness("No better than a baseline", meaning, False))
+    return found
+
+
 def about_retraining(model: FinalModel) -> list[Weakness]:
     """Of a final model: members that do not score on one scale, and a temperature that ran into its bound."""
     found = []

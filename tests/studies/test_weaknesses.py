@@ -8,6 +8,7 @@ import pytest
 from studies.records import FinalModel, ReportData
 from studies.resampling import resample
 from studies.weaknesses import (
+    about_baselines,
     about_cleaning,
     about_openings,
     about_patches,
@@ -124,3 +125,12 @@ def test_weaknesses_stand_on_the_first_page(data: ReportData, tmp_path: Path) ->
     text = write_report(replace(data, plan=replace(data.plan, models=models)), tmp_path).read_text(encoding="utf-8")
     summary = text[text.index('<header id="summary">') : text.index("</header>")]
     assert "Temperature at its bound." in summary
+
+
+def test_a_model_that_does_not_exceed_a_baseline_is_named() -> None:
+    aucs = {"cnn": 0.892, "vgg16": 0.869, "colour histogram": 0.875}
+    assert about_baselines({**aucs, "vgg16": 0.876}, ["cnn", "vgg16"], ["colour histogram"]) == []
+    (found,) = about_baselines(aucs, ["cnn", "vgg16"], ["colour histogram", "another"])
+    assert "vgg16's AUC of 0.869" in found.meaning
+    assert "cnn" not in found.meaning
+    assert not found.forbids_verdict
