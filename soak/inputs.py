@@ -119,7 +119,7 @@ def _words(tally: Tally) -> str:
     return (
         f"{tally.refused} malformed inputs refused in one line, {tally.read} changed ones still read, "
         f"{len(tally.problems)} failures (traceback, hang, memory, changed file), {tally.memory / 2**20:.1f} MB "
-        f"beyond the input (bound {MOST_MEMORY >> 20}) and {tally.seconds:.2f} s (bound {MOST_SECONDS:g})"
+        f"beyond the input (bound {MOST_MEMORY >> 20}) and {tally.seconds:.2f} CPU s (bound {MOST_SECONDS:g})"
     )
 
 
