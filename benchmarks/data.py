@@ -22,8 +22,8 @@ import numpy as np
 
 from benchmarks._launch import SPLIT, SPLIT_SEED, STUDY, Source, prepared, scratch_folder
 from benchmarks._report import Result, main
-from data_utils.prepare import load_development, prepare
 from data_utils.lock import SplitLock
+from data_utils.prepare import load_development, prepare
 
 COUNTS = (5_547, 277_524)
 PATCHES_OF_A_PATIENT = 1000  # as in the public set: 279 patients
