@@ -1,16 +1,24 @@
 """What all commands share: errors of our own become one line and an exit code, everything else keeps its traceback."""
 
+import logging
+import os
 import shlex
 import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
 
 from data_utils.errors import DataError
 from models._errors import ModelError
+from search._arguments import one_line
 from search.errors import Interrupted, SearchFailed, UsageError
-from studies.errors import StudyError
+from studies.errors import StorageGoneError, StudyError
 from studies.secrets import masked
 
+_LOGGER = logging.getLogger("histotune")
+RAY_THREAD = "ray"
 FAILED = 1
 BAD_INPUT = 2
 
@@ -21,8 +29,11 @@ def run_command(main: Callable[[], int]) -> int:
     Args:
         main: parses its arguments, does the work, returns 0 where all is well.
     """
+    _hide_passwords()
     try:
         return main()
+    except StorageGoneError as error:
+        return _end(f"{error}; go on with: {command_line(Path(sys.argv[0]).stem)}", FAILED)
     except (DataError, ModelError, StudyError, UsageError) as error:
         return _end(str(error), BAD_INPUT)
     except SearchFailed as error:
@@ -39,11 +50,35 @@ def command_line(command: str, argv: Sequence[str] | None = None) -> str:
     return shlex.join(["python", "-m", f"search.{command}", *map(masked, typed)])
 
 
+def _hide_passwords() -> None:
+    """Takes passwords out of the process title, and so out of what Ray stores of it.
+
+    For a moment before this everyone on the machine could read them; hence the hint.
+    """
+    shown = [masked(part) for part in sys.orig_argv]
+    if shown == sys.orig_argv:
+        return
+    from setproctitle import setproctitle
+
+    setproctitle(shlex.join(shown))
+    sys.stderr.write(
+        "a password on the command line can be read by everyone on this machine: give the URL in $HISTOTUNE_STORAGE, "
+        "or leave the password out of it and keep it in ~/.pgpass\n"
+    )
+
+
 def _interrupted(number: int, go_on: str) -> int:
     name = signal.Signals(number).name
     return _end(f"interrupted by {name}" + (f"; go on with: {go_on}" if go_on else ""), 128 + number)
 
 
 def _end(message: str, code: int) -> int:
-    sys.stderr.write(masked(" ".join(message.split())) + "\n")
+    line = one_line(masked(message))
+    if _LOGGER.handlers:
+        _LOGGER.error("%s", line)
+    with suppress(OSError):  # the terminal may be closed
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
+    if any(thread.name == RAY_THREAD for thread in threading.enumerate()):
+        os._exit(code)  # a Ray that is still starting, or has died, would hold up the end for half a minute
     return code
