@@ -9,8 +9,10 @@ from data_utils.rules import RULE_NAMES
 from models._registry import model_names
 from search._arguments import (
     Parser,
+    core_count,
     existing_file,
     existing_path,
+    folder,
     gpu_share,
     not_negative,
     one_of,
@@ -110,8 +112,15 @@ def add_common(parser: Parser, study: str = "default: the only one in the databa
     add("--study", metavar="NAME", type=study_name, help=f"name of the comparison ({study})")
     url = "database of the studies; a URL with a password belongs in the variable (default: $HISTOTUNE_STORAGE, then sqlite:///RUNS/studies.db)"
     add("--storage", metavar="URL", type=storage_url, help=url)
-    add("--runs", metavar="DIR", type=Path, default=Path("runs"), help="folder of results (default: %(default)s/)")
+    add("--runs", metavar="DIR", type=folder, default=Path("runs"), help="folder of results (default: %(default)s/)")
     add_log_level(group)
+
+
+def add_patience(parser: Parser) -> None:
+    """How long a command that works waits for its database."""
+    away = "wait so long for a database that went away or is held, then end in order (default: %(default)g)"
+    add = parser.add_argument_group("faults").add_argument
+    add("--storage-timeout", metavar="SECONDS", type=positive, default=600.0, help=away)
 
 
 def add_data(group: _ArgumentGroup) -> None:
@@ -134,7 +143,7 @@ def add_workers(parser: Parser) -> None:
     add = group.add_argument
     add("--workers", metavar="N", type=worker_count, help="networks trained at the same time (default: auto)")
     cores = "CPU cores of each worker (default: an equal share)"
-    add("--cpus-per-worker", metavar="F", type=positive, help=cores)
+    add("--cpus-per-worker", metavar="F", type=core_count, help=cores)
     gpus = "share of a GPU for each worker, whole GPUs, or auto: as the memory of the first trials tells (default: 1)"
     add("--gpus-per-worker", metavar="F", type=gpu_share, help=gpus)
     add_device(group)

@@ -28,7 +28,7 @@ from studies.definition import StudyDefinition
 from studies.files import write_whole
 from studies.ledger import Ledger
 from studies.records import DataSummary, PartSummary, to_json
-from studies.storage import DEFINITION, open_existing, open_storage, quiet_optuna
+from studies.storage import DEFINITION, SERVER_SECONDS, open_existing, open_storage, quiet_optuna
 
 PREPROCESSING = "RGB in [0, 1], normalised by the network; training: one of 8 dihedral views a patch and epoch"
 OPENING = "opening"
@@ -68,12 +68,13 @@ class Comparison:
     ledger: Ledger
 
     @classmethod
-    def open(cls, common: CommonSettings, *, begin: bool = False) -> "Comparison":
+    def open(cls, common: CommonSettings, *, begin: bool = False, patience: float = SERVER_SECONDS) -> "Comparison":
         """Opens database and folder; an empty study name stands for the only comparison in the database.
 
-        ``begin`` makes the database where there is none.
+        ``begin`` makes the database where there is none; one that goes away is waited for ``patience`` seconds.
         """
-        storage = open_storage(common.storage) if begin else open_existing(common.storage)
+        opened = open_storage if begin else open_existing
+        storage = opened(common.storage, patience=patience)
         ledger = Ledger(storage.engine)
         name = common.study or _only_name(storage)
         return cls(name, common.runs / name, storage, ledger)
@@ -137,7 +138,7 @@ class Comparison:
     def stored_lock(self) -> SplitLock | None:
         """The lock as database and file have it, which must agree where both have one."""
         file = self.folder / LOCK_FILE
-        in_file = SplitLock.from_json(file.read_text(encoding="utf-8"), str(file)) if file.exists() else None
+        in_file = SplitLock.read(file)
         text = self.ledger.lock(self.name)
         in_database = None if text is None else SplitLock.from_json(text, f"the lock of {self.name} in the database")
         if in_file is not None and in_database is not None and in_file.digest != in_database.digest:

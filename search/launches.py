@@ -1,9 +1,12 @@
 """A launch says that it is alive, and sees which others are."""
 
 import os
+import re
 import socket
+import tempfile
 import threading
 import time
+from pathlib import Path
 from types import TracebackType
 
 import psutil
@@ -12,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from studies.ledger import BEAT_SECONDS, Launch, Ledger
 
 MISSED_BEATS = 3
+_SCRATCH = "histotune-{}-"
 
 
 class Presence:
@@ -24,7 +28,7 @@ class Presence:
         self._over = threading.Event()
         self._beaten, self._unbroken = _clocks(), True
         pid = os.getpid()
-        self.launch = ledger.begin_launch(study, socket.gethostname(), pid, psutil.Process(pid).create_time())
+        self.launch = ledger.begin_launch(study, socket.gethostname(), pid, _started(pid))
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
     def __enter__(self) -> "Presence":
@@ -74,6 +78,29 @@ def is_alive(launch: Launch) -> bool:
     if launch.host != socket.gethostname():
         return True
     try:
-        return abs(psutil.Process(launch.pid).create_time() - launch.pid_started) < 1.0
+        return abs(_started(launch.pid) - launch.pid_started) < 1.0
     except psutil.NoSuchProcess:
         return False
+
+
+def _started(pid: int) -> float:
+    """Seconds from the start of this machine to that of a process.
+
+    The time of day at which a process began is the kernel's guess from the clock as it is set now: it moves with it.
+    """
+    return float(psutil.Process(pid).create_time() - psutil.boot_time())
+
+
+def scratch() -> tempfile.TemporaryDirectory[str]:
+    """A folder for what this process needs no longer than itself; its name says whose it is."""
+    return tempfile.TemporaryDirectory(prefix=_SCRATCH.format(os.getpid()))
+
+
+def dead_scratch() -> list[Path]:
+    """Such folders of processes that were killed."""
+    found = []
+    for folder in Path(tempfile.gettempdir()).glob(_SCRATCH.format("*") + "*"):
+        owner = re.match(_SCRATCH.format("([0-9]+)"), folder.name)
+        if owner and not psutil.pid_exists(int(owner[1])) and folder.stat().st_uid == os.geteuid():
+            found.append(folder)
+    return sorted(found)

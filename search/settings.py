@@ -11,7 +11,16 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from search._arguments import Parser, positive, some_text, storage_url, study_name_of, whole
+from search._arguments import (
+    Parser,
+    host_name,
+    new_file,
+    positive,
+    some_text,
+    storage_url,
+    study_name_of,
+    whole,
+)
 from search._flags import (
     SEED,
     UNLISTED,
@@ -19,6 +28,7 @@ from search._flags import (
     add_data,
     add_device,
     add_log_level,
+    add_patience,
     add_search,
     add_split,
     add_start,
@@ -94,6 +104,7 @@ class LaunchSettings:
         enqueue: JSON file of configurations to try first.
         warm_start: name of the comparison whose best configurations are tried first.
         dry_run: say what it would take, and write nothing.
+        storage_timeout: seconds that a database is waited for which went away.
     """
 
     common: CommonSettings
@@ -117,6 +128,7 @@ class LaunchSettings:
     enqueue: Path | None
     warm_start: str | None
     dry_run: bool
+    storage_timeout: float
 
 
 @dataclass(frozen=True)
@@ -127,7 +139,7 @@ class FinalizeSettings:
         finalists: best configurations of each model that are retrained beside its default one.
         reopen: why sealed rows are opened again under another plan; None refuses that.
         draws: bootstrap draws of the intervals.
-        vgg16_weights: as in LaunchSettings.
+        vgg16_weights, storage_timeout: as in LaunchSettings.
     """
 
     common: CommonSettings
@@ -136,6 +148,7 @@ class FinalizeSettings:
     reopen: str | None
     draws: int
     vgg16_weights: str | None
+    storage_timeout: float
 
 
 @dataclass(frozen=True)
@@ -156,6 +169,15 @@ class StatusSettings:
     json: bool
     watch: float | None
     check: bool
+
+
+@dataclass(frozen=True)
+class CleanSettings:
+    """The removal of what no study needs; ``yes`` does not ask, ``dry_run`` only shows."""
+
+    common: CommonSettings
+    yes: bool
+    dry_run: bool
 
 
 @dataclass(frozen=True)
@@ -207,6 +229,7 @@ def parse_launch(argv: Sequence[str] | None = None, environ: Mapping[str, str] =
     add_start(parser)
     add_common(parser, study="default: the stem of the data path")
     add_workers(parser)
+    add_patience(parser)
     typed = parser.parse(argv, needed=["--model"])
     common = _common(parser, typed, environ)
     if not common.study:
@@ -235,6 +258,7 @@ def parse_finalize(argv: Sequence[str] | None = None, environ: Mapping[str, str]
     add_weights(final)
     add_common(parser)
     add_workers(parser)
+    add_patience(parser)
     typed = parser.parse(argv)
     return _filled(FinalizeSettings, typed, common=_common(parser, typed, environ), worker=_worker(parser, typed))
 
@@ -261,6 +285,17 @@ def parse_status(argv: Sequence[str] | None = None, environ: Mapping[str, str] =
     return _filled(StatusSettings, typed, common=_common(parser, typed, environ))
 
 
+def parse_clean(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> CleanSettings:
+    """Settings of ``search.clean``."""
+    parser = Parser("clean", "Remove checkpoints, caches and scratch that no study needs, after showing them.")
+    answer = parser.add_argument_group("answer").add_mutually_exclusive_group()
+    answer.add_argument("--yes", action="store_true", help="remove without a question, for scripts")
+    answer.add_argument("--dry-run", action="store_true", help="show what would be removed, and remove nothing")
+    add_common(parser, study="default: all in the database")
+    typed = parser.parse(argv)
+    return _filled(CleanSettings, typed, common=_common(parser, typed, environ))
+
+
 def parse_predict(argv: Sequence[str] | None = None) -> PredictSettings:
     """Settings of ``search.predict``."""
     parser = Parser(
@@ -270,7 +305,7 @@ def parse_predict(argv: Sequence[str] | None = None) -> PredictSettings:
     )
     group = parser.add_argument_group("prediction")
     group.add_argument("--model", metavar="DIR", type=Path, help="final model, like runs/NAME/vgg16 (needed)")
-    group.add_argument("--out", metavar="FILE", type=Path, help="CSV file to write (needed)")
+    group.add_argument("--out", metavar="FILE", type=new_file, help="CSV file to write (needed)")
     add_data(group)
     add_device(group)
     add_log_level(group)
@@ -300,7 +335,7 @@ def parse_dashboard(argv: Sequence[str] | None = None, environ: Mapping[str, str
     server.add_argument(
         "--host",
         metavar="ADDRESS",
-        type=some_text,
+        type=host_name,
         default=LOCALHOST,
         help="address to listen on (default: %(default)s)",
     )
