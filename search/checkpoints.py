@@ -5,6 +5,7 @@ told again from it.
 """
 
 import logging
+import warnings
 import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -47,7 +48,7 @@ class Checkpoint:
             if not path.exists():
                 return None
             _check_whole(path)
-            kept = torch.load(path, map_location="cpu", weights_only=True)
+            kept = _load(path)
             if kept["identity"] != _identity(job):
                 return None
             told = [_REPORT.validate_python(report) for report in kept["told"]]
@@ -74,6 +75,15 @@ def _save(content: dict[str, Any], draft: Path) -> None:
         torch.save(content, draft)
     except RuntimeError as error:  # all that PyTorch's writer says is "unexpected pos 576 vs 534"
         raise OSError("it cannot be written whole, as on a full disk") from error
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        with warnings.catch_warnings(action="ignore"):  # the log says it
+            content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+            return content
+    except Exception as error:  # PyTorch's own words advise to run what is in the file
+        raise ValueError("it holds other things than tensors, numbers and texts") from error
 
 
 def _check_whole(path: Path) -> None:
