@@ -1,25 +1,26 @@
 """PNG files into arrays, in parallel where there are many; from a folder, or from a zip without unpacking it.
 
 Pillow holds Python's global lock for most of the 0.2 ms that a patch takes, so that threads gain nothing: processes do
-it. They are given places, not bytes, and send pixels back in pieces, so that memory stays flat at any size. A piece can
-be kept on disk as well, so that a reading that was interrupted goes on where it was.
+it. They are given places, not bytes, and fill rows of one mapped file, so that no pixel travels between processes and
+memory stays flat at any size. What they have filled is noted, so that a reading that was interrupted goes on there.
 """
 
 import io
+import json
 import os
 import shutil
 import signal
 import threading
 import warnings
-import zipfile
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context, parent_process
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -35,6 +36,7 @@ _LARGEST = 2**20  # bytes of a PNG file; a patch without compression takes 7,700
 _PIECE = 512  # files decoded at a time: 4 MB
 _PARALLEL_FROM = 16_000  # files; below, starting processes costs what they save
 _MAX_PROCESSES = 16
+Result = TypeVar("Result")
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
@@ -82,42 +84,126 @@ def decode(
         files: what to decode.
         progress: called with (files done, all) after each piece.
         into: a new ``.npy`` file for the pixels; in memory by default.
-        pieces: a folder for decoded pieces, as large as the pixels. One that an interrupted call for the very same
-            files has left is made use of; removed when all is done. Kept nowhere by default.
+        pieces: a folder beside ``into`` that holds the pixels until all are there. One that an interrupted call for the
+            very same files has left is made use of; it is removed when all is done. None by default, and of use only
+            where several processes decode into a file.
     """
-    room, filled, done = new_pixels(len(files), into), 0, 0
-    problems: list[str] = []
-    for pixels, piece_problems in _pieces(root, files, pieces):
-        room[filled : filled + len(pixels)] = pixels
-        filled, done = filled + len(pixels), done + len(piece_problems)
-        problems += piece_problems
-        if progress:
-            progress(done, len(files))
-    if pieces is not None:
-        shutil.rmtree(pieces, ignore_errors=True)
+    if into is None or len(files) < _PARALLEL_FROM:
+        pixels, problems = _one_by_one(root, files, progress, into)
+    else:
+        pixels, problems = _side_by_side(root, files, progress, into, pieces)
     said = np.array(problems, dtype=np.str_)
-    return Decoded(room[:filled], said == "", said)
+    return Decoded(pixels, said == "", said)
 
 
-def _pieces(root: Path, files: Sequence[ImageFile], kept: Path | None) -> Iterator[tuple[Pixels, list[str]]]:
+def _one_by_one(
+    root: Path, files: Sequence[ImageFile], progress: Progress | None, into: Path | None
+) -> tuple[Pixels, list[str]]:
+    """Pixels of those files that are patches, and why each of the others is none."""
+    room, filled = new_pixels(len(files), into), 0
+    problems: list[str] = []
+    for pixels, said in _pieces(root, files):
+        room[filled : filled + len(pixels)] = pixels
+        filled += len(pixels)
+        problems += said
+        if progress:
+            progress(len(problems), len(files))
+    return room[:filled], problems
+
+
+def _pieces(root: Path, files: Sequence[ImageFile]) -> Iterator[tuple[Pixels, list[str]]]:
     slices = [files[piece] for piece in chunks(len(files), _PIECE)]
     if len(files) < _PARALLEL_FROM:
         yield from map(partial(_decode_piece, root), slices)
-        return
+    else:
+        with _by_processes(partial(_decode_piece, root), slices) as results:
+            yield from results
+
+
+# --- several processes that write into one file ---------------------------------------------------------------------
+
+
+def _side_by_side(
+    root: Path, files: Sequence[ImageFile], progress: Progress | None, into: Path, kept: Path | None
+) -> tuple[Pixels, list[str]]:
+    """The same by processes that each map the file and fill rows of their own; no pixel travels between them."""
+    file = into if kept is None else kept / "pixels.npy"
+    room = _room(len(files), file, begun=kept is not None)
+    starts = range(0, len(files), _PIECE)
+    slices = [files[start : start + _PIECE] for start in starts]
+    said: list[list[str]] = []
+    with _by_processes(partial(_fill, root, file, kept), starts, slices) as results:
+        for problems in results:
+            said.append(problems)
+            if progress:
+                progress(min(len(said) * _PIECE, len(files)), len(files))
+    filled = 0
+    for start, problems in zip(starts, said, strict=True):  # files that are no patches left gaps: the rest moves up
+        count = problems.count("")
+        if filled < start:
+            room[filled : filled + count] = room[start : start + count]
+        filled += count
     if kept is not None:
-        kept.mkdir(parents=True, exist_ok=True)
-    places = [None if kept is None else kept / f"{number:06d}.npz" for number in range(len(slices))]
+        shutil.move(file, into)
+        shutil.rmtree(kept, ignore_errors=True)
+    return room[:filled], [one for problems in said for one in problems]
+
+
+def _room(count: int, file: Path, *, begun: bool) -> Pixels:
+    """A mapped file for so many patches: the one that an interrupted reading has left, or a new one."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if begun:
+        with suppress(OSError, ValueError, EOFError):
+            room: Pixels = np.load(file, mmap_mode="r+", allow_pickle=False)
+            if room.shape == (count, PATCH_SIZE, PATCH_SIZE, 3) and room.dtype == np.uint8:
+                return room
+    return new_pixels(count, file)
+
+
+def _fill(root: Path, file: Path, kept: Path | None, start: int, files: Sequence[ImageFile]) -> list[str]:
+    """Decodes files into the rows from ``start`` on, unless that was done before; why each of the others is none."""
+    rows = np.load(file, mmap_mode="r+", allow_pickle=False)[start : start + len(files)]
+    mark = None if kept is None else kept / f"{start:07d}.json"
+    done = None if mark is None else _done_before(mark, rows)
+    if done is not None:
+        return done
+    pixels, problems = _decode_piece(root, files)
+    rows[: len(pixels)] = pixels
+    if mark is not None:
+        with suppress(OSError):  # a full disk costs only the going on
+            draft = mark.with_suffix(f".{os.getpid()}")
+            draft.write_text(json.dumps([zlib.crc32(pixels.data), problems]), encoding="utf-8")
+            draft.replace(mark)
+    return problems
+
+
+def _done_before(mark: Path, rows: Pixels) -> list[str] | None:
+    """What a piece had to say when it was decoded, if its rows are still what it put there."""
+    with suppress(OSError, ValueError, TypeError):
+        checksum, problems = json.loads(mark.read_text(encoding="utf-8"))
+        if len(problems) == len(rows) and zlib.crc32(rows[: problems.count("")].data) == checksum:
+            return [str(one) for one in problems]
+    return None
+
+
+@contextmanager
+def _by_processes(work: Callable[..., Result], *arguments: Iterable[object]) -> Iterator[Iterator[Result]]:
+    """What ``work`` gives for each of the arguments, in their order."""
     # spawned: a fork of a process with threads (Ray, torch) may hang
-    pool = ProcessPoolExecutor(min(os.cpu_count() or 1, _MAX_PROCESSES), get_context("spawn"), _obey_the_parent)
+    pool = ProcessPoolExecutor(min(os.cpu_count() or 1, _MAX_PROCESSES), get_context("spawn"), _watch_the_parent)
+    # they inherit what is blocked while they are started: Ctrl-C, which goes to all, is for this process to answer
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        yield from pool.map(partial(_kept_piece, root), slices, places)
+        results = pool.map(work, *arguments)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        yield results
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         pool.shutdown(cancel_futures=True)
 
 
-def _obey_the_parent() -> None:
-    """In a process that decodes: Ctrl-C is the parent's to answer, and its death, however sudden, ends this one."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _watch_the_parent() -> None:
+    """In a process that decodes: the parent's death, however sudden, is its own."""
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
 
 
@@ -126,26 +212,6 @@ def _end_with_the_parent() -> None:
     if parent is not None:
         parent.join()
     os._exit(1)  # nobody waits for what it has in hand
-
-
-def _kept_piece(root: Path, files: Sequence[ImageFile], place: Path | None) -> tuple[Pixels, list[str]]:
-    """A piece, from the disk if it was decoded before; else decoded, and put there whole or not at all."""
-    if place is None:
-        return _decode_piece(root, files)
-    with (
-        suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile),
-        np.load(place, allow_pickle=False) as kept,
-    ):
-        pixels, problems = kept["pixels"], kept["problems"].tolist()  # the zip that they are in verifies them
-        if len(problems) == len(files):
-            return pixels, problems
-    pixels, problems = _decode_piece(root, files)
-    with suppress(OSError):  # a full disk costs only the going on
-        draft = place.with_suffix(f".{os.getpid()}")
-        with draft.open("wb") as file:
-            np.savez(file, pixels=pixels, problems=np.array(problems, dtype=np.str_))
-        draft.replace(place)
-    return pixels, problems
 
 
 def _decode_piece(root: Path, files: Sequence[ImageFile]) -> tuple[Pixels, list[str]]:

@@ -16,7 +16,7 @@ import numpy as np
 from data_utils._decode import OTHER_SIZE, UNREADABLE, Decoded, ImageFile, decode
 from data_utils._files import NO_TEXT, check_within, kind, shown, unreadable
 from data_utils._patchset import PatchSet, Progress, Strings
-from data_utils._zip import is_hidden, is_picture, list_pictures
+from data_utils._zip import is_hidden, list_pictures
 from data_utils.errors import FormatError, LabelError, NotFoundError
 
 DOUBLED = "doubled copy"
@@ -207,7 +207,7 @@ def _walk(root: Path) -> Iterator[tuple[str, os.stat_result]]:
                 for entry in entries:
                     if entry.is_dir():
                         left += _below(entry, root)
-                    elif is_picture(entry.name):
+                    elif entry.name[-4:].lower() == ".png" and not is_hidden(entry.name):
                         yield entry.path[skip:], _picture(entry, root)
         except OSError as error:
             raise unreadable(Path(error.filename or folder), error) from error

@@ -60,8 +60,8 @@ def read_patches(
             a patch is left out only when it cannot be scored.
         progress: called now and then with (done, all).
         into: a new ``.npy`` file for pixels that have to be decoded; in memory by default.
-        pieces: a folder that lets a reading of many files go on where it was interrupted; named after what is read
-            (``signature``), as it must never serve another source.
+        pieces: a folder beside ``into`` that lets a reading of many files go on where it was interrupted; named after
+            what is read (``signature``), as it must never serve another source.
 
     Raises:
         NotFoundError: nothing of an accepted form is there.

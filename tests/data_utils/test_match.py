@@ -13,7 +13,7 @@ from PIL import Image
 
 from data_utils.errors import FormatError
 from data_utils.match import check_free, main, match, save
-from data_utils.patches import PatchSet, read_patches
+from data_utils.patches import PatchSet, read_patches, signature
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -108,3 +108,18 @@ def test_the_real_arrays_get_back_the_patients_that_are_known(shared: Path) -> N
     assert not matched.shared.any()
     assert (matched.xy[matched.found] >= 0).all()
     np.testing.assert_array_equal(matched.found, np.isin(arrays.digests, full.digests))
+
+
+def test_places_are_read_where_they_are_known_and_ids_may_be_empty(made: PatchSet, tmp_path: Path) -> None:
+    np.save(tmp_path / "X.npy", made.pixels)
+    np.save(tmp_path / "Y.npy", made.labels)
+    before = signature(str(tmp_path))
+    np.save(tmp_path / "xy.npy", np.stack([made.x, made.y], axis=1))
+    assert signature(str(tmp_path)) != before
+    np.save(tmp_path / "patients.npy", np.array(["a", ""] * 30))
+    read = read_patches(str(tmp_path))
+    np.testing.assert_array_equal(np.stack([read.x, read.y]), np.stack([made.x, made.y]))
+    assert read.patients is not None
+    assert read.patients.tolist() == ["a", ""] * 30
+    np.save(tmp_path / "patients.npy", np.full(60, ""))
+    assert read_patches(str(tmp_path)).patients is None

@@ -109,20 +109,6 @@ def test_a_wrong_array_is_named(
     refused(kind, tmp_path, message)
 
 
-def test_places_are_read_where_they_are_known_and_ids_may_be_empty(made: PatchSet, tmp_path: Path) -> None:
-    write_arrays(tmp_path, made)
-    before = signature(str(tmp_path))
-    np.save(tmp_path / "xy.npy", np.stack([made.x, made.y], axis=1))
-    assert signature(str(tmp_path)) != before
-    np.save(tmp_path / "patients.npy", np.array(["a", ""] * 30))
-    read = read_patches(str(tmp_path))
-    np.testing.assert_array_equal(np.stack([read.x, read.y]), np.stack([made.x, made.y]))
-    assert read.patients is not None
-    assert read.patients.tolist() == ["a", ""] * 30
-    np.save(tmp_path / "patients.npy", np.full(60, ""))
-    assert read_patches(str(tmp_path)).patients is None
-
-
 @pytest.mark.parametrize("name", ["X.npy", "Y.npy", "patients.npy"])
 @pytest.mark.parametrize("keep", [0, 5, 100, -1])
 def test_a_truncated_array_is_named(made: PatchSet, tmp_path: Path, name: str, keep: int) -> None:
