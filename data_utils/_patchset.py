@@ -1,5 +1,6 @@
 """What every reader gives and every later step takes: patches with their labels, patients and names."""
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
@@ -95,11 +96,18 @@ def chunks(length: int, size: int = _CHUNK) -> Iterator[slice]:
 
 
 def new_pixels(count: int, into: Path | None) -> Pixels:
-    """Room for ``count`` patches, (N, 50, 50, 3) uint8: in memory, or in the new ``.npy`` file ``into``."""
+    """Room for ``count`` patches, (N, 50, 50, 3) uint8: in memory, or in the new ``.npy`` file ``into``.
+
+    Raises:
+        OSError: the disk has no room for it.
+    """
     shape = (count, PATCH_SIZE, PATCH_SIZE, 3)
     if into is None or count == 0:  # an empty file cannot be memory-mapped
         return np.empty(shape, dtype=np.uint8)
-    return np.lib.format.open_memmap(into, mode="w+", dtype=np.uint8, shape=shape)
+    room = np.lib.format.open_memmap(into, mode="w+", dtype=np.uint8, shape=shape)
+    with into.open("r+b") as file:  # a mapped file with holes would end the process once the disk is full
+        os.posix_fallocate(file.fileno(), 0, into.stat().st_size)
+    return room
 
 
 def copy_rows(pixels: Pixels, rows: Rows, into: Path) -> Pixels:

@@ -11,6 +11,7 @@ Development patches only: the sealed ones are never put through here.
 import fcntl
 import hashlib
 import json
+import math
 import os
 import shutil
 import time
@@ -23,6 +24,7 @@ from typing import IO, TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 import torch
+from pydantic import TypeAdapter
 from torch import Tensor, nn
 
 from data_utils.augment import VIEWS
@@ -55,6 +57,9 @@ class _Record:
     patches: int
     seconds: float
     boot: str
+
+
+_RECORDS = TypeAdapter(_Record)
 
 
 class Features:
@@ -98,6 +103,9 @@ class Features:
             prefix: the frozen layers, in place on the device.
             patches: all development patches of the worker.
             compute: where and how the prefix runs.
+
+        Raises:
+            OSError: the disk is full, or nothing may be written there.
         """
         folder = store.folder / _digest(key, prefix, compute.precision)
         store.folder.mkdir(parents=True, exist_ok=True)
@@ -163,6 +171,20 @@ class Features:
         self._states[rows.numpy(), views.numpy()] = READY
 
 
+def idle_entries(folder: Path) -> list[Path]:
+    """Entries of a store of this host that no process uses."""
+    return sorted(users.parent for users in folder.glob(f"*/{_USERS}") if _unused(users.parent))
+
+
+def remove_idle(entry: Path) -> bool:
+    """Removes an entry unless somebody uses it; whether it was removed."""
+    with _locked(entry.parent / _LOCK):
+        idle = _unused(entry)
+        if idle:
+            shutil.rmtree(entry)
+    return idle
+
+
 def _digest(key: tuple[str, ...], prefix: nn.Module, precision: str) -> str:
     """Of all that the outputs depend on, the layers and their tensors themselves among them."""
     found = hashlib.sha256("\n".join((*key, precision, repr(prefix))).encode())
@@ -188,17 +210,17 @@ def _make(
     if not _make_room(store, size):
         return None
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
     record = _Record(shape, count, seconds, _boot())
     try:
+        folder.mkdir(parents=True)
         _reserve(folder / _VALUES, size)
         _reserve(folder / _STATES, count * VIEWS)
-    except OSError:  # the disk is full after all: the search goes on without
+        (folder / _LOCK).touch()
+        (folder / _USERS).touch()
+        (folder / _RECORD).write_text(json.dumps(asdict(record)))
+    except OSError:  # the disk is full after all
         shutil.rmtree(folder, ignore_errors=True)
-        return None
-    (folder / _LOCK).touch()
-    (folder / _USERS).touch()
-    (folder / _RECORD).write_text(json.dumps(asdict(record)))
+        raise
     return record
 
 
@@ -246,11 +268,12 @@ def _unused(folder: Path) -> bool:
 def _read_record(folder: Path) -> _Record | None:
     """The record of a whole entry; None where there is none, or one from before the machine was started anew."""
     try:
-        fields = json.loads((folder / _RECORD).read_text())
-        record = _Record(**{**fields, "shape": tuple(fields["shape"])})
-    except (OSError, ValueError, TypeError, KeyError):
+        record = _RECORDS.validate_json((folder / _RECORD).read_bytes())
+        sizes = [(folder / name).stat().st_size for name in (_VALUES, _STATES)]
+    except (OSError, ValueError):
         return None
-    return record if record.boot == _boot() else None
+    promised = [2 * record.patches * VIEWS * math.prod(record.shape), record.patches * VIEWS]  # bytes; bf16
+    return record if record.boot == _boot() and sizes == promised else None
 
 
 def _boot() -> str:

@@ -101,6 +101,7 @@ class EpochReport:
         attributes: seconds, device, parameters, peak_memory, worker ... so far.
         seconds_before: of training and evaluation that the job had behind it when this process took it up.
         failure: why the job cannot go on; None where it can.
+        warnings: what does not stop the job but a user should know, such as a disk without room for checkpoints.
     """
 
     epoch: int
@@ -109,6 +110,7 @@ class EpochReport:
     attributes: dict[str, Any] = field(default_factory=dict)
     failure: str | None = None
     seconds_before: float = 0.0
+    warnings: tuple[str, ...] = ()
 
 
 def forget_checkpoint(folder: Path) -> None:

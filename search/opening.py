@@ -12,10 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from data_utils._array_file import map_array
 from data_utils.holdout import open_sealed, sealed_digests
 from data_utils.patches import PatchSet
 from data_utils.prepare import Prepared, load_development
@@ -79,7 +81,7 @@ def open_test(
     save_test_examples(predictions, test, entrants, folder / "examples")
     write_csv(predictions, comparison.folder / "test_predictions.csv")
     for entrant in entrants:
-        np.save(entrant.folder / SEALED_FILE, test.digests, allow_pickle=False)
+        _save_array(entrant.folder / SEALED_FILE, test.digests)
     comparison.ledger.close_opening(opening, sha256(file.read_bytes()).hexdigest())
     return True
 
@@ -171,13 +173,20 @@ def _baseline_thresholds(plan: AnalysisPlan, prevalence: float) -> dict[str, flo
 def _members(entrant: Entrant, test: PatchSet, folder: Path, device: str, progress: Progress) -> Floats:
     """(N, M) logits of an entrant's members; kept as soon as they are there."""
     kept = folder / f"members-{entrant.entry.replace(':', '-')}.npy"
-    if kept.exists():
-        return np.asarray(np.load(kept, allow_pickle=False))
+    if os.path.lexists(kept):
+        logits = np.array(map_array(kept))
+        if logits.shape != (len(test), len(entrant.stored.members)) or logits.dtype != np.float64:
+            raise UsageError(f"{kept} is not what was predicted before; delete it and run the same command again")
+        return logits
     logits = member_logits(entrant.stored, entrant.folder, test.pixels, device, progress)
-    draft = kept.with_suffix(".part.npy")
-    np.save(draft, logits, allow_pickle=False)
-    draft.replace(kept)
+    _save_array(kept, logits)
     return logits
+
+
+def _save_array(path: Path, array: npt.NDArray[Any]) -> None:
+    content = io.BytesIO()
+    np.save(content, array, allow_pickle=False)
+    write_whole(path, content.getvalue())
 
 
 def write_csv(predictions: Predictions, path: Path) -> None:

@@ -19,18 +19,16 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from models._spec import Model, ParamValue
-from search.errors import SearchFailed
+from search.failures import Failures
 from search.jobs import EpochReport, Job, forget_checkpoint
 from search.launches import Presence
 from search.seeds import derive_seed
-from studies.attributes import set_attributes
+from studies.attributes import parameters_at_once, set_attributes
 from studies.ledger import Ledger
-
-FIRST_FAILURES = 5
-"""If so many trials of a study have finished and all failed, the search ends instead of burning its budget."""
 
 RUNNING, LOST = "RUNNING", "LOST"
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+_ENDED = {state.name for state in FINISHED}
 
 
 @dataclass(frozen=True)
@@ -108,7 +106,9 @@ class StudySearch:
 
     def counts(self) -> Counts:
         """Trials by state, as the database has them now."""
-        trials = self.study.get_trials(deepcopy=False)
+        return self._counted(self.study.get_trials(deepcopy=False))
+
+    def _counted(self, trials: Sequence[FrozenTrial]) -> Counts:
         return Counts(Counter(trial.state.name for trial in trials), self.wanted)
 
     def progress(self) -> float:
@@ -134,18 +134,26 @@ class StudySearch:
 
     def next_job(self) -> Job | None:
         """The next trial: one that was interrupted, enqueued, or chosen by the sampler; None where none is left."""
-        with self._ledger.lease(self.study.study_name, self._presence.launch):
-            self.reclaim()
-            counts = self.counts()
-            if counts.taken >= counts.wanted:
-                return None
-            # A sampler seeded alike at every start would repeat its trials: it is seeded by where the study stands.
-            self.study.sampler = self._make_sampler(derive_seed(self._seed, sum(counts.states.values())))
-            trial = self.study.ask()
-            self._ledger.own(self.study.study_name, trial.number, self._presence.launch)
-            self._running[trial.number] = self._taken(trial)
-        self.model.suggest(trial)
+        trial = self._ask()
+        if trial is None:
+            return None
+        with parameters_at_once(self._storage, trial):
+            self.model.suggest(trial)
         return self._job(trial)
+
+    def _ask(self) -> Trial | None:
+        """A trial that is ours; None where none is left. What is asked for under a lease that was lost is given up."""
+        while True:
+            with self._ledger.lease(self.study.study_name, self._presence.launch):
+                self.reclaim()
+                trials = self.study.get_trials(deepcopy=False)
+                if self._counted(trials).taken >= self.wanted:
+                    return None
+                self.study.sampler = self._make_sampler(derive_seed(self._seed, _number_asked_next(trials)))
+                trial = self.study.ask()
+                if self._ledger.own(self.study.study_name, trial.number, self._presence.launch):
+                    self._running[trial.number] = self._taken(trial)
+                    return trial
 
     def _taken(self, trial: Trial) -> _Running:
         trial_id = self._trial_id(trial.number)
@@ -208,9 +216,9 @@ class StudySearch:
         if {trial.number for trial in running} == set(self._running):
             return
         owners = self._ledger.owners(self.study.study_name)
-        alive = self._presence.alive()
+        others = self._presence.alive() - {self._presence.launch}
         for trial in running:
-            if trial.number not in self._running and owners.get(trial.number) not in alive:
+            if trial.number not in self._running and owners.get(trial.number) not in others:
                 self._set_waiting(trial.number)
 
     def _set_waiting(self, number: int) -> None:
@@ -239,7 +247,6 @@ class StudySearch:
         self._describe(job, report, failure=reason)
         self.study.tell(job.number, state=TrialState.FAIL)
         self._end(job)
-        self._stop_if_all_failed()
         return TrialState.FAIL.name
 
     def _describe(self, job: Job, report: EpochReport | None, **more: ParamValue) -> None:
@@ -251,14 +258,6 @@ class StudySearch:
         self._running.pop(job.number, None)
         forget_checkpoint(job.checkpoint)
 
-    def _stop_if_all_failed(self) -> None:
-        finished = self.study.get_trials(deepcopy=False, states=FINISHED)
-        failed = [trial for trial in finished if trial.state == TrialState.FAIL]
-        if len(finished) == len(failed) >= FIRST_FAILURES:
-            raise SearchFailed(
-                f"the first {len(failed)} trials of study {self.study.study_name} all failed: {_grouped(failed)}"
-            )
-
     def _stored(self, number: int) -> FrozenTrial:
         return self._storage.get_trial(self._trial_id(number))
 
@@ -267,9 +266,13 @@ class StudySearch:
         return self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
 
 
-def _grouped(failed: Sequence[FrozenTrial]) -> str:
-    reasons = Counter(str(trial.user_attrs.get("failure", "unknown")) for trial in failed)
-    return "; ".join(f"{count} x {reason}" for reason, count in reasons.most_common())
+def _number_asked_next(trials: Sequence[FrozenTrial]) -> int:
+    """The number of the trial that ``study.ask`` will hand out: the first that waits, else a new one.
+
+    It seeds the sampler. One that is seeded alike at every start repeats its trials, and one that is seeded by how many
+    there are gives the same parameters to a trial that was cut off before it had any and to the next new one.
+    """
+    return next((trial.number for trial in trials if trial.state == TrialState.WAITING), len(trials))
 
 
 class Watcher(Protocol):
@@ -301,6 +304,7 @@ class Searches:
         self._until = None if timeout is None else time.monotonic() + timeout
         self._watcher = watcher
         self._check = check
+        self._failures = Failures()
 
     def next_job(self) -> Job | None:
         """A trial of the study that is furthest behind its goal."""
@@ -321,11 +325,19 @@ class Searches:
         """Passes an epoch on to the job's study; True when the trial ends with it."""
         state = self._searches[job.model].report(job, report)
         self._watcher.epoch(job, report, state)
+        if state in _ENDED:
+            self._failures.ended(self._study(job), str(report.attributes.get("worker", "")), report.failure)
         return state != RUNNING
 
     def worker_lost(self, job: Job, reason: str) -> None:
         """Passes a death on to the job's study."""
-        self._watcher.epoch(job, None, self._searches[job.model].worker_lost(job, reason))
+        state = self._searches[job.model].worker_lost(job, reason)
+        self._watcher.epoch(job, None, state)
+        if state in _ENDED:
+            self._failures.ended(self._study(job), "", reason)
+
+    def _study(self, job: Job) -> str:
+        return self._searches[job.model].study.study_name
 
     def tick(self) -> None:
         """Ends the run on a signal or at its time limit."""

@@ -69,6 +69,7 @@ class Terminal:
         self._began = time.monotonic()
         self._at_begin = self._finished()
         self._live: Live | None = None
+        self._warned: set[str] = set()
 
     @contextmanager
     def shown(self) -> Iterator[None]:
@@ -91,12 +92,21 @@ class Terminal:
         activity = self._running.get(job.label)
         if activity is not None:
             activity.report = report
+        for warning in () if report is None else report.warnings:
+            self._warn(warning)
         if report is not None and report.failure is None:
             LOGGER.debug("%s epoch %d: %s", job.label, report.epoch, _scores(report))
         if state != "RUNNING":
             self._running.pop(job.label, None)
             self._now = self.standings()
             self._say(job, report, state)
+
+    def _warn(self, warning: str) -> None:
+        """Once, whichever worker says it first."""
+        if warning not in self._warned:
+            self._warned.add(warning)
+            LOGGER.warning("%s", warning)
+            say(self.console, warning)
 
     def _say(self, job: Job, report: EpochReport | None, state: str) -> None:
         line = f"{job.label} {state}{self._outcome(report)} ({self._counted()})"
@@ -167,6 +177,7 @@ def say(console: Console, text: str) -> None:
 
 def log_to(folder: Path, command: str, level: str) -> Path:
     """Begins a log file of its own for this run; returns its path."""
+    logging.raiseExceptions = False  # a full disk must not put a traceback for each line on the terminal
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{command}-{datetime.now(UTC):%Y%m%d-%H%M%S}.log"
     handler = logging.FileHandler(path, encoding="utf-8")

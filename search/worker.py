@@ -4,6 +4,7 @@ A worker holds development patches only. After each epoch it writes a checkpoint
 the job can go on in another process, and a report that was lost on its way to the database is told again.
 """
 
+import io
 import logging
 import os
 import threading
@@ -17,15 +18,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from optuna.trial import FixedTrial
-from safetensors.torch import save_file
+from safetensors.torch import save
+from torch import nn
 
+from data_utils._array_file import map_array
 from data_utils.prepare import load_development
 from models._registry import load_model
 from models._spec import Model, ModelConfig
 from search._device import Compute, free_memory, held_memory, peak_memory, reset_peak_memory, set_up
 from search.checkpoints import Checkpoint
+from search.failures import IN_A_ROW
 from search.features import Features
-from search.jobs import EpochReport, Job, WorkerContext
+from search.jobs import EpochReport, FeatureStore, Job, WorkerContext
 from search.training import (
     VIEWS,
     DevicePatches,
@@ -37,6 +41,8 @@ from search.training import (
     probe_layout,
     train,
 )
+from studies.errors import NotWrittenError
+from studies.files import write_whole
 
 GRACE_SECONDS = 5.0
 """After its time limit, a job that has not ended by itself is ended with its process."""
@@ -59,27 +65,52 @@ class Worker:
         self._digest = development.digest
         assert development.labels is not None  # development patches are labelled
         self._labels = development.labels
-        self._folds = None if context.folds is None else np.load(context.folds, allow_pickle=False)
+        self._folds = None if context.folds is None else np.array(map_array(context.folds))
         self._patches = DevicePatches.load(development.pixels, self._labels, context.device)
         self._layouts: dict[str, str] = {}
         self._jobs = 0
         self._held = 0  # bytes after the first job
+        self._failures = 0  # jobs in a row
+        self._failed = False  # the last job
+        self._warnings: list[str] = []  # not told yet
+        self._warned: set[str] = set()
         self._spent = self._before = Spent()
         self._run: Iterator[EpochReport] = iter(())
 
     def begin(self, job: Job) -> EpochReport:
         """Starts a job, from its checkpoint where it has one; its first report."""
+        self._end_if_failing()
         self._end_if_leaking()
+        self._failed = False
         self._run = self._reports(job)
         return self.advance()
 
     def advance(self) -> EpochReport:
         """The job's next report; what goes wrong is a report as well, only a process's death is not."""
+        report = self._next_report()
+        self._failed = report.failure is not None
+        warnings, self._warnings = tuple(self._warnings), []
+        return replace(report, warnings=warnings) if warnings else report
+
+    def _next_report(self) -> EpochReport:
         try:
             return next(self._run)
         except Exception as problem:  # noqa: BLE001 - a trial that fails must not take the worker with it
             reason = f"{type(problem).__name__}: {problem}"
             return EpochReport(0, {}, float("nan"), self._costs(), reason, self._before.seconds)
+
+    def _warn(self, warning: str) -> None:
+        """Tells the driver once, with the next report."""
+        if warning not in self._warned:
+            self._warned.add(warning)
+            self._warnings.append(warning)
+
+    def _end_if_failing(self) -> None:
+        """Ends this process where its last jobs all failed, as in a broken CUDA context; the job begins in another."""
+        self._failures = self._failures + 1 if self._failed else 0
+        if self._failures >= IN_A_ROW:
+            LOGGER.warning("replaced: its last %d trials all failed", self._failures)
+            os._exit(1)
 
     def _end_if_leaking(self) -> None:
         """Ends this process where earlier jobs left memory behind; the job begins in another one."""
@@ -127,9 +158,18 @@ class Worker:
                 report = self._report(training, epoch, scores)
                 told.append(report)
                 if epoch.epoch < job.last_epoch:
-                    Checkpoint(layout, told, training.state_dict()).write(job)
+                    self._keep(Checkpoint(layout, told, training.state_dict()), job)
                 deadline.check()
                 yield report
+
+    def _keep(self, checkpoint: Checkpoint, job: Job) -> None:
+        try:
+            checkpoint.write(job)
+        except NotWrittenError as error:
+            self._warn(
+                f"no checkpoint can be written in {job.checkpoint.parent} ({error.__cause__}): training goes on, but "
+                "what is cut off now goes on from an earlier epoch"
+            )
 
     def _told_again(self, report: EpochReport) -> EpochReport:
         return replace(report, seconds_before=self._before.seconds)
@@ -166,13 +206,25 @@ class Worker:
             yield None
             return
         prefix = training.network.get_submodule("prefix")
-        features = Features.open(store, (self._digest, model.name, name), prefix, self._patches, training.compute)
+        features = self._open_features(store, (self._digest, model.name, name), prefix, training.compute)
         training.features = features
         try:
             yield features
         finally:
             if features is not None:
                 features.close()
+
+    def _open_features(
+        self, store: FeatureStore, key: tuple[str, ...], prefix: nn.Module, compute: Compute
+    ) -> Features | None:
+        try:
+            features = Features.open(store, key, prefix, self._patches, compute)
+            why = "they take more than --feature-cache-gb or half of the free disk"
+        except OSError as error:
+            features, why = None, str(error.strerror or error)
+        if features is None:
+            self._warn(f"outputs of frozen layers cannot be kept in {store.folder} ({why}): they are computed anew")
+        return features
 
     def _scores(self, training: Training, rows: Rows) -> dict[str, float]:
         logits = self._evaluate(training, rows, views=(0,))
@@ -187,14 +239,11 @@ class Worker:
         """Writes a member's weights and its predictions of the patients that it never saw."""
         logits = self._evaluate(training, rows, views=range(VIEWS))
         assert job.out is not None
-        job.out.mkdir(parents=True, exist_ok=True)
         tensors = {name: tensor.contiguous().cpu() for name, tensor in training.network.state_dict().items()}
-        draft = job.out / f"member_{job.fold}.part"
-        save_file(tensors, draft)
-        draft.replace(job.out / f"member_{job.fold}.safetensors")
-        predictions = job.out / f"member_{job.fold}.npz"
-        np.savez(predictions.with_suffix(".part.npz"), rows=rows, logits=logits)
-        predictions.with_suffix(".part.npz").replace(predictions)
+        write_whole(job.out / f"member_{job.fold}.safetensors", save(tensors))
+        predictions = io.BytesIO()
+        np.savez(predictions, rows=rows, logits=logits)
+        write_whole(job.out / f"member_{job.fold}.npz", predictions.getvalue())
         return validation_scores(self._labels[rows], logits.mean(axis=1))
 
     def _report(self, training: Training, epoch: EpochScores, scores: dict[str, float]) -> EpochReport:
@@ -283,6 +332,8 @@ class _Deadline:
             self._timer.cancel()
 
     def _end_process(self) -> None:
-        self._note.parent.mkdir(parents=True, exist_ok=True)
-        self._note.touch()
-        os._exit(1)
+        try:
+            self._note.parent.mkdir(parents=True, exist_ok=True)
+            self._note.touch()
+        finally:  # also where the disk is full
+            os._exit(1)

@@ -99,7 +99,7 @@ class Tree:
         done = subprocess.run(
             self.command(name, *arguments),
             cwd=self.folder,
-            env=self._environ(),
+            env=self.environ(),
             capture_output=True,
             text=True,
             timeout=seconds,
@@ -113,7 +113,7 @@ class Tree:
         return subprocess.Popen(
             self.command(name, *arguments),
             cwd=self.folder,
-            env=self._environ(),
+            env=self.environ(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -125,7 +125,8 @@ class Tree:
         told = json.loads(self.run("status", "--json").stdout)
         return next(entry for entry in told if entry["study"] == study)
 
-    def _environ(self) -> dict[str, str]:
+    def environ(self) -> dict[str, str]:
+        """Of every command."""
         return {**os.environ, "PYTHONPATH": str(self.folder), **self.environment}
 
 
@@ -170,6 +171,17 @@ def stored_values(database: Path) -> dict[int, list[int]]:
     for number, step in rows:
         steps.setdefault(number, []).append(step)
     return steps
+
+
+def epochs_stored(tree: Tree) -> int:
+    """Intermediate values in the database so far."""
+    database = tree.runs / "studies.db"
+    if not database.exists():
+        return 0
+    try:
+        return sum(len(steps) for steps in stored_values(database).values())
+    except sqlite3.OperationalError:
+        return 0  # its tables are being made at this moment
 
 
 def end(process: subprocess.Popen[str], number: int = signal.SIGKILL) -> str:

@@ -269,7 +269,8 @@ def test_a_full_disk_leaves_no_half_entry(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "posix_fallocate", full)
-    assert Features.open(store, ("a",), Prefix(), patches, CPU) is None
+    with pytest.raises(OSError, match="No space left"):
+        Features.open(store, ("a",), Prefix(), patches, CPU)
     assert [path.name for path in store.folder.iterdir()] == ["lock"]
 
 

@@ -1,0 +1,55 @@
+"""Failures in a row: the mark of a broken worker, machine or model, not of a poor configuration."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from search.errors import SearchFailed
+
+IN_A_ROW = 5
+"""After so many failures in a row a worker is replaced; after as many again the search ends."""
+
+
+class Failures:
+    """Counts the trials of a launch that failed in a row, for each worker and for each study.
+
+    A worker ends itself before its next job once it has ``IN_A_ROW`` failures behind it (``search.worker``). A second
+    one in that state means that replacing does not help, and so do twice as many failures of a study on any workers:
+    either ends the search instead of burning its budget.
+    """
+
+    def __init__(self) -> None:
+        self._in_a_row: dict[str, list[str]] = {}
+        self._replaced: list[str] = []
+
+    def ended(self, study: str, worker: str, failure: str | None) -> None:
+        """Takes note of a trial that has ended.
+
+        Args:
+            study: its study.
+            worker: host and process that had it; "" where they died.
+            failure: why it failed; None where it did not.
+
+        Raises:
+            SearchFailed: failures go on although a worker was replaced; says how often which.
+        """
+        for who in (study, worker):
+            self._count(who, failure)
+        if worker and len(self._in_a_row[worker]) == IN_A_ROW:
+            self._replaced.append(worker)
+        if len(self._replaced) > 1:
+            reasons = [reason for one in self._replaced for reason in self._in_a_row[one]]
+            raise SearchFailed(_diagnosis(f"workers {' and '.join(self._replaced)} each failed", IN_A_ROW, reasons))
+        if len(self._in_a_row[study]) == 2 * IN_A_ROW:
+            raise SearchFailed(_diagnosis(f"study {study} failed", 2 * IN_A_ROW, self._in_a_row[study]))
+
+    def _count(self, who: str, failure: str | None) -> None:
+        before = self._in_a_row.setdefault(who, [])
+        self._in_a_row[who] = [] if failure is None else [*before, failure]
+
+
+def _diagnosis(who: str, times: int, reasons: Iterable[str]) -> str:
+    why = "; ".join(f"{count} x {reason}" for reason, count in Counter(reasons).most_common())
+    return (
+        f"{who} {times} trials in a row: {why}. What was found before is kept; mend this (a full disk, "
+        "a GPU in trouble, a model that cannot train), then run the same command again"
+    )

@@ -1,0 +1,114 @@
+"""What goes wrong inside a worker is a failure with its reason; the process lives on, or is replaced."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from inside import context_of, job_for
+from torch import Tensor, nn
+
+from search import training, worker
+from search.failures import IN_A_ROW
+from search.jobs import WorkerContext
+from search.worker import Worker
+
+NO_MACHINE_HAS_SO_MUCH = 10**16
+
+
+@pytest.fixture(scope="module")
+def context(tmp_path_factory: pytest.TempPathFactory) -> WorkerContext:
+    return context_of(tmp_path_factory.mktemp("prepared") / "data")
+
+
+def ask_for_too_much(monkeypatch: pytest.MonkeyPatch, larger_than: int) -> None:
+    """A convolution that learns from so many patches at a time asks the allocator for more than there is."""
+    forward = nn.Conv2d.forward
+
+    def asking(self: nn.Conv2d, images: Tensor) -> Tensor:
+        if self.training and len(images) > larger_than:
+            torch.empty(NO_MACHINE_HAS_SO_MUCH)
+        return forward(self, images)
+
+    monkeypatch.setattr(nn.Conv2d, "forward", asking)
+
+
+def test_a_batch_that_the_memory_does_not_hold_is_halved_once(
+    context: WorkerContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask_for_too_much(monkeypatch, larger_than=32)
+    told = Worker(context).begin(job_for(tmp_path, batch_size=64))
+    assert told.failure is None
+    assert told.attributes["batch_parts"] == 2
+
+
+def test_a_batch_that_it_does_not_hold_in_halves_either_fails_the_trial_with_that_reason(
+    context: WorkerContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask_for_too_much(monkeypatch, larger_than=16)
+    living = Worker(context)
+    told = living.begin(job_for(tmp_path, batch_size=64))
+    assert told.failure is not None
+    assert told.failure.startswith("OutOfMemoryError: out of memory with batches of 64, also in 2 parts")
+    monkeypatch.undo()
+    assert living.begin(job_for(tmp_path, batch_size=64)).failure is None
+
+
+@pytest.mark.parametrize("loss", [float("nan"), float("inf")])
+def test_a_loss_that_is_no_number_fails_the_trial_with_that_reason(
+    context: WorkerContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loss: float
+) -> None:
+    right = training._loss
+    monkeypatch.setattr(training, "_loss", lambda *arguments: right(*arguments) + loss)
+    told = Worker(context).begin(job_for(tmp_path))
+    assert told.failure == f"TrainingDivergedError: The loss of epoch 1 is {loss}; try a smaller learning rate."
+
+
+def test_an_exception_fails_the_trial_with_its_reason_and_the_worker_lives_on(
+    context: WorkerContext, tmp_path: Path
+) -> None:
+    living = Worker(context)
+    assert str(living.begin(job_for(tmp_path, kernel=4)).failure).startswith("ValueError: ")
+    assert living.begin(job_for(tmp_path)).failure is None
+
+
+class _ReplacedError(Exception):
+    """The process has ended itself."""
+
+
+@pytest.fixture
+def _seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    def end(code: int) -> None:
+        raise _ReplacedError(code)
+
+    monkeypatch.setattr(os, "_exit", end)
+
+
+@pytest.mark.usefixtures("_seen")
+def test_a_worker_ends_itself_after_so_many_failures_in_a_row(context: WorkerContext, tmp_path: Path) -> None:
+    failing = Worker(context)
+    for _ in range(IN_A_ROW):
+        assert failing.begin(job_for(tmp_path, kernel=4)).failure is not None
+    with pytest.raises(_ReplacedError):
+        failing.begin(job_for(tmp_path))
+
+
+@pytest.mark.usefixtures("_seen")
+def test_a_trial_that_does_not_fail_begins_the_count_anew(context: WorkerContext, tmp_path: Path) -> None:
+    living = Worker(context)
+    for kernel in [4] * (IN_A_ROW - 1) + [3] + [4] * (IN_A_ROW - 1) + [3]:
+        failed = living.begin(job_for(tmp_path, kernel=kernel)).failure is not None
+        assert failed == (kernel == 4)
+
+
+@pytest.mark.usefixtures("_seen")
+def test_a_job_that_does_not_come_back_ends_its_process_also_where_the_disk_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    deadline = worker._Deadline(tmp_path / "7", None)
+    monkeypatch.setattr(Path, "touch", full)
+    with pytest.raises(_ReplacedError):
+        deadline._end_process()

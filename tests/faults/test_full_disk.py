@@ -1,0 +1,124 @@
+"""A disk that is really full: no file is half there, the message names the path, and training goes on where it can."""
+
+import resource
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from inside import context_of, job_for
+from torch import nn
+from tree import copy_tree
+
+from search._device import Compute
+from search.checkpoints import Checkpoint
+from search.jobs import FeatureStore, WorkerContext
+from search.worker import Worker
+from studies.errors import NotWrittenError
+from studies.files import naming, whole, write_whole
+
+KILOBYTES = 16
+
+
+@pytest.fixture(scope="module")
+def context(tmp_path_factory: pytest.TempPathFactory) -> WorkerContext:
+    return context_of(tmp_path_factory.mktemp("prepared") / "data")
+
+
+@contextmanager
+def limit_on_files() -> Iterator[None]:
+    """No file of this process grows beyond ``KILOBYTES``."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (KILOBYTES * 1024, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.fixture(params=["a full file system", "a limit on files"])
+def full(request: pytest.FixtureRequest, tmp_path: Path, context: WorkerContext) -> Iterator[Path]:
+    """A folder that holds no more than ``KILOBYTES`` in all, or in one file."""
+    folder = tmp_path / "full"
+    folder.mkdir()
+    if request.param == "a limit on files":
+        with limit_on_files():
+            yield folder
+        return
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={KILOBYTES}k", "tmpfs", str(folder)]
+    mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"no file system of its own can be mounted here: {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_file_is_whole_or_not_there_and_the_message_names_it(full: Path) -> None:
+    path = full / "report.html"
+    with pytest.raises(NotWrittenError, match=rf"{path} cannot be written \((No space left|File too large)"):
+        write_whole(path, "x" * KILOBYTES * 2048)
+    assert list(full.iterdir()) == []
+    write_whole(path, "as it was")
+    with pytest.raises(NotWrittenError, match="unchanged"), whole(path) as draft:
+        draft.write_bytes(b"x" * KILOBYTES * 2048)
+    assert path.read_text() == "as it was"
+    assert list(full.iterdir()) == [path]
+
+
+def test_a_place_without_room_is_named_although_numpy_names_none(full: Path) -> None:
+    with pytest.raises(NotWrittenError, match=f"{full} cannot be written"), naming(full):
+        np.zeros(KILOBYTES * 1024).tofile(full / "array")
+
+
+def test_training_goes_on_without_checkpoints_and_says_so_once(full: Path, context: WorkerContext) -> None:
+    worker = Worker(context)
+    job = job_for(full / "7", epochs=4)
+    reports = [worker.begin(job), worker.advance(), worker.advance(), worker.advance()]
+    assert [(report.epoch, report.failure) for report in reports] == [(1, None), (2, None), (3, None), (4, None)]
+    (warning,) = [warning for report in reports for warning in report.warnings]
+    assert f"no checkpoint can be written in {full}" in warning
+    assert [path for path in full.rglob("*") if path.is_file()] == []
+
+
+def test_the_checkpoint_of_that_training_is_larger_than_the_room(tmp_path: Path, context: WorkerContext) -> None:
+    Worker(context).begin(job_for(tmp_path / "7", epochs=4))
+    assert (tmp_path / "7" / "last.pt").stat().st_size > KILOBYTES * 1024
+
+
+def test_an_earlier_checkpoint_stays_when_a_later_one_finds_no_room(full: Path) -> None:
+    job = job_for(full / "7", epochs=4)
+    Checkpoint("contiguous", [], {"epoch": 1}).write(job)
+    with pytest.raises(NotWrittenError, match=r"7/last.pt cannot be written"):
+        Checkpoint("contiguous", [], {"epoch": 2, "network": torch.zeros(KILOBYTES * 1024)}).write(job)
+    kept = Checkpoint.read(job)
+    assert kept is not None
+    assert kept.training == {"epoch": 1}
+
+
+def test_kept_outputs_that_cannot_be_written_cost_no_trial(tmp_path: Path, context: WorkerContext) -> None:
+    worker = Worker(context)
+    with limit_on_files():
+        opened = worker._open_features(FeatureStore(tmp_path, 2**30), ("a",), nn.Conv2d(3, 8, 3), Compute())
+    assert opened is None
+    assert [told for told in worker._warnings if f"cannot be kept in {tmp_path} (File too large)" in told]
+    assert [path.name for path in tmp_path.iterdir()] == ["lock"]
+
+
+def test_data_that_find_no_room_are_refused_with_their_place(tmp_path: Path) -> None:
+    tree = copy_tree(tmp_path / "tree", tmp_path / "runs")
+    command = tree.command("launch", "--model", "tiny", "--data", "synthetic:600", "--study", "full")
+    done = subprocess.run(
+        ["bash", "-c", 'ulimit -f 2000; exec "$@"', "-", *command],
+        cwd=tree.folder,
+        env=tree.environ(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert f"{tmp_path}/runs/full/data cannot be written (File too large)" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not [path for path in (tree.runs / "full").iterdir() if "data" in path.name]
