@@ -3,7 +3,9 @@
 import logging
 import math
 import os
+import secrets
 import socket
+import sys
 import threading
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -11,7 +13,9 @@ from typing import Any
 
 import psutil
 
-from search.errors import UsageError
+from search.commands import RAY_THREAD
+from search.errors import SearchFailed, UsageError
+from search.last_words import LastWords
 from search.settings import LOCALHOST, WorkerSettings
 
 MEMORY_OF_A_WORKER = 2 * 2**30
@@ -22,7 +26,15 @@ HEADROOM = 1.3
 """Room for configurations larger than those so far; what exceeds it is trained in smaller parts of a batch."""
 MOST_ON_A_GPU = 8
 """More workers than this only wait for each other."""
+GCS_SECONDS = 20
+"""After so long without an answer of its control store (GCS), Ray ends the driver, without a ``finally``."""
+_LOGGER = logging.getLogger("histotune")
+LOOK_SECONDS = 1.0
+"""Between two looks at whether Ray is alive."""
+PATIENCE_SECONDS = 10.0
+"""For an end in order after Ray has died; then the driver is ended at once."""
 _OBJECT_STORE = 200 * 2**20  # nothing large goes through Ray
+_OF_THE_DATABASE = ("HISTOTUNE_STORAGE", "PGPASSWORD")
 
 
 @dataclass(frozen=True)
@@ -115,19 +127,22 @@ class RaySession:
     thread that started them.
     """
 
-    def __init__(self, asked: WorkerSettings) -> None:
-        """``asked`` says where, and how many workers it must hold."""
+    def __init__(self, asked: WorkerSettings, last_words: LastWords) -> None:
+        """``asked`` says where, and how many workers it must hold; ``last_words`` are said where it dies."""
         self._asked = asked
+        self._last_words = last_words
+        self._death: str | None = None
         self._ready, self._over = threading.Event(), threading.Event()
         self._problem: Exception | None = None
-        self._thread = threading.Thread(target=self._live, name="ray", daemon=True)
+        self._thread = threading.Thread(target=self._live, name=RAY_THREAD, daemon=True)
 
     def __enter__(self) -> "RaySession":
         """Begins to start."""
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", str(GCS_SECONDS))
         # A local worker inherits the environment of its driver; the database is none of its business.
-        self._hidden = {name: os.environ.pop(name) for name in ("HISTOTUNE_STORAGE",) if name in os.environ}
+        self._hidden = {name: os.environ.pop(name) for name in _OF_THE_DATABASE if name in os.environ}
         self._thread.start()
         return self
 
@@ -143,12 +158,22 @@ class RaySession:
         if self._problem is not None:
             raise self._problem
 
+    def check(self) -> None:
+        """Ends the work where Ray has died; to be called several times a second.
+
+        Raises:
+            SearchFailed: its raylet or its control store (GCS) was killed.
+        """
+        if self._death is not None:
+            raise SearchFailed(self._last_words.told(self._death))
+
     def __exit__(
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Ends Ray, or leaves it where it ran before."""
         self._over.set()
-        self._thread.join()
+        if self._ready.is_set() and self._death is None:  # else it takes half a minute, and the user is told first
+            self._thread.join()
         os.environ.update(self._hidden)
 
     def _live(self) -> None:
@@ -157,10 +182,45 @@ class RaySession:
         except Exception as problem:  # noqa: BLE001 - raised again in the thread that waits
             self._problem = problem
         self._ready.set()
-        self._over.wait()
+        self._watch()
         import ray
 
         ray.shutdown()
+
+    def _watch(self) -> None:
+        """Returns when the session is over. Who waits in Ray's C++ for a Ray that has died is ended from here."""
+        processes = [] if self._problem else _processes_of_ray()
+        _LOGGER.info("Ray: %s", ", ".join(f"{name} is process {process.pid}" for name, process in processes))
+        while not self._over.wait(LOOK_SECONDS):
+            dead = [name for name, process in processes if not _is_at_work(process)]
+            if dead:
+                self._death = f"Ray's {dead[0]} has died: it was killed, or the machine ran out of memory"
+                if not self._over.wait(PATIENCE_SECONDS):
+                    self._last_words.exit(self._death)
+                return
+
+
+def _processes_of_ray() -> list[tuple[str, psutil.Process]]:
+    """What this driver cannot do without, as far as it is on this host: its raylet, and the GCS of a Ray of its own."""
+    from ray._private import worker  # nothing public tells which raylet a driver is connected to
+
+    raylet = f"--raylet_socket_name={worker._global_node.raylet_socket_name}"  # another one's may only begin like it
+    found = []
+    for process in psutil.process_iter(["name", "cmdline", "ppid"]):
+        told = process.info
+        if told["name"] == "raylet" and raylet in (told["cmdline"] or ()):
+            found.append(("raylet", process))
+        if told["name"] == "gcs_server" and told["ppid"] == os.getpid():
+            found.append(("control store (GCS)", process))
+    return found
+
+
+def _is_at_work(process: psutil.Process) -> bool:
+    """Whether it runs; one that has died is a zombie until its parent asks for it."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _start_ray(asked: WorkerSettings) -> None:
@@ -170,8 +230,10 @@ def _start_ray(asked: WorkerSettings) -> None:
 
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if asked.ray_address is not None:
+        _warn_of_open_ray(asked.ray_address)
         ray.init(address=asked.ray_address, **quiet)
         return
+    _stay_on_this_machine()
     wanted = math.ceil((asked.workers or 1) * (asked.cpus_per_worker or 1.0))
     ray.init(
         address="local",  # not one that an inherited RAY_ADDRESS names
@@ -181,6 +243,27 @@ def _start_ray(asked: WorkerSettings) -> None:
         _node_ip_address=LOCALHOST,
         **quiet,
     )
+
+
+def _stay_on_this_machine() -> None:
+    """Lets a Ray of our own listen on 127.0.0.1 alone, and ask whoever comes there for a token of this process.
+
+    Ray turns a loopback address into that of the machine, and then listens on every interface, unless it runs where it
+    has no clusters (macOS and Windows, or $RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0, which it reads when it is imported).
+    """
+    from ray._private import ray_constants
+
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # for the processes that Ray starts
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # else it takes one from a file of the user's
+
+
+def _warn_of_open_ray(address: str) -> None:
+    if os.environ.get("RAY_AUTH_MODE", "").lower() != "token":
+        sys.stderr.write(
+            f"warning: Ray at {address} is joined without a token: whoever reaches its ports runs code there. Keep "
+            "them inside, or set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN on every machine\n"
+        )
 
 
 def _check_answers(address: str) -> None:

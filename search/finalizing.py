@@ -1,6 +1,5 @@
 """From studies to a report: candidates -> members -> final models -> frozen plan -> one opening -> report."""
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -25,6 +24,8 @@ from search.errors import UsageError
 from search.examples import save_development_examples
 from search.final_models import MODEL_FILE, StoredModel
 from search.jobs import FeatureStore, WorkerContext
+from search.last_words import LastWords
+from search.launches import Presence, scratch
 from search.opening import Entrant, check_reopening, open_test
 from search.reporting import write_comparison_report
 from search.retraining import FOLDS, Candidate, Members, Retrained, candidates, conclude, member_folder
@@ -35,7 +36,8 @@ from search.terminal import LOGGER, Standing, Terminal, log_to, say
 from search.trainable import TrialWorker
 from search.training import VIEWS
 from studies.calibration import sigmoid
-from studies.files import write_whole
+from studies.files import naming, write_whole
+from studies.patience import interrupt
 from studies.predictions import save_predictions
 from studies.records import AnalysisPlan, FinalModel, Predictions, StudySummary, digest, to_json
 from studies.results import best_trial, summarise
@@ -55,6 +57,7 @@ class _Final:
     wanted: dict[str, list[Candidate]]  # model -> its candidates
     crew: Crew
     signals: Signals
+    last_words: LastWords
     console: Console
 
     @property
@@ -70,7 +73,19 @@ def finalize(settings: FinalizeSettings, signals: Signals) -> int:
         DataError, ModelError, StudyError, SearchError: see where each is raised.
         Interrupted: a signal came; what was finished is kept.
     """
-    final = _begin(settings, signals)
+    comparison = Comparison.open(settings.common, patience=settings.storage_timeout)
+    interrupt(comparison.storage.engine, signals.check)
+    log = log_to(comparison.folder / "logs", "finalize", settings.common.log_level)
+    LOGGER.info("%s", signals.go_on)
+    with (
+        LastWords(signals.go_on, log) as last_words,
+        Presence(comparison.ledger, comparison.name),  # as long as it works, search.clean keeps away
+    ):
+        return _finalize(_begin(settings, comparison, signals, last_words))
+
+
+def _finalize(final: _Final) -> int:
+    settings, signals = final.settings, final.signals
     check_reopening(final.comparison.ledger, final.comparison.name, settings.reopen, _planned(final))
     development = load_development(final.prepared.development)
     retrained = _retrain(final, development)
@@ -95,17 +110,15 @@ def finalize(settings: FinalizeSettings, signals: Signals) -> int:
     return 0
 
 
-def _begin(settings: FinalizeSettings, signals: Signals) -> _Final:
-    comparison = Comparison.open(settings.common)
-    log_to(comparison.folder / "logs", "finalize", settings.common.log_level)
-    LOGGER.info("%s", signals.go_on)
+def _begin(settings: FinalizeSettings, comparison: Comparison, signals: Signals, last_words: LastWords) -> _Final:
     studies = tuple(summarise(comparison.load_study(model)) for model in comparison.models())
     if not studies:
         raise UsageError(f"no study of {comparison.name} is in the database: begin with python -m search.launch")
     for study in studies:
         best_trial(study)  # raises where none is COMPLETE
     source = settings.common.data or studies[0].settings.get("source")
-    prepared = comparison.prepared(source, comparison.locked_division(), rehash=True)
+    with naming(comparison.folder / "data"):
+        prepared = comparison.prepared(source, comparison.locked_division(), rehash=True)
     device = choose_device(settings.worker.device)
     return _Final(
         settings=settings,
@@ -115,6 +128,7 @@ def _begin(settings: FinalizeSettings, signals: Signals) -> _Final:
         wanted={study.model: candidates(study, settings.finalists) for study in studies},
         crew=plan_crew(settings.worker, device, torch.cuda.device_count()),
         signals=signals,
+        last_words=last_words,
         console=Console(),
     )
 
@@ -134,7 +148,8 @@ def _retrain(final: _Final, development: DevelopmentSet) -> list[Retrained]:
     """Trains the members that are missing, then concludes for each model."""
     weights = {study.model: _weights(final, study) for study in final.studies}
     fold_file = final.comparison.folder / "data" / "folds.npy"
-    np.save(fold_file, folds(final.prepared.lock, development, FOLDS), allow_pickle=False)
+    with naming(fold_file):
+        np.save(fold_file, folds(final.prepared.lock, development, FOLDS), allow_pickle=False)
     context = WorkerContext(
         development=final.prepared.development.resolve(),
         device=final.crew.device,
@@ -185,11 +200,17 @@ def _describe_weights(model: str, weights: Weights | None) -> str:
 
 
 def _train_members(final: _Final, context: WorkerContext) -> None:
+    ray = RaySession(final.settings.worker, final.last_words)
+
+    def check() -> None:
+        final.signals.check()
+        ray.check()
+
     members = Members(
         [candidate for wanted in final.wanted.values() for candidate in wanted],
         folder=final.comparison.folder,
         lock_digest=final.prepared.lock.digest,
-        check=final.signals.check,
+        check=check,
     )
     terminal = Terminal(
         title=f"{final.comparison.name}: retraining, {final.crew}",
@@ -203,8 +224,8 @@ def _train_members(final: _Final, context: WorkerContext) -> None:
         return
     with (
         terminal.shown(),
-        RaySession(final.settings.worker) as ray,
-        tempfile.TemporaryDirectory(prefix="histotune-") as scratch,
+        ray,
+        scratch() as folder,
     ):
         ray.ready()
         with final.signals.deferred():
@@ -214,7 +235,7 @@ def _train_members(final: _Final, context: WorkerContext) -> None:
                 trainable=TrialWorker,
                 workers=final.crew.workers,
                 resources=final.crew.resources,
-                scratch=Path(scratch),
+                scratch=Path(folder),
             )
 
 

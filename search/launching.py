@@ -23,7 +23,7 @@ from search.enqueue import enqueue_first, older_study
 from search.environment import environment
 from search.errors import UsageError
 from search.jobs import FeatureStore, WorkerContext
-from search.launches import Presence
+from search.launches import Presence, scratch
 from search.searching import Searches, StudySearch, TimeLimitReached
 from search.settings import CommonSettings, LaunchSettings
 from search.signals import Signals
@@ -205,7 +205,12 @@ def _run_to_the_end(
         standings=lambda: {search.study.study_name: _standing(search) for search in searches},
         console=console,
     )
-    work = Searches(searches, timeout=settings.timeout, watcher=terminal, check=signals.check)
+
+    def check() -> None:
+        signals.check()
+        ray.check()
+
+    work = Searches(searches, timeout=settings.timeout, watcher=terminal, check=check)
     try:
         if work.unfinished():
             with terminal.shown():
@@ -219,7 +224,7 @@ def _run_to_the_end(
 
 def _run(work: Searches, context: WorkerContext, settings: LaunchSettings, crew: Crew, signals: Signals) -> None:
     """Runs trials until none is left; waits for those that another launch has in hand, and takes over if it dies."""
-    with signals.deferred(), tempfile.TemporaryDirectory(prefix="histotune-") as scratch:
+    with signals.deferred(), scratch() as folder:
         for attempt in range(1_000_000):
             peak = work.peak_memory()
             work.only_measures = crew.packs and peak is None
@@ -234,7 +239,7 @@ def _run(work: Searches, context: WorkerContext, settings: LaunchSettings, crew:
                     trainable=TrialWorker,
                     workers=crew.workers,
                     resources=crew.resources,
-                    scratch=Path(scratch) / str(attempt),
+                    scratch=Path(folder) / str(attempt),
                 )
             if not work.unfinished():
                 return

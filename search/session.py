@@ -4,9 +4,12 @@ from contextlib import nullcontext
 
 from search.cluster import RaySession
 from search.comparison import Comparison, Division
+from search.last_words import LastWords
 from search.settings import LaunchSettings
 from search.signals import Signals
 from search.terminal import LOGGER, log_to
+from studies.files import naming
+from studies.patience import interrupt
 
 
 def search(settings: LaunchSettings, signals: Signals) -> int:
@@ -16,12 +19,15 @@ def search(settings: LaunchSettings, signals: Signals) -> int:
         DataError, ModelError, StudyError, SearchError: see where each is raised.
         Interrupted: a signal came; everything is in order by then.
     """
-    comparison = Comparison.open(settings.common, begin=True)
+    comparison = Comparison.open(settings.common, begin=True, patience=settings.storage_timeout)
+    interrupt(comparison.storage.engine, signals.check)
     log = log_to(comparison.folder / "logs", "launch", settings.common.log_level)
     LOGGER.info("%s", signals.go_on)
-    prepared = comparison.prepared(settings.common.data, Division.asked(settings))
-    missing = any(comparison.finished(model) < settings.trials for model in settings.models)
-    with RaySession(settings.worker) if missing else nullcontext() as ray:
-        from search.launching import run_trials
+    with LastWords(signals.go_on, log) as last_words:
+        with naming(comparison.folder / "data"):
+            prepared = comparison.prepared(settings.common.data, Division.asked(settings))
+        missing = any(comparison.finished(model) < settings.trials for model in settings.models)
+        with RaySession(settings.worker, last_words) if missing else nullcontext() as ray:
+            from search.launching import run_trials
 
-        return run_trials(settings, signals, comparison, prepared, ray, log)
+            return run_trials(settings, signals, comparison, prepared, ray, log)

@@ -1,10 +1,12 @@
 """Ctrl-C, SIGTERM and a closed terminal: the first ends the work in order, the second at once."""
 
+import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any, TextIO, cast
 
 from search.errors import Interrupted
 
@@ -22,11 +24,14 @@ class Signals:
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        """Receives signals within the block."""
-        before = {number: signal.signal(number, self._receive) for number in _SIGNALS}
+        """Receives signals within the block, and lets it outlive its terminal."""
+        before = {number: signal.signal(number, self._receive) for number in _wanted()}
+        streams = sys.stdout, sys.stderr
+        sys.stdout, sys.stderr = (cast("TextIO", _Lasting(stream)) for stream in streams)
         try:
             yield
         finally:
+            sys.stdout, sys.stderr = streams
             for number, handler in before.items():
                 signal.signal(number, handler)
 
@@ -37,7 +42,7 @@ class Signals:
         To be entered after Ray has started, since Ray takes SIGTERM for itself.
         """
         self._deferred = True
-        for number in _SIGNALS:
+        for number in _wanted():
             signal.signal(number, self._receive)
         try:
             yield
@@ -55,3 +60,33 @@ class Signals:
         if again or not self._deferred:
             raise Interrupted(number, self.go_on)
         sys.stderr.write("ending in order; press Ctrl-C again to end at once\n")
+
+
+def _wanted() -> list[signal.Signals]:
+    """All but a SIGHUP that is ignored, as ``nohup`` asks for."""
+    return [number for number in _SIGNALS if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN]
+
+
+class _Lasting:
+    """A stream that goes nowhere once its terminal is closed or its reader gone, instead of ending the work."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        self._try(lambda: self._stream.write(text))
+        return len(text)
+
+    def flush(self) -> None:
+        self._try(self._stream.flush)
+
+    def _try(self, call: Callable[[], object]) -> None:
+        try:
+            call()
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())
+            os.close(nowhere)
