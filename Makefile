@@ -41,6 +41,9 @@ demo: $(STAMP) ## search, prune, retrain and report on made-up patches, both mod
 test: $(STAMP) ## run the tests; ARGS="-k name" picks some
 	$(BIN)/python -m pytest $(ARGS)
 
+soak: $(STAMP) ## kill drivers and workers of a search for about 40 minutes, then feed malformed inputs; ARGS="--drivers 5"
+	$(BIN)/python -m soak $(ARGS)
+
 bench: $(STAMP) ## measure every claim of speed in about 40 minutes; ARGS="training" picks some, ARGS=--write fills README.md
 	$(BIN)/python -m benchmarks.run $(ARGS)
 

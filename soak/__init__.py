@@ -1,0 +1,1 @@
+"""Kills processes of a real search for a long time, then asks the database whether all is as promised."""
