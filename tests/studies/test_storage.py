@@ -1,8 +1,5 @@
 """Opening databases, and refusing to mix studies."""
 
-import socket
-import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 
