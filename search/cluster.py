@@ -204,8 +204,7 @@ def _processes_of_ray() -> list[tuple[str, psutil.Process]]:
     """What this driver cannot do without, as far as it is on this host: its raylet, and the GCS of a Ray of its own."""
     from ray._private import worker  # nothing public tells which raylet a driver is connected to
 
-    node = worker._global_node
-    assert node is not None  # this driver is connected
+    node: Any = worker._global_node  # of the type None, as Ray declares it
     raylet = f"--raylet_socket_name={node.raylet_socket_name}"  # another one's may only begin like it
     found = []
     for process in psutil.process_iter(["name", "cmdline", "ppid"]):
