@@ -13,7 +13,7 @@ PYTHON ?= $(shell for p in $(CANDIDATES); do $$p -c '$(USABLE)' 2>/dev/null && e
 DEMO := --study demo --data synthetic:600 --storage sqlite:///runs/studies.db
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test bench bench-full lint format clean
+.PHONY: help install demo test soak bench bench-full lint audit format clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -56,6 +56,16 @@ lint: $(STAMP) ## check format, style, types, the rules of import and dependenci
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/deptry .
+
+# Advisories that do not concern us: one line each, with its reason, as in `IGNORED += GHSA-xxxx # no such call here`.
+IGNORED :=
+
+# --strict fails where the advisory service knows nothing of a package, as it does where it cannot be reached at all.
+audit: $(STAMP) ## look up every pinned version in the advisory database; needs the network, fails without
+	$(BIN)/python -m pip install -qq --constraint constraints.txt pip-audit==2.10.1
+	$(BIN)/pip-audit --strict --progress-spinner off --disable-pip --no-deps --requirement constraints.txt \
+	  $(addprefix --ignore-vuln ,$(IGNORED)) \
+	  || { echo "audit failed: mend what is named above; if no advisory is, the service was not reached" >&2; exit 1; }
 
 format: $(STAMP) ## format the code and repair what can be repaired
 	$(BIN)/ruff format .
