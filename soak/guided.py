@@ -62,7 +62,7 @@ def explore(name: str, runs: int) -> Found:
     said = done.stdout + done.stderr
     units = re.findall(r"stat::number_of_executed_units: (\d+)", said)
     edges = re.findall(r"\bcov: (\d+)", said)
-    problem = None if done.returncode == 0 and units else said[-3000:]
+    problem = None if done.returncode == 0 and units else f"ended with {done.returncode}: {said[-3000:]}"
     return Found(int(units[-1]) if units else 0, int(edges[-1]) if edges else 0, problem)
 
 
