@@ -3,7 +3,7 @@
 import resource
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -40,47 +40,58 @@ def limit_on_files() -> Iterator[None]:
 
 
 @pytest.fixture(params=["a full file system", "a limit on files"])
-def full(request: pytest.FixtureRequest, tmp_path: Path, context: WorkerContext) -> Iterator[Path]:
-    """A folder that holds no more than ``KILOBYTES`` in all, or in one file."""
+def full(
+    request: pytest.FixtureRequest, tmp_path: Path, context: WorkerContext
+) -> Iterator[AbstractContextManager[Path]]:
+    """Within it, a folder holds no more than ``KILOBYTES`` in all, or in one file; pytest's own log is without."""
     folder = tmp_path / "full"
     folder.mkdir()
     if request.param == "a limit on files":
-        with limit_on_files():
-            yield folder
+        yield _limited(folder)
         return
     mount = ["mount", "-t", "tmpfs", "-o", f"size={KILOBYTES}k", "tmpfs", str(folder)]
     mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
     if mounted.returncode:
         pytest.skip(f"no file system of its own can be mounted here: {mounted.stderr.strip()}")
-    yield folder
+    yield nullcontext(folder)
     subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_a_file_is_whole_or_not_there_and_the_message_names_it(full: Path) -> None:
-    path = full / "report.html"
-    with pytest.raises(NotWrittenError, match=rf"{path} cannot be written \((No space left|File too large)"):
-        write_whole(path, "x" * KILOBYTES * 2048)
-    assert list(full.iterdir()) == []
-    write_whole(path, "as it was")
-    with pytest.raises(NotWrittenError, match="unchanged"), whole(path) as draft:
-        draft.write_bytes(b"x" * KILOBYTES * 2048)
-    assert path.read_text() == "as it was"
-    assert list(full.iterdir()) == [path]
+@contextmanager
+def _limited(folder: Path) -> Iterator[Path]:
+    with limit_on_files():
+        yield folder
 
 
-def test_a_place_without_room_is_named_although_numpy_names_none(full: Path) -> None:
-    with pytest.raises(NotWrittenError, match=f"{full} cannot be written"), naming(full):
-        np.zeros(KILOBYTES * 1024).tofile(full / "array")
+def test_a_file_is_whole_or_not_there_and_the_message_names_it(full: AbstractContextManager[Path]) -> None:
+    with full as folder:
+        path = folder / "report.html"
+        with pytest.raises(NotWrittenError, match=rf"{path} cannot be written \((No space left|File too large)"):
+            write_whole(path, "x" * KILOBYTES * 2048)
+        assert list(folder.iterdir()) == []
+        write_whole(path, "as it was")
+        with pytest.raises(NotWrittenError, match="unchanged"), whole(path) as draft:
+            draft.write_bytes(b"x" * KILOBYTES * 2048)
+        assert path.read_text() == "as it was"
+        assert list(folder.iterdir()) == [path]
 
 
-def test_training_goes_on_without_checkpoints_and_says_so_once(full: Path, context: WorkerContext) -> None:
-    worker = Worker(context)
-    job = job_for(full / "7", epochs=4)
-    reports = [worker.begin(job), worker.advance(), worker.advance(), worker.advance()]
-    assert [(report.epoch, report.failure) for report in reports] == [(1, None), (2, None), (3, None), (4, None)]
-    (warning,) = [warning for report in reports for warning in report.warnings]
-    assert f"no checkpoint can be written in {full}" in warning
-    assert [path for path in full.rglob("*") if path.is_file()] == []
+def test_a_place_without_room_is_named_although_numpy_names_none(full: AbstractContextManager[Path]) -> None:
+    with full as folder, pytest.raises(NotWrittenError, match=f"{folder} cannot be written"), naming(folder):
+        np.zeros(KILOBYTES * 1024).tofile(folder / "array")
+
+
+def test_training_goes_on_without_checkpoints_and_says_so_once(
+    full: AbstractContextManager[Path], context: WorkerContext
+) -> None:
+    with full as folder:
+        worker = Worker(context)
+        job = job_for(folder / "7", epochs=4)
+        reports = [worker.begin(job), worker.advance(), worker.advance(), worker.advance()]
+        assert [(report.epoch, report.failure) for report in reports] == [(1, None), (2, None), (3, None), (4, None)]
+        (warning,) = [warning for report in reports for warning in report.warnings]
+        assert f"no checkpoint can be written in {folder}" in warning
+        assert [path for path in folder.rglob("*") if path.is_file()] == []
 
 
 def test_the_checkpoint_of_that_training_is_larger_than_the_room(tmp_path: Path, context: WorkerContext) -> None:
@@ -88,14 +99,15 @@ def test_the_checkpoint_of_that_training_is_larger_than_the_room(tmp_path: Path,
     assert (tmp_path / "7" / "last.pt").stat().st_size > KILOBYTES * 1024
 
 
-def test_an_earlier_checkpoint_stays_when_a_later_one_finds_no_room(full: Path) -> None:
-    job = job_for(full / "7", epochs=4)
-    Checkpoint("contiguous", [], {"epoch": 1}).write(job)
-    with pytest.raises(NotWrittenError, match=r"7/last.pt cannot be written"):
-        Checkpoint("contiguous", [], {"epoch": 2, "network": torch.zeros(KILOBYTES * 1024)}).write(job)
-    kept = Checkpoint.read(job)
-    assert kept is not None
-    assert kept.training == {"epoch": 1}
+def test_an_earlier_checkpoint_stays_when_a_later_one_finds_no_room(full: AbstractContextManager[Path]) -> None:
+    with full as folder:
+        job = job_for(folder / "7", epochs=4)
+        Checkpoint("contiguous", [], {"epoch": 1}).write(job)
+        with pytest.raises(NotWrittenError, match=r"7/last.pt cannot be written"):
+            Checkpoint("contiguous", [], {"epoch": 2, "network": torch.zeros(KILOBYTES * 1024)}).write(job)
+        kept = Checkpoint.read(job)
+        assert kept is not None
+        assert kept.training == {"epoch": 1}
 
 
 def test_kept_outputs_that_cannot_be_written_cost_no_trial(tmp_path: Path, context: WorkerContext) -> None:
