@@ -55,11 +55,14 @@ def test_a_check_finds_nothing_wrong_and_then_what_was_edited(whole: Tree, tmp_p
     with closing(sqlite3.connect(copied / "studies.db")) as connection, connection:
         connection.execute("drop trigger histotune_openings_no_UPDATE")
         connection.execute("update histotune_openings set reason = 'none'")
+        connection.execute("drop trigger histotune_plans_no_UPDATE")
+        connection.execute("update histotune_plans set text = replace(text, '2000', '2001')")
         connection.execute("delete from trial_intermediate_values where step = 1")
     told = edited.run("status", "--check", expect=1).stdout
     assert "predictions.npz was edited after the opening" in told
     assert "lock.json was edited" in told
     assert "the opening 1 was edited in the database" in told
+    assert re.search(r"the plan [0-9a-f]{12} was edited in the database", told)
     assert "has holes in its epochs: 2, 3" in told
 
 

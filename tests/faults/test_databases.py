@@ -1,0 +1,111 @@
+"""Databases that go away in mid-search: the search waits, says so once, goes on; nothing is lost or doubled."""
+
+import signal
+import sqlite3
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from server import Server, running_server
+from tree import Tree, copy_tree, end, wait_until
+
+WAITING, BACK = "for the database", "the database is back after"
+TRIALS, EPOCHS = 4, 4
+COMMAND = ("launch", "--model", "tiny", "--data", "synthetic:300", "--study", "away", "--pruner", "none")
+COUNTS = ("--trials", str(TRIALS), "--epochs", str(EPOCHS))
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("packages")
+    copy_tree(folder / "tree", folder / "runs")
+    return folder / "tree"
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with running_server() as server:
+        yield server
+
+
+@contextmanager
+def searching(tree: Tree, *more: str) -> Iterator[subprocess.Popen[str]]:
+    """A search that has begun its first trial; nothing of it is left after the block."""
+    driver = tree.start(*COMMAND, *COUNTS, *more)
+    try:
+        wait_until(lambda: driver.poll() is not None or has_begun(tree), 300, "a trial")
+        assert driver.poll() is None, driver.communicate()[0]
+        yield driver
+    finally:
+        driver.kill()
+        driver.communicate()
+
+
+def has_begun(tree: Tree) -> bool:
+    return any("begins" in log.read_text() for log in (tree.runs / "away" / "logs").glob("*.log"))
+
+
+def check_whole(tree: Tree) -> None:
+    """Exactly the trials that were asked for, each with all its epochs, and no invariant broken."""
+    entry = tree.status("away-tiny")
+    assert entry["trials"] == {"COMPLETE": TRIALS}
+    assert "1 studies checked, 0 problems" in tree.run("status", "--check").stdout
+
+
+def test_postgresql_that_is_stopped_for_20_seconds_is_waited_for(
+    packages: Path, tmp_path: Path, server: Server
+) -> None:
+    tree = Tree(packages, tmp_path / "runs", storage=server.url, environment={"TINY_PAUSE": "0.15"})
+    with searching(tree) as driver:
+        server.stop()
+        time.sleep(20)
+        server.start()
+        told, _ = driver.communicate(timeout=300)
+    assert driver.returncode == 0, told
+    assert told.count(WAITING) == told.count(BACK) == 1
+    assert "Traceback" not in told
+    check_whole(tree)
+
+
+def test_postgresql_that_is_gone_for_good_ends_the_search_in_order(
+    packages: Path, tmp_path: Path, server: Server
+) -> None:
+    tree = Tree(packages, tmp_path / "runs", storage=server.url, environment={"TINY_PAUSE": "0.15"})
+    with searching(tree, "--storage-timeout", "3") as driver:
+        server.stop()
+        told, _ = driver.communicate(timeout=200)
+    assert driver.returncode == 1, told
+    assert "was waited for in vain for" in told
+    assert "What it held before is kept; go on with: python -m search.launch --model tiny" in told
+    assert "Traceback" not in told
+    server.start()
+    tree.run(*COMMAND, *COUNTS)
+    check_whole(tree)
+
+
+def test_ctrl_c_while_the_database_is_away_ends_at_once(packages: Path, tmp_path: Path, server: Server) -> None:
+    tree = Tree(packages, tmp_path / "runs", storage=server.url, environment={"TINY_PAUSE": "0.15"})
+    with searching(tree) as driver:
+        server.stop()
+        time.sleep(5)
+        told = end(driver, signal.SIGINT)
+    assert driver.returncode == 130, told
+    assert "go on with: python -m search.launch --model tiny" in told
+
+
+def test_sqlite_that_another_process_holds_is_waited_for(packages: Path, tmp_path: Path) -> None:
+    tree = Tree(packages, tmp_path / "runs", environment={"TINY_PAUSE": "0.15"})
+    with searching(tree) as driver:
+        holder = sqlite3.connect(tree.runs / "studies.db", isolation_level=None, timeout=60)
+        holder.execute("BEGIN EXCLUSIVE")
+        time.sleep(30)
+        holder.execute("COMMIT")
+        holder.close()
+        told, _ = driver.communicate(timeout=300)
+    assert driver.returncode == 0, told
+    assert told.count(WAITING) == told.count(BACK) == 1
+    assert "database is locked" in told
+    check_whole(tree)
