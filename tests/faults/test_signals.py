@@ -75,7 +75,7 @@ def test_a_closed_terminal_ends_the_search_in_order(packages: Path, tmp_path: Pa
         stdout=its_end,
         stderr=its_end,
         start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # whose hang-up is then the driver's to hear
+        preexec_fn=take_the_terminal,
     )
     os.close(its_end)
     os.set_blocking(terminal, False)
@@ -93,6 +93,12 @@ def test_a_closed_terminal_ends_the_search_in_order(packages: Path, tmp_path: Pa
         .startswith("interrupted by SIGHUP; go on with: python -m search.launch --model tiny")
     )
     assert set(tree.status("signals-tiny")["trials"]) <= {"WAITING", "COMPLETE", "PRUNED"}
+
+
+def take_the_terminal() -> None:
+    """Its hang-up is then the driver's to hear, also where the tests themselves run under ``nohup``."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 def read_what_is_there(terminal: int, shown: list[bytes]) -> None:
