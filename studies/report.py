@@ -20,11 +20,12 @@ from plotly.offline import get_plotlyjs
 from studies.document import Json, document
 from studies.errors import RecordError
 from studies.figures import Cell, Figure, Table, draw
-from studies.files import write_whole
+from studies.files import read_file, write_whole
 from studies.findings import find
 from studies.records import Example, ReportData
 
 REPORT_JSON = "report.json"
+_LARGEST_PICTURE = 2**20  # bytes of a patch or its heatmap
 MOST_ROWS = 200
 """Rows of a figure's table that the HTML shows; all of them are in its CSV file and in report.json."""
 
@@ -136,8 +137,8 @@ def data_uri(content: bytes) -> str:
 
 def _picture(path: Path) -> str:
     try:
-        return data_uri(path.read_bytes())
-    except FileNotFoundError as error:
+        return data_uri(read_file(path, _LARGEST_PICTURE))
+    except RecordError as error:
         message = f"{path} is missing: the pictures of the opening belong to the report, put them back or open again"
         raise RecordError(message) from error
 
