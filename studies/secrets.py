@@ -3,7 +3,7 @@
 import re
 from urllib.parse import unquote
 
-_USER_AND_PASSWORD = re.compile(r"(://[^\s:/@]*):\S*@")
+_USER_AND_PASSWORD = re.compile(r"(://[^\s:/@]*):\S+@")
 _PASSWORD_IN_QUERY = re.compile(r"([?&](?:ssl)?password=)[^&\s]*", re.IGNORECASE)
 
 
