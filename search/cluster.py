@@ -33,6 +33,9 @@ LOOK_SECONDS = 1.0
 """Between two looks at whether Ray is alive."""
 PATIENCE_SECONDS = 10.0
 """For an end in order after Ray has died; then the driver is ended at once."""
+ENDING_SECONDS = 30.0
+"""For a Ray that is told to end; then it ends with its driver. Where the clock is set back meanwhile, its gRPC sleeps on
+until the clock shows the same time again."""
 _OBJECT_STORE = 200 * 2**20  # nothing large goes through Ray
 _OF_THE_DATABASE = ("HISTOTUNE_STORAGE", "PGPASSWORD")
 
@@ -173,7 +176,7 @@ class RaySession:
         """Ends Ray, or leaves it where it ran before."""
         self._over.set()
         if self._ready.is_set() and self._death is None:  # else it takes half a minute, and the user is told first
-            self._thread.join()
+            self._thread.join(ENDING_SECONDS)
         os.environ.update(self._hidden)
 
     def _live(self) -> None:

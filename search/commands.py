@@ -29,6 +29,10 @@ def run_command(main: Callable[[], int]) -> int:
     Args:
         main: parses its arguments, does the work, returns 0 where all is well.
     """
+    return _left(_ran(main))
+
+
+def _ran(main: Callable[[], int]) -> int:
     _hide_passwords()
     try:
         return main()
@@ -79,6 +83,13 @@ def _end(message: str, code: int) -> int:
     with suppress(OSError):  # the terminal may be closed
         sys.stderr.write(f"{line}\n")
         sys.stderr.flush()
+    return code
+
+
+def _left(code: int) -> int:
+    """The exit code; at once where a Ray that is starting, has died or does not end would hold up the process's end."""
     if any(thread.name == RAY_THREAD for thread in threading.enumerate()):
-        os._exit(code)  # a Ray that is still starting, or has died, would hold up the end for half a minute
+        with suppress(OSError):
+            sys.stdout.flush()
+        os._exit(code)
     return code

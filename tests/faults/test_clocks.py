@@ -8,14 +8,16 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tree import Tree, copy_tree, stored_values, wait_until
 
 COMMAND = ("launch", "--model", "tiny", "--data", "synthetic:300", "--study", "clocks", "--pruner", "none")
-LIBRARIES = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
-# The clock of the command alone is set: its children (Ray) do not inherit the library. libfaketime 0.9.10 refuses the
-# absolute sleep that Python's time.sleep asks for; a relative one it lets pass.
+LIBRARIES = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))  # Ray has two dozen threads in a driver
+# The clock of the command alone is set, and Ray runs already: a child that the command forks while another thread asks
+# for the time inherits the library's lock, and waits for it for ever. libfaketime 0.9.10 refuses the absolute sleep that
+# Python's time.sleep asks for; a relative one it lets pass.
 ONLY_THE_COMMAND = """
 import os
 if os.environ.pop("LD_PRELOAD", None):
@@ -29,17 +31,22 @@ class Clocked(Tree):
 
     started: list[subprocess.Popen[str]]
 
-    def search(self, trials: int, **clock: str) -> subprocess.Popen[str]:
+    def search(self, trials: int, *more: str, **clock: str) -> subprocess.Popen[str]:
         """A launch with one worker."""
         other = Tree(self.folder, self.runs, self.storage, {**self.environment, **clock})
-        command = (*COMMAND, "--trials", str(trials), "--epochs", "3", "--workers", "1")
-        self.started.append(other.start(*command))
+        command = (*COMMAND, "--trials", str(trials), "--epochs", "3", "--workers", "1", "--cpus-per-worker", "1")
+        self.started.append(other.start(*command, *more))
         return self.started[-1]
 
     def wait_for_epochs(self, number: int) -> None:
         """Until so many are in the database."""
-        wait_until(lambda: self.epochs() >= number or self.started[-1].poll() is not None, 300, f"epoch {number}")
-        assert self.started[-1].poll() is None, self.started[-1].communicate()[0]
+        driver = self.started[-1]
+        try:
+            wait_until(lambda: self.epochs() >= number or driver.poll() is not None, 300, f"epoch {number}")
+        except AssertionError as late:
+            driver.kill()
+            raise AssertionError(f"{late}; the driver said: {driver.communicate()[0]}") from late
+        assert driver.poll() is None, driver.communicate()[0]
 
     def epochs(self) -> int:
         try:
@@ -72,7 +79,7 @@ def clock(tree: Tree, faketime: str, setting: Path) -> dict[str, str]:
     return {
         "LD_PRELOAD": faketime,
         "FAKETIME_TIMESTAMP_FILE": str(setting),
-        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_CACHE_DURATION": "1",  # seconds between two looks at the file
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         "DONT_FAKE_MONOTONIC": "1",
     }
@@ -125,11 +132,11 @@ def test_a_launch_that_slept_drops_what_another_one_took_over(tree: Clocked) -> 
 
 
 def test_a_clock_that_is_set_forward_and_back_in_mid_search_changes_nothing(
-    tree: Clocked, tmp_path: Path, faketime: str
+    tree: Clocked, tmp_path: Path, faketime: str, cluster: dict[str, Any]
 ) -> None:
     setting = tmp_path / "clock"
     setting.write_text("+0")
-    driver = tree.search(3, **clock(tree, faketime, setting))
+    driver = tree.search(3, "--ray-address", str(cluster["address"]), **clock(tree, faketime, setting))
     tree.wait_for_epochs(1)
     setting.write_text("+2h")
     tree.wait_for_epochs(4)
@@ -150,12 +157,13 @@ def moments(tree: Tree) -> float:
 
 
 def test_two_launches_whose_clocks_differ_by_hours_share_the_work(
-    tree: Clocked, tmp_path: Path, faketime: str, postgresql_url: str
+    tree: Clocked, tmp_path: Path, faketime: str, postgresql_url: str, cluster: dict[str, Any]
 ) -> None:
     setting = tmp_path / "clock"
     setting.write_text("+3h")
     tree.storage = postgresql_url  # the database's own clock counts
-    both = [tree.search(5), tree.search(5, **clock(tree, faketime, setting))]
+    here = ("--ray-address", str(cluster["address"]))
+    both = [tree.search(5, *here), tree.search(5, *here, **clock(tree, faketime, setting))]
     for driver in both:
         assert "LOST" not in ended(driver)
     check_whole(tree, 5)

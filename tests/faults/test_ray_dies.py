@@ -1,11 +1,8 @@
 """Ray's own processes are killed for real: the user is told, and the same command goes on."""
 
-import json
 import re
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,44 +10,12 @@ import psutil
 import pytest
 from tree import Tree, copy_tree, epochs_stored, wait_until
 
-# A Ray of two nodes on this machine, as on two: a head with one core and a second node with one.
-CLUSTER = """
-import json, sys
-import ray
-from ray.cluster_utils import Cluster
-
-cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-second = cluster.add_node(num_cpus=1)
-cluster.wait_for_nodes()
-raylets = [node.all_processes["raylet"][0].process.pid for node in (cluster.head_node, second)]
-print(json.dumps({"address": cluster.address, "raylets": raylets}), flush=True)
-sys.stdin.read()
-cluster.shutdown()
-"""
-
 
 @pytest.fixture(scope="module")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("packages")
     copy_tree(folder / "tree", folder / "runs")
     return folder / "tree"
-
-
-@pytest.fixture
-def cluster() -> Iterator[dict[str, Any]]:
-    """Address of the Ray, and the processes of its raylets."""
-    process = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", CLUSTER],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    lines = iter(process.stdout)
-    yield json.loads(next(line for line in lines if line.startswith("{")))
-    process.communicate()
 
 
 def launch(*more: str) -> list[str]:
