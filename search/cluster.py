@@ -34,7 +34,7 @@ LOOK_SECONDS = 1.0
 PATIENCE_SECONDS = 10.0
 """For an end in order after Ray has died; then the driver is ended at once."""
 ENDING_SECONDS = 30.0
-"""For a Ray that is told to end; then it ends with its driver. Where the clock is set back meanwhile, its gRPC sleeps on
+"""For a Ray that is told to end; then it ends with its driver. Where the clock is set back meanwhile, its gRPC sleeps
 until the clock shows the same time again."""
 _OBJECT_STORE = 200 * 2**20  # nothing large goes through Ray
 _OF_THE_DATABASE = ("HISTOTUNE_STORAGE", "PGPASSWORD")

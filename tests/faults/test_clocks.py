@@ -16,8 +16,8 @@ from tree import Tree, copy_tree, stored_values, wait_until
 COMMAND = ("launch", "--model", "tiny", "--data", "synthetic:300", "--study", "clocks", "--pruner", "none")
 LIBRARIES = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))  # Ray has two dozen threads in a driver
 # The clock of the command alone is set, and Ray runs already: a child that the command forks while another thread asks
-# for the time inherits the library's lock, and waits for it for ever. libfaketime 0.9.10 refuses the absolute sleep that
-# Python's time.sleep asks for; a relative one it lets pass.
+# for the time inherits the library's lock, and waits for it for ever. libfaketime 0.9.10 refuses the absolute sleep
+# that Python's time.sleep asks for; a relative one it lets pass.
 ONLY_THE_COMMAND = """
 import os
 if os.environ.pop("LD_PRELOAD", None):
