@@ -92,7 +92,7 @@ def run_search(search: PeerSearch, results: Path) -> list[Curve]:
     Raises:
         RuntimeError: a trial failed.
     """
-    ray.init(num_cpus=search.workers)
+    ray.init(address="local", num_cpus=search.workers)
     trainable = train_nothing if search.development is None else train_patches
     first = [dict(params) for params in search.first] or None
     tuner = tune.Tuner(
