@@ -98,7 +98,10 @@ class Preprocessing:
     @property
     def words(self) -> str:
         """How it was fitted, for a report."""
-        return f"{self.kind}, fitted on {self.patches} training patches: {_in_words(self.reference)}"
+        if self.kind == "none":
+            return "none"
+        fitted = f"{self.kind}, fitted on {self.patches} training patches"
+        return f"{fitted}: {_in_words(self.reference)} (sha256 {self.digest[:16]})"
 
     def apply(self, pixels: Pixels, into: Path | None = None, progress: Progress | None = None) -> Pixels:
         """The same patches as a network sees them.
