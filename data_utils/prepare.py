@@ -125,7 +125,7 @@ def prepare(
     stored = None if lock is None or rehash else _stored(folder, mark, lock)
     if lock is not None and stored is not None:
         return _prepared(stored, lock, folder)
-    with _replacing(folder) as partial:
+    with replacing(folder) as partial:
         pieces = _pieces_of(folder, mark)
         read = read_patches(source, progress=progress, into=partial / "read.npy", pieces=pieces)
         patches = clean(read, into=partial / "kept.npy", exclude=exclude, only=_only(read, lists, lock))
@@ -245,7 +245,7 @@ def _stored(folder: Path, mark: str, lock: SplitLock) -> Summary | None:
 
 
 @contextmanager
-def _replacing(folder: Path) -> Iterator[Path]:
+def replacing(folder: Path) -> Iterator[Path]:
     """A new folder beside ``folder``, which takes its place if all goes well and leaves nothing if not."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     for left in leftovers(folder):

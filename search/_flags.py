@@ -33,6 +33,7 @@ OBJECTIVES = ("auc", "average_precision", "balanced_accuracy")
 SAMPLERS = ("tpe", "random", "gp")
 PRUNERS = ("sha", "hyperband", "median", "none")
 PRECISIONS = ("auto", "bf16", "fp32")
+PREPROCESSINGS = ("none", "standardise", "reinhard", "macenko")  # those of data_utils.preprocessing
 DEVICES = ("auto", "cpu", "cuda")
 UNLISTED = ("error", "train", "exclude")
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -58,6 +59,9 @@ def add_search(parser: Parser) -> None:
     add("--sampler", **_choice(SAMPLERS, "how configurations are chosen"))
     add("--pruner", **_choice(PRUNERS, "how weak trials are stopped"))
     add("--precision", **_choice(PRECISIONS, "numbers of training; auto is bf16 where the hardware has it"))
+    of = ", ".join(PREPROCESSINGS)
+    sees = f"what is done to pixels before a network sees them: {of} (default: that of the comparison, at first none)"
+    add("--preprocess", metavar="NAME", type=one_of(*PREPROCESSINGS), help=sees)
     add("--seed", metavar="N", type=SEED, default=0, help="seed of the search (default: %(default)s)")
     add("--timeout", metavar="SECONDS", type=positive, help="end the search in order after this time (default: none)")
     add("--trial-timeout", metavar="SECONDS", type=positive, help="fail a trial after this time (default: none)")

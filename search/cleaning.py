@@ -16,6 +16,7 @@ from pathlib import Path
 from rich.console import Console
 
 from data_utils.prepare import can_be_made_again, discard, leftovers
+from data_utils.preprocessing import KINDS
 from search.comparison import LOCK_FILE, Comparison
 from search.errors import UsageError
 from search.features import idle_entries, remove_idle
@@ -27,6 +28,7 @@ from studies.storage import open_existing
 
 DRAFT_SECONDS = 24 * 3600.0
 """A file that was begun so long ago and never got its name belongs to a process that was killed."""
+_KILLED = "its launch was killed"
 _MEMBER = re.compile(r"([0-9a-f]{12})-(\d+)")  # key of a configuration, fold: see search.retraining
 
 
@@ -101,7 +103,7 @@ def find(common: CommonSettings) -> tuple[list[Leftover], list[str]]:
         unfinished = unfinished or reason is not None or not _is_finished(comparison)
     if not common.study:
         found += [] if unfinished else _features(common.runs)
-        found += [Leftover(folder, "scratch", "its launch was killed") for folder in dead_scratch()]
+        found += [Leftover(folder, "scratch", _KILLED) for folder in dead_scratch()]
     return found, kept
 
 
@@ -122,8 +124,10 @@ def _of_comparison(comparison: Comparison) -> Iterator[Leftover]:
     data = comparison.folder / "data"
     if _is_opened(comparison) and can_be_made_again(data):
         yield Leftover(data, "prepared", "the test split was opened; made again from the patches when it is needed")
+    else:  # otherwise what is inside goes with it
+        yield from (Leftover(path, "scratch", _KILLED) for kind in KINDS for path in leftovers(data / kind))
     for path in leftovers(data):
-        yield Leftover(path, "scratch", "its launch was killed")
+        yield Leftover(path, "scratch", _KILLED)
     for path in sorted(comparison.folder.rglob(".*.part*")):
         if path.is_file() and time.time() - path.stat().st_mtime > DRAFT_SECONDS:
             yield Leftover(path, "draft", "half a file, begun by a process that was killed")

@@ -22,6 +22,7 @@ from models._registry import load_model
 from models._spec import Model
 from models._weights import Weights, vgg16_weights
 from search.errors import UsageError
+from search.preprocess import kind_of, text_of
 from search.settings import CommonSettings, LaunchSettings
 from search.terminal import LOGGER
 from studies.definition import StudyDefinition
@@ -30,7 +31,6 @@ from studies.ledger import Ledger
 from studies.records import DataSummary, PartSummary, to_json
 from studies.storage import DEFINITION, SERVER_SECONDS, open_existing, open_storage, quiet_optuna
 
-PREPROCESSING = "RGB in [0, 1], normalised by the network; training: one of 8 dihedral views a patch and epoch"
 OPENING = "opening"
 LOCK_FILE = "lock.json"
 DATA_FILE = "data.json"
@@ -103,8 +103,20 @@ class Comparison:
 
     def precision(self) -> str | None:
         """Of the studies that there are: chosen once, so that models are compared in one; None before the first."""
+        return self._defined("precision")
+
+    def preprocessing(self) -> str | None:
+        """Its kind, as above.
+
+        Raises:
+            UsageError: it is not known here.
+        """
+        text = self._defined("preprocessing")
+        return None if text is None else kind_of(text)
+
+    def _defined(self, key: str) -> str | None:
         definitions = (self.load_study(model).user_attrs.get(DEFINITION, {}) for model in self.models())
-        return next((definition["precision"] for definition in definitions if "precision" in definition), None)
+        return next((definition[key] for definition in definitions if key in definition), None)
 
     def prepared(self, data: str | None, division: "Division", *, rehash: bool = False) -> Prepared:
         """The data behind its lock, which is made at the first call and verified at every other.
@@ -198,7 +210,14 @@ def weights_of(model: Model, option: str | None) -> Weights | None:
 
 
 def define(
-    model: Model, weights: Weights | None, *, lock_digest: str, epochs: int, objective: str, precision: str
+    model: Model,
+    weights: Weights | None,
+    *,
+    lock_digest: str,
+    epochs: int,
+    objective: str,
+    precision: str,
+    preprocess: str = "none",
 ) -> StudyDefinition:
     """The identity of a model's study."""
     return StudyDefinition(
@@ -207,7 +226,7 @@ def define(
         space=space_of(model),
         epochs=epochs,
         objective=objective,
-        preprocessing=PREPROCESSING,
+        preprocessing=text_of(preprocess),
         precision=precision,
         weights="random" if weights is None else weights.sha256,
     )

@@ -34,7 +34,10 @@ def describe_launch(
     for model in load_models(settings.models):
         console.print(_space_table(model))
         say(console, _cost(settings, development, context, crew, model))
-    megabytes = sum(counts.values()) * _BYTES_OF_A_PATCH / 2**20
+    twice = (
+        0 if context.preprocessed is None else counts["train"] + counts["validation"]
+    )  # raw, and as networks see them
+    megabytes = (sum(counts.values()) + twice) * _BYTES_OF_A_PATCH / 2**20
     say(console, f"prepared patches under {settings.common.runs / settings.common.study}: {megabytes:.0f} MB")
     say(console, "nothing was written; leave out --dry-run to begin")
 

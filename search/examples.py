@@ -123,7 +123,8 @@ def _heat_maps(picks: Sequence[_Pick], patches: PatchSet, models: Mapping[str, H
         if not numbers:
             continue
         network = load_member(entrant.stored, entrant.folder, 0)
-        heat = grad_cam(network, patches.pixels[[picks[number].row for number in numbers]])
+        pixels = patches.pixels[[picks[number].row for number in numbers]]
+        heat = grad_cam(network, entrant.stored.preprocessing.apply(pixels))  # over the picture as it is in its file
         if heat is not None:
             maps.update(zip(numbers, heat, strict=True))
     return maps

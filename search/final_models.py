@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import file_digest
 from pathlib import Path
 
@@ -14,6 +14,8 @@ from safetensors.torch import load_file
 from torch import nn
 
 from data_utils._files import file_size, read_small, shown
+from data_utils._patchset import chunks
+from data_utils.preprocessing import Preprocessing
 from models._registry import load_model
 from models._spec import ParamValue
 from search._device import Compute
@@ -30,6 +32,7 @@ Progress = Callable[[int, int], None]
 
 _LARGEST = 2**20  # bytes of a model.json
 _LARGEST_MEMBER = 2**31  # bytes; vgg16 with a head of its own takes 60 million
+_AT_ONCE = 8192  # patches transformed and on the device together: 60 MB; a multiple of every batch
 _LAYOUT = "channels_last"  # fixed, so that a prediction is the same wherever it is made
 
 
@@ -47,6 +50,7 @@ class StoredModel:
         precision: in which it was trained and is to predict.
         weights: where the pretrained layers come from, in words.
         plan_digest: of the analysis plan that it was put to the test under.
+        preprocessing: of all pixels that it is to see; none in models from before there was any.
     """
 
     study: str
@@ -58,6 +62,7 @@ class StoredModel:
     precision: str
     weights: str
     plan_digest: str
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
 
 
 def load_stored(folder: Path) -> StoredModel:
@@ -105,7 +110,7 @@ def member_logits(
     Args:
         stored: the model.
         folder: of its JSON.
-        pixels: (N, 50, 50, 3) uint8 RGB.
+        pixels: (N, 50, 50, 3) uint8 RGB, as they are in files; they are preprocessed here.
         device: "cpu" or "cuda".
         progress: called with (members done, all).
 
@@ -116,15 +121,25 @@ def member_logits(
         UsageError: a member's file is missing, or is not the one that was put to the test.
     """
     compute = Compute(device, stored.precision, _LAYOUT)
-    patches = DevicePatches.load(pixels, np.zeros(len(pixels)), device)
-    rows = np.arange(len(pixels))
     columns = []
     for number in range(len(stored.members)):
         progress(number, len(stored.members))
         network = compute.place(load_member(stored, folder, number))
-        columns.append(evaluate(network, patches, rows, compute, views=range(VIEWS)).mean(axis=1))
+        columns.append(_mean_logits(network, pixels, stored.preprocessing, compute))
     progress(len(stored.members), len(stored.members))
     return np.stack(columns, axis=1)
+
+
+def _mean_logits(
+    network: nn.Module, pixels: npt.NDArray[np.uint8], preprocessing: Preprocessing, compute: Compute
+) -> Floats:
+    """(N,) mean logit over the 8 views."""
+    found = [np.empty(0)]
+    for piece in chunks(len(pixels), _AT_ONCE):
+        seen = preprocessing.apply(pixels[piece])
+        patches = DevicePatches.load(seen, np.zeros(len(seen)), compute.device)
+        found.append(evaluate(network, patches, np.arange(len(seen)), compute, views=range(VIEWS)).mean(axis=1))
+    return np.concatenate(found)
 
 
 def load_member(stored: StoredModel, folder: Path, number: int) -> nn.Module:

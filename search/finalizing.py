@@ -11,6 +11,7 @@ import torch
 from rich.console import Console
 
 from data_utils.prepare import DevelopmentSet, Prepared, load_development
+from data_utils.preprocessing import Preprocessing
 from data_utils.split import folds
 from models._registry import load_model
 from models._weights import Weights
@@ -27,6 +28,7 @@ from search.jobs import FeatureStore, WorkerContext
 from search.last_words import LastWords
 from search.launches import Presence, scratch
 from search.opening import Entrant, check_reopening, open_test
+from search.preprocess import place_of, write_derived
 from search.reporting import write_comparison_report
 from search.retraining import FOLDS, Candidate, Members, Retrained, candidates, conclude, member_folder
 from search.scored import patients_of, scored
@@ -53,6 +55,7 @@ class _Final:
     settings: FinalizeSettings
     comparison: Comparison
     prepared: Prepared
+    preprocessing: Preprocessing
     studies: tuple[StudySummary, ...]
     wanted: dict[str, list[Candidate]]  # model -> its candidates
     crew: Crew
@@ -124,6 +127,7 @@ def _begin(settings: FinalizeSettings, comparison: Comparison, signals: Signals,
         settings=settings,
         comparison=comparison,
         prepared=prepared,
+        preprocessing=write_derived(prepared, comparison.preprocessing() or "none"),
         studies=studies,
         wanted={study.model: candidates(study, settings.finalists) for study in studies},
         crew=plan_crew(settings.worker, device, torch.cuda.device_count()),
@@ -159,6 +163,7 @@ def _retrain(final: _Final, development: DevelopmentSet) -> list[Retrained]:
         weights=weights,
         folds=fold_file.resolve(),
         features=FeatureStore.below(final.settings.common.runs, final.settings.worker.feature_cache_gb),
+        preprocessed=place_of(final.prepared, final.preprocessing.kind),
     )
     _train_members(final, context)
     assert development.labels is not None
@@ -249,6 +254,8 @@ def _plan(final: _Final, models: Sequence[FinalModel]) -> AnalysisPlan:
         "objective": {study.model: study.definition["objective"] for study in final.studies},
         "choice": "out-of-fold AUC among the candidates",
     }
+    if final.preprocessing.kind != "none":  # only then: plans from before there was any keep their digest
+        settings["preprocessing"] = final.preprocessing.words
     return AnalysisPlan(
         study=final.comparison.name,
         fingerprint=final.prepared.fingerprint,
@@ -289,6 +296,7 @@ def _stored(final: _Final, model: FinalModel, label: str, plan_digest: str) -> S
         precision=final.precision,
         weights=model.weights,
         plan_digest=plan_digest,
+        preprocessing=final.preprocessing,
     )
 
 

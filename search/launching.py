@@ -24,6 +24,7 @@ from search.environment import environment
 from search.errors import UsageError
 from search.jobs import FeatureStore, WorkerContext
 from search.launches import Presence, scratch
+from search.preprocess import chosen_preprocessing, place_of, write_derived
 from search.searching import Searches, StudySearch, TimeLimitReached
 from search.settings import CommonSettings, LaunchSettings
 from search.signals import Signals
@@ -57,11 +58,15 @@ def run_trials(
     console = Console()
     crew = _crew(settings)
     precision = chosen_precision(settings.precision, comparison.precision(), crew.device)
-    context = _context(settings, prepared, crew, precision)
+    preprocess = chosen_preprocessing(settings.preprocess, comparison.preprocessing())
+    context = _context(settings, prepared, crew, precision, preprocess)
     say(console, _introduction(comparison, prepared, crew, context, log))
+    if ray is not None and context.preprocessed is not None:
+        say(console, f"pixels: {write_derived(prepared, preprocess).words}")
     with quiet_optuna(), Presence(comparison.ledger, comparison.name) as presence:
         searches = [
-            _study_search(settings, comparison, context, prepared, presence, name, signals) for name in settings.models
+            _study_search(settings, comparison, context, prepared, preprocess, presence, name, signals)
+            for name in settings.models
         ]
         if ray is not None:
             _run_to_the_end(settings, searches, context, crew, ray, console, signals)
@@ -81,7 +86,8 @@ def dry_run(settings: LaunchSettings) -> int:
             lock=None,
             **vars(Division.asked(settings)),
         )
-        context = _context(settings, prepared, crew, chosen_precision(settings.precision, None, crew.device))
+        precision = chosen_precision(settings.precision, None, crew.device)
+        context = _context(settings, prepared, crew, precision, chosen_preprocessing(settings.preprocess, None))
         describe_launch(settings, prepared, context, crew, Console())
     return 0
 
@@ -106,7 +112,9 @@ def chosen_precision(asked: str, stored: str | None, device: str) -> str:
     return precision
 
 
-def _context(settings: LaunchSettings, prepared: Prepared, crew: Crew, precision: str) -> WorkerContext:
+def _context(
+    settings: LaunchSettings, prepared: Prepared, crew: Crew, precision: str, preprocess: str
+) -> WorkerContext:
     models = load_models(settings.models)
     return WorkerContext(
         development=prepared.development.resolve(),
@@ -117,6 +125,7 @@ def _context(settings: LaunchSettings, prepared: Prepared, crew: Crew, precision
         weights={model.name: weights_of(model, settings.vgg16_weights) for model in models},
         trial_timeout=settings.trial_timeout,
         features=FeatureStore.below(settings.common.runs, settings.worker.feature_cache_gb),
+        preprocessed=place_of(prepared, preprocess),
     )
 
 
@@ -125,13 +134,14 @@ def _study_search(
     comparison: Comparison,
     context: WorkerContext,
     prepared: Prepared,
+    preprocess: str,
     presence: Presence,
     name: str,
     signals: Signals,
 ) -> StudySearch:
     """The study of one model: made or resumed, its first configurations enqueued."""
     (model,) = load_models((name,))
-    study = _open_study(settings, comparison, context, prepared, model)
+    study = _open_study(settings, comparison, context, prepared, preprocess, model)
     older = None if settings.warm_start is None else older_study(comparison, settings.warm_start, name)
     with comparison.ledger.lease(study.study_name, presence.launch):
         enqueue_first(study, model, settings.enqueue, older)
@@ -152,7 +162,12 @@ def _study_search(
 
 
 def _open_study(
-    settings: LaunchSettings, comparison: Comparison, context: WorkerContext, prepared: Prepared, model: Model
+    settings: LaunchSettings,
+    comparison: Comparison,
+    context: WorkerContext,
+    prepared: Prepared,
+    preprocess: str,
+    model: Model,
 ) -> optuna.Study:
     definition = define(
         model,
@@ -161,6 +176,7 @@ def _open_study(
         epochs=settings.epochs,
         objective=settings.objective,
         precision=context.precision,
+        preprocess=preprocess,
     )
     return create_or_resume(
         comparison.storage,

@@ -100,6 +100,7 @@ class LaunchSettings:
         split_file: lists of patient ids in place of the draw; None draws.
         unlisted: what becomes of patients that no list names: "error", "train" or "exclude".
         exclude: names of rules that leave patches out besides those that always do.
+        preprocess: "none", "standardise", "reinhard" or "macenko"; None for that of the comparison, at first none.
         vgg16_weights: path, "torchvision" or "none"; None leaves it to $HISTOTUNE_VGG16_WEIGHTS, then the registry.
         enqueue: JSON file of configurations to try first.
         warm_start: name of the comparison whose best configurations are tried first.
@@ -124,6 +125,7 @@ class LaunchSettings:
     pruner: str
     objective: str
     precision: str
+    preprocess: str | None
     vgg16_weights: str | None
     enqueue: Path | None
     warm_start: str | None

@@ -22,6 +22,7 @@ from safetensors.torch import save
 from torch import nn
 
 from data_utils._array_file import map_array
+from data_utils.derived import load_derived
 from data_utils.prepare import load_development
 from models._registry import load_model
 from models._spec import Model, ModelConfig
@@ -62,11 +63,15 @@ class Worker:
         development = load_development(context.development)
         self._context = context
         self._part = development.part
-        self._digest = development.digest
+        self._seen: tuple[str, ...] = (development.digest,)  # what tells the pixels of this process from others
+        pixels = development.pixels
+        if context.preprocessed is not None:
+            pixels, fitted = load_derived(context.preprocessed, development)
+            self._seen += (fitted.digest,)
         assert development.labels is not None  # development patches are labelled
         self._labels = development.labels
         self._folds = None if context.folds is None else np.array(map_array(context.folds))
-        self._patches = DevicePatches.load(development.pixels, self._labels, context.device)
+        self._patches = DevicePatches.load(pixels, self._labels, context.device)
         self._layouts: dict[str, str] = {}
         self._jobs = 0
         self._held = 0  # bytes after the first job
@@ -206,7 +211,7 @@ class Worker:
             yield None
             return
         prefix = training.network.get_submodule("prefix")
-        features = self._open_features(store, (self._digest, model.name, name), prefix, training.compute)
+        features = self._open_features(store, (*self._seen, model.name, name), prefix, training.compute)
         training.features = features
         try:
             yield features

@@ -173,6 +173,19 @@ def test_what_killed_processes_left_is_found(common: CommonSettings, comparison:
     assert Path(mine) not in found
 
 
+def test_transformed_pixels_go_with_the_prepared_ones_and_half_of_them_go_first(
+    common: CommonSettings, comparison: Comparison
+) -> None:
+    data = comparison.folder / "data"
+    before = next(one.size for one in find(common)[0] if one.kind == "prepared")
+    put(data / "macenko" / "pixels.npy")
+    half = put(data / f".macenko-partial-{socket.gethostname()}-{DEAD}" / "pixels.npy").parent
+    assert names(common) == GONE  # all of it is in the folder that goes, and is counted there, once
+    assert next(one.size for one in find(common)[0] if one.kind == "prepared") >= before + 20_000
+    comparison.ledger.record_opening("idc", "3" * 64, ["a"], "again", "me")  # and was cut off: the folder stays
+    assert {one.path for one in find(common)[0] if one.path.is_relative_to(data)} == {half}
+
+
 def test_kept_features_go_when_every_study_has_its_trials_and_nobody_uses_them(
     common: CommonSettings, comparison: Comparison
 ) -> None:

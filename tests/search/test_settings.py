@@ -45,6 +45,7 @@ def test_a_launch_without_options_takes_the_documented_defaults():
     assert settings.common.storage == "sqlite:///runs/studies.db"
     assert settings.common.study == "data"
     assert settings.common.data is None
+    assert settings.preprocess is None
     assert settings.worker.workers is None
     assert settings.worker.device == "auto"
     assert not settings.dry_run
@@ -59,7 +60,7 @@ def test_every_option_of_launch_arrives(tmp_path):
         *("--device", "cuda", "--ray-address", "head:6379", "--trials", "7", "--epochs", "3", "--timeout", "1.5"),
         *("--trial-timeout", "60", "--seed", "4", "--split", "60/20/20", "--split-seed", "5", "--sampler", "gp"),
         *("--pruner", "median", "--objective", "average_precision", "--precision", "bf16", "--enqueue", str(listed)),
-        *("--vgg16-weights", "none", "--warm-start", "s0", "--dry-run"),
+        *("--vgg16-weights", "none", "--warm-start", "s0", "--dry-run", "--preprocess", "macenko"),
     )
     assert settings.common.study == "s1"
     assert settings.common.storage == "postgresql://u:p@h/d"
@@ -69,6 +70,7 @@ def test_every_option_of_launch_arrives(tmp_path):
     assert (settings.timeout, settings.trial_timeout, settings.split) == (1.5, 60.0, (60, 20, 20))
     assert (settings.sampler, settings.pruner, settings.precision) == ("gp", "median", "bf16")
     assert (settings.enqueue, settings.warm_start, settings.vgg16_weights) == (listed, "s0", "none")
+    assert settings.preprocess == "macenko"
     assert settings.dry_run
 
 
