@@ -6,7 +6,7 @@ the answer was lost. Names with an underscore are those that Optuna's cache call
 
 import copy
 import json
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -15,11 +15,14 @@ from optuna.storages import RDBStorage
 from optuna.storages._rdb.models import TrialModel, TrialSystemAttributeModel
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from studies._reading import read_trial, read_trials
 from studies.patience import waits
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
+_MANY = 1000
+"""Unfinished trials, from which on Optuna reads them itself: it knows what to do about a statement that is too long."""
 MARK = "histotune:made"
 """System attribute of a trial, by which the call that made it knows it again."""
 REPEATABLE = (
@@ -34,12 +37,10 @@ REPEATABLE = (
     "get_study_system_attrs",
     "get_all_studies",
     "get_trial_id_from_study_id_trial_number",
-    "get_trial",
     "set_trial_intermediate_value",
     "set_trial_user_attr",
     "set_trial_system_attr",
     "_set_trial_param",
-    "_get_trials",
     "_get_best_trial_id",
 )
 """Calls that leave the same behind when they are done twice."""
@@ -72,6 +73,25 @@ class PatientStorage(RDBStorage):
         self._tried.add(mark)
         return made or super()._get_prepared_new_trial(study_id, template_trial, session)
 
+    @waits
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        """As Optuna's."""
+        with self.engine.connect() as connection:
+            return read_trial(connection, trial_id)
+
+    @waits
+    def _get_trials(
+        self,
+        study_id: int,
+        states: Container[TrialState] | None,
+        included_trial_ids: set[int],
+        trial_id_greater_than: int,
+    ) -> list[FrozenTrial]:
+        if states is not None or len(included_trial_ids) > _MANY:
+            return super()._get_trials(study_id, states, included_trial_ids, trial_id_greater_than)
+        with self.engine.connect() as connection:
+            return read_trials(connection, study_id, list(included_trial_ids), trial_id_greater_than)
+
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
         """As Optuna's; True also where an earlier try of this call has set them."""
         tries = 0
@@ -90,7 +110,7 @@ class PatientStorage(RDBStorage):
         return waits(attempt)(self)
 
     def _holds(self, trial_id: int, state: TrialState, values: Sequence[float] | None) -> bool:
-        stored = RDBStorage.get_trial(self, trial_id)
+        stored = self.get_trial(trial_id)
         return stored.state == state and (values is None or stored.values == list(values))
 
 
