@@ -1,7 +1,7 @@
 """Reads Optuna's trials as plain rows.
 
 A driver reads the unfinished trials of its study some ten times a trial. Optuna's own reading makes an object of each
-row and parses each parameter's distribution twice each time: half of all that a driver did (LOG.md). The tables are
+row and parses each parameter's distribution twice, each time: a fifth of all that a driver did (LOG.md). The tables are
 Optuna's; a test holds that what is read here is what Optuna reads.
 """
 
