@@ -23,7 +23,7 @@ from search.failures import Failures
 from search.jobs import EpochReport, Job, forget_checkpoint
 from search.launches import Presence
 from search.seeds import derive_seed
-from studies.attributes import parameters_at_once, set_attributes
+from studies.attributes import at_once, set_attributes
 from studies.ledger import Ledger
 
 RUNNING, LOST = "RUNNING", "LOST"
@@ -137,7 +137,7 @@ class StudySearch:
         trial = self._ask()
         if trial is None:
             return None
-        with parameters_at_once(self._storage, trial):
+        with at_once(self._storage, self._running[trial.number].trial_id):
             self.model.suggest(trial)
         return self._job(trial)
 
@@ -145,19 +145,14 @@ class StudySearch:
         """A trial that is ours; None where none is left. What is asked for under a lease that was lost is given up."""
         while True:
             with self._ledger.lease(self.study.study_name, self._presence.launch):
-                self.reclaim()
-                trials = self.study.get_trials(deepcopy=False)
+                trials = self.reclaim()
                 if self._counted(trials).taken >= self.wanted:
                     return None
                 self.study.sampler = self._make_sampler(derive_seed(self._seed, _number_asked_next(trials)))
                 trial = self.study.ask()
                 if self._ledger.own(self.study.study_name, trial.number, self._presence.launch):
-                    self._running[trial.number] = self._taken(trial)
+                    self._running[trial.number] = _taken(trial, trials)
                     return trial
-
-    def _taken(self, trial: Trial) -> _Running:
-        trial_id = self._trial_id(trial.number)
-        return _Running(trial, trial_id, time.monotonic(), dict(self._storage.get_trial(trial_id).intermediate_values))
 
     def _job(self, trial: Trial) -> Job:
         return Job(
@@ -178,15 +173,27 @@ class StudySearch:
 
     def report(self, job: Job, report: EpochReport) -> str:
         """Writes down an epoch; the state of the trial after it, or "LOST" where it is not ours any more."""
+        return self._written_down(job, lambda: self._note(job, report))
+
+    def worker_lost(self, job: Job, reason: str) -> str:
+        """Ends a trial whose worker died more often than is forgiven; as ``report``."""
+        return self._written_down(job, lambda: self._fail(job, reason, None))
+
+    def _written_down(self, job: Job, note: Callable[[], str]) -> str:
+        """The state that ``note`` finds for the trial; what it sets is written by then, in one transaction."""
         try:
             if self._is_mine(job):
-                return self._written_down(job, report)
+                with at_once(self._storage, self._running[job.number].trial_id):
+                    state = note()
+                if state != RUNNING:
+                    self._forget(job)
+                return state
         except UpdateFinishedTrialError:  # somebody ended it by hand, in the dashboard
             forget_checkpoint(job.checkpoint)
         self._running.pop(job.number, None)
         return LOST
 
-    def _written_down(self, job: Job, report: EpochReport) -> str:
+    def _note(self, job: Job, report: EpochReport) -> str:
         if report.failure is not None:
             return self._fail(job, report.failure, report)
         trial, values = self._running[job.number].trial, self._running[job.number].values
@@ -199,10 +206,6 @@ class StudySearch:
             return self._finish(job, report, TrialState.PRUNED)
         return RUNNING
 
-    def worker_lost(self, job: Job, reason: str) -> str:
-        """Ends a trial whose worker died more often than is forgiven."""
-        return self._fail(job, reason, None) if self._is_mine(job) else LOST
-
     def release(self) -> None:
         """Puts every trial that this launch still has in hand back to WAITING, to be handed out again."""
         for number in list(self._running):
@@ -210,20 +213,26 @@ class StudySearch:
                 self._set_waiting(number)
             del self._running[number]
 
-    def reclaim(self) -> None:
-        """Puts trials of dead launches back to WAITING; call it under the lease."""
-        running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        if {trial.number for trial in running} == set(self._running):
-            return
+    def reclaim(self) -> list[FrozenTrial]:
+        """Puts trials of dead launches back to WAITING; call it under the lease. All trials as they are then."""
+        trials = self.study.get_trials(deepcopy=False)
+        left = self._of_dead_launches([trial for trial in trials if trial.state == TrialState.RUNNING])
+        for number in left:
+            self._set_waiting(number)
+        return self.study.get_trials(deepcopy=False) if left else trials
+
+    def _of_dead_launches(self, running: Sequence[FrozenTrial]) -> list[int]:
+        others = [trial.number for trial in running if trial.number not in self._running]
+        if not others:
+            return []
         owners = self._ledger.owners(self.study.study_name)
-        others = self._presence.alive() - {self._presence.launch}
-        for trial in running:
-            if trial.number not in self._running and owners.get(trial.number) not in others:
-                self._set_waiting(trial.number)
+        alive = self._presence.alive() - {self._presence.launch}
+        return [number for number in others if owners.get(number) not in alive]
 
     def _set_waiting(self, number: int) -> None:
-        if self._stored(number).state == TrialState.RUNNING:
-            self._storage.set_trial_state_values(self._trial_id(number), TrialState.WAITING)
+        trial_id = self._trial_id(number)
+        if self._storage.get_trial(trial_id).state == TrialState.RUNNING:
+            self._storage.set_trial_state_values(trial_id, TrialState.WAITING)
 
     def _is_mine(self, job: Job) -> bool:
         if job.number not in self._running:
@@ -235,35 +244,36 @@ class StudySearch:
     def _finish(self, job: Job, report: EpochReport, state: TrialState) -> str:
         values = self._running[job.number].values
         best_epoch = max(values, key=lambda epoch: (values[epoch], -epoch))
-        self._describe(job, report, best_epoch=best_epoch)
-        if state == TrialState.COMPLETE:
-            self.study.tell(job.number, values[best_epoch])
-        else:
-            self.study.tell(job.number, state=state)
-        self._end(job)
+        value = values[best_epoch if state == TrialState.COMPLETE else max(values)]
+        self._end(job, report, state, [value], best_epoch=best_epoch)
         return state.name
 
     def _fail(self, job: Job, reason: str, report: EpochReport | None) -> str:
-        self._describe(job, report, failure=reason)
-        self.study.tell(job.number, state=TrialState.FAIL)
-        self._end(job)
+        self._end(job, report, TrialState.FAIL, None, failure=reason)
         return TrialState.FAIL.name
 
-    def _describe(self, job: Job, report: EpochReport | None, **more: ParamValue) -> None:
+    def _end(
+        self, job: Job, report: EpochReport | None, state: TrialState, values: list[float] | None, **more: ParamValue
+    ) -> None:
+        """Sets what ``study.tell`` would, without its reading of what was set in this very transaction."""
         running = self._running[job.number]
         told = {} if report is None else {**report.attributes, "epochs": report.epoch, "cost": running.cost(report)}
         set_attributes(self._storage, running.trial_id, {**told, "seed": job.seed, **more})
+        self._storage.set_trial_state_values(running.trial_id, state, values)
 
-    def _end(self, job: Job) -> None:
+    def _forget(self, job: Job) -> None:
         self._running.pop(job.number, None)
         forget_checkpoint(job.checkpoint)
-
-    def _stored(self, number: int) -> FrozenTrial:
-        return self._storage.get_trial(self._trial_id(number))
 
     def _trial_id(self, number: int) -> int:
         study_id = self._storage.get_study_id_from_name(self.study.study_name)
         return self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
+
+
+def _taken(trial: Trial, trials: Sequence[FrozenTrial]) -> _Running:
+    """A trial from ``study.ask``, with the values that it had among all ``trials`` before."""
+    values = next((dict(found.intermediate_values) for found in trials if found.number == trial.number), {})
+    return _Running(trial, trial._trial_id, time.monotonic(), values)
 
 
 def _number_asked_next(trials: Sequence[FrozenTrial]) -> int:

@@ -4,6 +4,7 @@ A worker holds development patches only. After each epoch it writes a checkpoint
 the job can go on in another process, and a report that was lost on its way to the database is told again.
 """
 
+import gc
 import io
 import logging
 import os
@@ -121,6 +122,8 @@ class Worker:
         """Ends this process where earlier jobs left memory behind; the job begins in another one."""
         self._run = iter(())  # lets go of the last job's network
         free_memory(self._context.device)
+        if self._jobs <= 1:
+            gc.freeze()  # what libraries keep, also those that the first job imports: no later look goes through it
         held = held_memory(self._context.device)
         if self._jobs == 1:
             self._held = held

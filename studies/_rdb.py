@@ -6,20 +6,27 @@ the answer was lost. Names with an underscore are those that Optuna's cache call
 
 import copy
 import json
-from collections.abc import Sequence
+from collections.abc import Container, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from optuna.distributions import BaseDistribution
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import RDBStorage
 from optuna.storages._rdb.models import TrialModel, TrialSystemAttributeModel
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from studies._draft import Draft
+from studies._reading import read_trial, read_trials
 from studies.patience import waits
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
+_MANY = 1000
+"""Unfinished trials, from which on Optuna reads them itself: it knows what to do about a statement that is too long."""
 MARK = "histotune:made"
 """System attribute of a trial, by which the call that made it knows it again."""
 REPEATABLE = (
@@ -34,15 +41,12 @@ REPEATABLE = (
     "get_study_system_attrs",
     "get_all_studies",
     "get_trial_id_from_study_id_trial_number",
-    "get_trial",
-    "set_trial_intermediate_value",
-    "set_trial_user_attr",
-    "set_trial_system_attr",
-    "_set_trial_param",
-    "_get_trials",
     "_get_best_trial_id",
 )
 """Calls that leave the same behind when they are done twice."""
+
+_DRAFT: ContextVar[Draft | None] = ContextVar("_DRAFT", default=None)
+"""What this thread is about to write."""
 
 
 class PatientStorage(RDBStorage):
@@ -72,26 +76,104 @@ class PatientStorage(RDBStorage):
         self._tried.add(mark)
         return made or super()._get_prepared_new_trial(study_id, template_trial, session)
 
+    @waits
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        """As Optuna's."""
+        with self.engine.connect() as connection:
+            return read_trial(connection, trial_id)
+
+    @waits
+    def _get_trials(
+        self,
+        study_id: int,
+        states: Container[TrialState] | None,
+        included_trial_ids: set[int],
+        trial_id_greater_than: int,
+    ) -> list[FrozenTrial]:
+        if states is not None or len(included_trial_ids) > _MANY:
+            return super()._get_trials(study_id, states, included_trial_ids, trial_id_greater_than)
+        with self.engine.connect() as connection:
+            return read_trials(connection, study_id, list(included_trial_ids), trial_id_greater_than)
+
+    @contextmanager
+    def at_once(self, trial_id: int) -> Iterator[Draft]:
+        """See ``studies.attributes``; a block within a block of the same trial is written with the outer one."""
+        outer = _DRAFT.get()
+        if outer is not None and (outer.storage, outer.trial_id) == (self, trial_id):
+            yield outer
+            return
+        draft = Draft(self, trial_id)
+        token = _DRAFT.set(draft)
+        try:
+            yield draft
+        finally:
+            _DRAFT.reset(token)
+        self._write(draft)
+
+    def _write(self, draft: Draft) -> None:
+        tries = 0
+
+        def attempt(storage: PatientStorage) -> None:
+            nonlocal tries
+            tries += 1
+            try:
+                with storage.engine.begin() as connection:
+                    draft.write(connection)
+            except UpdateFinishedTrialError:
+                if tries == 1 or not storage._holds(draft):
+                    raise
+
+        waits(attempt)(self)
+
+    def _holds(self, draft: Draft) -> bool:
+        """Whether the trial has ended as the draft says: by an earlier try, which then wrote all else as well."""
+        stored = self.get_trial(draft.trial_id)
+        return stored.state == draft.state and (draft.values is None or stored.values == list(draft.values))
+
+    def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
+        """As Optuna's."""
+        with self.at_once(trial_id) as draft:
+            draft.step(step, intermediate_value)
+
+    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
+        """As Optuna's."""
+        with self.at_once(trial_id) as draft:
+            draft.user(key, value)
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        """As Optuna's."""
+        with self.at_once(trial_id) as draft:
+            draft.system(key, value)
+
+    def _set_trial_param(
+        self,
+        trial_id: int,
+        param_name: str,
+        param_value_internal: float,
+        distribution: BaseDistribution,
+        previous_distribution: BaseDistribution | None = None,  # noqa: ARG002 - see studies.attributes
+    ) -> None:
+        with self.at_once(trial_id) as draft:
+            draft.param(param_name, param_value_internal, distribution)
+
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
         """As Optuna's; True also where an earlier try of this call has set them."""
+        if not state.is_finished():
+            return self._set_unfinished(trial_id, state)
+        with self.at_once(trial_id) as draft:
+            draft.end(state, values)
+        return True
+
+    def _set_unfinished(self, trial_id: int, state: TrialState) -> bool:
         tries = 0
 
         def attempt(storage: PatientStorage) -> bool:
             nonlocal tries
             tries += 1
-            try:
-                done = RDBStorage.set_trial_state_values(storage, trial_id, state, values)
-            except UpdateFinishedTrialError:
-                if tries == 1 or not storage._holds(trial_id, state, values):
-                    raise
-                return True
-            return done or (tries > 1 and storage._holds(trial_id, state, values))
+            done = RDBStorage.set_trial_state_values(storage, trial_id, state)
+            return done or (tries > 1 and storage.get_trial(trial_id).state == state)
 
         return waits(attempt)(self)
-
-    def _holds(self, trial_id: int, state: TrialState, values: Sequence[float] | None) -> bool:
-        stored = RDBStorage.get_trial(self, trial_id)
-        return stored.state == state and (values is None or stored.values == list(values))
 
 
 _make_trial = waits(RDBStorage._create_new_trial)

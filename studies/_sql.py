@@ -1,5 +1,6 @@
 """INSERT with ON CONFLICT, which both databases know but SQLAlchemy spells by dialect."""
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,10 +13,13 @@ def insert_if_absent(connection: Connection, table: sa.TableClause, row: dict[st
     return _insert(connection, table).values(row).on_conflict_do_nothing()
 
 
-def upsert(connection: Connection, table: sa.TableClause, rows: list[dict[str, Any]], keys: list[str]) -> Any:
-    """A statement that replaces rows of the same ``keys``."""
-    statement = _insert(connection, table).values(rows)
-    changed = {name: statement.excluded[name] for name in rows[0] if name not in keys}
+def upsert(connection: Connection, table: sa.TableClause, columns: Iterable[str], keys: Sequence[str]) -> Any:
+    """A statement that replaces rows of the same ``keys``; its rows, with these columns, are given when it is run.
+
+    SQLAlchemy translates a statement that holds its rows anew each time.
+    """
+    statement = _insert(connection, table)
+    changed = {name: statement.excluded[name] for name in columns if name not in keys}
     return statement.on_conflict_do_update(index_elements=keys, set_=changed)
 
 

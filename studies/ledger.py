@@ -150,7 +150,7 @@ class Ledger:
         with self.engine.begin() as connection:
             if not connection.execute(tables.leases.update().where(*held).values(holder=launch)).rowcount:
                 return False
-            connection.execute(upsert(connection, tables.owners, [row], ["study", "number"]))
+            connection.execute(upsert(connection, tables.owners, row, ["study", "number"]), row)
         return True
 
     @waits

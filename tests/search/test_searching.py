@@ -8,6 +8,7 @@ import pytest
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
+from sqlalchemy import event
 
 from models._registry import load_model
 from search.comparison import define
@@ -15,7 +16,7 @@ from search.jobs import EpochReport, Job
 from search.launches import Presence
 from search.searching import LOST, RUNNING, StudySearch
 from search.seeds import derive_seed
-from studies.attributes import parameters_at_once, set_attributes
+from studies.attributes import at_once, set_attributes
 from studies.ledger import Ledger
 from studies.results import leader, ranking, summarise
 from studies.storage import create_or_resume, make_pruner, make_sampler
@@ -228,9 +229,42 @@ def test_parameters_of_a_trial_that_was_ended_by_hand_are_not_written(storage: R
     study = optuna.create_study(storage=storage)
     trial = study.ask()
     study.tell(trial.number, state=TrialState.FAIL)
-    with pytest.raises(UpdateFinishedTrialError), parameters_at_once(storage, trial):
+    with pytest.raises(UpdateFinishedTrialError), at_once(storage, trial._trial_id):
         trial.suggest_float("rate", 0, 1)
     assert study.trials[0].params == {}
+
+
+def test_an_epoch_is_written_with_its_rung_and_a_trial_s_end_with_its_description_or_not_at_all(
+    storage: RDBStorage, presence: Presence, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search = searching(storage, presence, tmp_path, pruner="sha")
+    job = job_of(search)
+    commits: list[int] = []
+    event.listen(storage.engine, "commit", lambda _connection: commits.append(1))
+    assert search.report(job, report(1, 0.6)) == RUNNING
+    assert len(commits) == 1
+    (trial,) = trials(storage)
+    assert trial.intermediate_values == {1: 0.6}
+    assert trial.system_attrs["completed_rung_0"] == 0.6
+    assert search.report(job, report(2, 0.7)) == RUNNING
+    monkeypatch.setattr(storage, "set_trial_state_values", lambda *_: 1 / 0)  # the last thing that is set
+    with pytest.raises(ZeroDivisionError):
+        search.report(job, report(3, 0.8))
+    (trial,) = trials(storage)
+    assert (trial.state, trial.value, trial.user_attrs) == (TrialState.RUNNING, None, {})
+    assert trial.intermediate_values == {1: 0.6, 2: 0.7}
+
+
+def test_the_end_of_a_trial_that_was_ended_by_hand_in_the_same_moment_is_dropped_whole(
+    storage: RDBStorage, presence: Presence, tmp_path: Path
+) -> None:
+    search = searching(storage, presence, tmp_path)
+    job = job_of(search)
+    search.report(job, report(1, 0.6))
+    optuna.load_study(study_name="idc-cnn", storage=storage).tell(job.number, state=TrialState.FAIL)
+    assert search.worker_lost(job, "it died") == LOST
+    (trial,) = trials(storage)
+    assert (trial.state, trial.user_attrs) == (TrialState.FAIL, {})
 
 
 def test_the_leader_is_the_first_of_the_ranking(storage: RDBStorage, presence: Presence, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Opening databases, and refusing to mix studies."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
+from studies.attributes import at_once
 from studies.definition import StudyDefinition
 from studies.errors import DefinitionMismatchError, NoCompleteTrialError, StorageError
 from studies.records import TrialResult
@@ -70,6 +72,48 @@ def test_a_trial_that_waits_again_keeps_number_parameters_and_values(storage: RD
     assert again.number == 0
     assert again.suggest_float("x", 0, 1) == x
     assert storage.get_trial(again._trial_id).intermediate_values == {1: 0.5}
+
+
+def test_what_is_written_and_read_here_is_what_optuna_itself_reads(storage: RDBStorage) -> None:
+    study = new_study(storage)
+    study.enqueue_trial({"kind": "b"})
+    study.enqueue_trial({"kind": "a"}, user_attrs={"why": "by hand"})
+    trial = study.ask()
+    trial.suggest_categorical("kind", ["a", "b", None])
+    trial.suggest_float("rate", 1e-5, 1e-1, log=True)
+    trial.suggest_int("width", 8, 64, step=8)
+    for step, value in enumerate((0.5, float("nan"), float("inf"), float("-inf"))):
+        trial.report(value, step)
+    trial.set_user_attr("cost", {"training": 1.5, "device": None})
+    storage.set_trial_system_attr(trial._trial_id, "rung", 0.5)
+    study.tell(trial.number, float("inf"))
+    study.ask().report(0.5, 1)
+    study.tell(1, state=TrialState.PRUNED)
+    study.tell(study.ask(), state=TrialState.FAIL)
+    study.ask().suggest_float("rate", 1e-5, 1e-1, log=True)
+    optunas = RDBStorage(storage.engine.url.render_as_string(hide_password=False))
+    study_id = storage.get_study_id_from_name("idc-cnn")
+    wanted = [repr(found) for found in optunas.get_all_trials(study_id)]
+    assert len(wanted) == 4
+    assert [repr(found) for found in storage.get_all_trials(study_id)] == wanted  # as Optuna does
+    assert [repr(found) for found in optuna.load_study(study_name="idc-cnn", storage=storage).trials] == wanted
+    assert [repr(storage.get_trial(found._trial_id)) for found in optunas.get_all_trials(study_id)] == wanted
+    optunas.engine.dispose()
+    with pytest.raises(KeyError):
+        storage.get_trial(99)
+    with pytest.raises(KeyError):
+        storage.set_trial_user_attr(99, "cost", 1)
+
+
+def test_what_is_set_at_once_is_one_thread_s_and_one_trial_s(storage: RDBStorage) -> None:
+    study = new_study(storage)
+    first, second = study.ask(), study.ask()
+    with ThreadPoolExecutor(1) as other, at_once(storage, first._trial_id):
+        first.set_user_attr("a", 1)
+        second.set_user_attr("a", 2)
+        other.submit(storage.set_trial_user_attr, first._trial_id, "b", 3).result()
+        assert [trial.user_attrs for trial in study.get_trials()] == [{"b": 3}, {"a": 2}]
+    assert [trial.user_attrs for trial in study.get_trials()] == [{"b": 3, "a": 1}, {"a": 2}]
 
 
 def test_the_summary_has_every_state_and_the_best_trial(storage: RDBStorage) -> None:

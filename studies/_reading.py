@@ -1,0 +1,117 @@
+"""Reads Optuna's trials as plain rows.
+
+A driver reads the unfinished trials of its study some ten times a trial. Optuna's own reading makes an object of each
+row and parses each parameter's distribution twice, each time: a fifth of all that a driver did (LOG.md). The tables are
+Optuna's; a test holds that what is read here is what Optuna reads.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+import sqlalchemy as sa
+from optuna.distributions import json_to_distribution
+from optuna.storages._rdb import models
+from optuna.trial import FrozenTrial
+from sqlalchemy.engine import Connection, Row
+
+_AT_ONCE = 500
+"""Trials whose rows are asked for in one statement: databases limit its parameters."""
+
+_trials: Any = models.TrialModel.__table__
+_PARTS: tuple[Any, ...] = (
+    models.TrialParamModel.__table__,
+    models.TrialValueModel.__table__,
+    models.TrialIntermediateValueModel.__table__,
+    models.TrialUserAttributeModel.__table__,
+    models.TrialSystemAttributeModel.__table__,
+)
+_ids: sa.BindParameter[Any] = sa.bindparam("ids", expanding=True)
+_ONE = sa.select(_trials).where(_trials.c.trial_id == sa.bindparam("trial"))
+_SEVERAL = (
+    sa.select(_trials)
+    .where(_trials.c.study_id == sa.bindparam("study"))
+    .where(sa.or_(_trials.c.trial_id.in_(_ids), _trials.c.trial_id > sa.bindparam("after")))
+    .order_by(_trials.c.trial_id)
+)
+_OF_PARTS = tuple(
+    sa.select(part).where(part.c.trial_id.in_(_ids)).order_by(*part.primary_key.columns) for part in _PARTS
+)
+_Rows = list[dict[int, list[Row[Any]]]]  # of each part, by trial
+
+
+def read_trial(connection: Connection, trial_id: int) -> FrozenTrial:
+    """One trial.
+
+    Raises:
+        KeyError: there is none.
+    """
+    found = _read(connection, _ONE, {"trial": trial_id})
+    if not found:
+        raise KeyError(f"there is no trial of id {trial_id}")
+    return found[0]
+
+
+def read_trials(connection: Connection, study_id: int, ids: Sequence[int], after: int) -> list[FrozenTrial]:
+    """The trials of a study that have one of the ``ids``, or one above ``after``; in order."""
+    return _read(connection, _SEVERAL, {"study": study_id, "ids": ids, "after": after})
+
+
+def _read(connection: Connection, statement: sa.Select[Any], wanted: dict[str, Any]) -> list[FrozenTrial]:
+    trials = connection.execute(statement, wanted).all()  # first: what is finished in it changes no more
+    found = [trial.trial_id for trial in trials]
+    parts: _Rows = [defaultdict(list) for _ in _PARTS]
+    for some in _batches(found):
+        for rows, statement_of_part in zip(parts, _OF_PARTS, strict=True):
+            for row in connection.execute(statement_of_part, {"ids": some}):
+                rows[row.trial_id].append(row)
+    return [_trial(trial, *(rows[trial.trial_id] for rows in parts)) for trial in trials]
+
+
+def _batches(ids: Sequence[int]) -> Iterator[Sequence[int]]:
+    return (ids[first : first + _AT_ONCE] for first in range(0, len(ids), _AT_ONCE))
+
+
+def _trial(
+    trial: Row[Any],
+    params: list[Row[Any]],
+    values: list[Row[Any]],
+    steps: list[Row[Any]],
+    user: list[Row[Any]],
+    system: list[Row[Any]],
+) -> FrozenTrial:
+    distributions = {row.param_name: _distribution(row.distribution_json) for row in params}
+    return FrozenTrial(
+        number=trial.number,
+        state=trial.state,
+        value=None,
+        values=[_value(row) for row in sorted(values, key=lambda row: row.objective)] or None,
+        datetime_start=_local(trial.datetime_start),
+        datetime_complete=_local(trial.datetime_complete),
+        params={row.param_name: distributions[row.param_name].to_external_repr(row.param_value) for row in params},
+        distributions=distributions,
+        user_attrs={row.key: json.loads(row.value_json) for row in user},
+        system_attrs={row.key: json.loads(row.value_json) for row in system},
+        intermediate_values={row.step: _step_value(row) for row in steps},
+        trial_id=trial.trial_id,
+    )
+
+
+_distribution = lru_cache(maxsize=1024)(json_to_distribution)
+
+
+def _value(row: Row[Any]) -> float:
+    return models.TrialValueModel.stored_repr_to_value(row.value, row.value_type)
+
+
+def _step_value(row: Row[Any]) -> float:
+    stored = row.intermediate_value, row.intermediate_value_type
+    return models.TrialIntermediateValueModel.stored_repr_to_intermediate_value(*stored)
+
+
+def _local(stored: datetime | None) -> datetime | None:
+    """Optuna stores UTC and shows local time."""
+    return None if stored is None else stored.replace(tzinfo=UTC).astimezone().replace(tzinfo=None)
