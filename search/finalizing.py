@@ -86,7 +86,7 @@ def finalize(settings: FinalizeSettings, signals: Signals) -> int:
 
 def _finalize(final: _Final) -> int:
     settings, signals = final.settings, final.signals
-    check_reopening(final.comparison.ledger, final.comparison.name, settings.reopen, _planned(final))
+    check_reopening(final.comparison, settings.reopen, _planned(final))
     development = load_development(final.prepared.development)
     retrained = _retrain(final, development)
     plan = _plan(final, [model.final for model in retrained])

@@ -66,6 +66,26 @@ def test_a_check_finds_nothing_wrong_and_then_what_was_edited(whole: Tree, tmp_p
     assert "has holes in its epochs: 2, 3" in told
 
 
+def test_predictions_that_were_lost_are_read_again_for_a_reason_and_counted(whole: Tree, tmp_path: Path) -> None:
+    lost = Tree(whole.folder, shutil.copytree(whole.runs, tmp_path / "runs"))
+    folder = lost.runs / "whole"
+    before = (folder / "test_predictions.csv").read_bytes()
+    (folder / "opening" / "predictions.npz").unlink()
+    for member in (folder / "opening").glob("members-*.npy"):
+        np.save(member, np.zeros_like(np.load(member)))  # nothing of a damaged opening is taken for read
+    for command in ("report", "finalize"):
+        refused = lost.run(command, "--study", "whole", expect=2).stderr
+        assert re.search(r'predictions.npz is missing: put it back from a backup, or .*--reopen "reason"', refused)
+        assert len(refused.strip().splitlines()) == 1
+    again = ("finalize", "--study", "whole", "--reopen", "the disk lost them")
+    assert "test patches were read under it" in lost.run(*again).stdout
+    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    assert [opening["reason"] for opening in report["opening_log"]] == ["", "the disk lost them"]
+    assert (folder / "test_predictions.csv").read_bytes() == before
+    assert "nothing was read again" in lost.run(*again).stdout
+    assert "1 studies checked, 0 problems" in lost.run("status", "--check").stdout
+
+
 def test_another_plan_is_refused_without_a_reason_and_counted_with_one(whole: Tree, tmp_path: Path) -> None:
     refused = whole.run("finalize", "--study", "whole", "--draws", "500", expect=2)
     assert re.search(r"was opened before, under another plan.*--reopen", refused.stderr)
