@@ -26,6 +26,7 @@ from search.final_models import MODEL_FILE, StoredModel
 from search.jobs import FeatureStore, WorkerContext
 from search.last_words import LastWords
 from search.launches import Presence, scratch
+from search.marks import check_folder
 from search.opening import Entrant, check_reopening, open_test
 from search.reporting import write_comparison_report
 from search.retraining import FOLDS, Candidate, Members, Retrained, candidates, conclude, member_folder
@@ -75,6 +76,7 @@ def finalize(settings: FinalizeSettings, signals: Signals) -> int:
     """
     comparison = Comparison.open(settings.common, patience=settings.storage_timeout)
     interrupt(comparison.storage.engine, signals.check)
+    check_folder(comparison)  # before the patches are read; check_reopening asks the rest
     log = log_to(comparison.folder / "logs", "finalize", settings.common.log_level)
     LOGGER.info("%s", signals.go_on)
     with (

@@ -1,10 +1,16 @@
-"""The mark of an opening: under which plan and record the files in ``runs/NAME/opening`` were made."""
+"""The mark of an opening: under which plan and record the files in ``runs/NAME/opening`` were made.
+
+A folder outlives its database's name: with a forgotten $HISTOTUNE_STORAGE the same patches would be opened again, and
+counted as the first time. The mark tells.
+"""
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from search.comparison import Comparison
+from search.comparison import OPENING, Comparison
+from search.errors import UsageError
+from studies.errors import RecordError
 from studies.files import read_file, write_whole
 
 _FILE = "plan"
@@ -38,6 +44,40 @@ class Mark:
     def write(self, folder: Path) -> None:
         """Marks a folder, whole or not at all."""
         write_whole(folder / _FILE, f"{self.plan_digest} {self.record}")
+
+
+def opened_elsewhere(comparison: Comparison) -> str | None:
+    """In words, that the folder was opened under another database; None where this one has it on record.
+
+    An opening is on record before its folder is made.
+    """
+    folder = comparison.folder / OPENING
+    if not os.path.lexists(folder):
+        return None
+    if comparison.ledger.last_opening(comparison.name) is None:
+        return f"{folder} is of an opening that this database knows nothing of: it was opened under another one"
+    try:
+        mark = Mark.read(folder)
+    except RecordError as error:
+        return str(error)
+    if mark is None or comparison.ledger.plan(mark.plan_digest) is not None:
+        return None
+    plan = mark.plan_digest[:12]
+    return f"{folder} is of the plan {plan}, which is not in this database: it was opened under another one"
+
+
+def check_folder(comparison: Comparison) -> None:
+    """Refuses to go on in a folder whose test split was opened under another database.
+
+    Raises:
+        UsageError: it was; its opening would not be counted.
+    """
+    problem = opened_elsewhere(comparison)
+    if problem is not None:
+        raise UsageError(
+            f"{problem}, and this look at the test split would be counted as the first. Name that database with "
+            "--storage (is $HISTOTUNE_STORAGE set or forgotten?), or begin a new name: --study NEW"
+        )
 
 
 def lost(comparison: Comparison, problem: str) -> str:

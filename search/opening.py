@@ -24,7 +24,7 @@ from search.comparison import OPENING, Comparison
 from search.errors import UsageError
 from search.examples import save_test_examples
 from search.final_models import SEALED_FILE, Progress, StoredModel, member_logits
-from search.marks import Mark, lost
+from search.marks import Mark, check_folder, lost
 from search.scored import scored
 from studies.files import write_whole
 from studies.ledger import OpeningRecord
@@ -65,7 +65,8 @@ def open_test(
         progress: called with (members done, all) of each entrant.
 
     Raises:
-        UsageError: it was opened under another plan, or its predictions were lost or edited, and no reason was given.
+        UsageError: it was opened under another database; or it was opened under another plan, or its predictions
+            were lost or edited, and no reason was given.
         SealError: the sealed rows are not those that were sealed.
     """
     plan_digest = digest(plan)
@@ -133,6 +134,7 @@ def _opening(
     comparison: Comparison, plan: AnalysisPlan, plan_digest: str, prepared: Prepared, reopen: str | None
 ) -> int | None:
     """The record to read under: a new one, or one that was cut off; None where all was read under this plan."""
+    check_folder(comparison)
     ledger, study = comparison.ledger, comparison.name
     last = ledger.last_opening(study)
     if last is not None and last.plan_digest == plan_digest:

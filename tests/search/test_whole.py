@@ -22,6 +22,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Tree:
     folder = tmp_path_factory.mktemp("whole")
     tree = copy_tree(folder / "tree", folder / "runs")
     tree.run("launch", *LAUNCH)
+    shutil.copy(tree.runs / "studies.db", folder / "before.db")
     tree.run("finalize", "--study", "whole")
     return tree
 
@@ -64,6 +65,20 @@ def test_a_check_finds_nothing_wrong_and_then_what_was_edited(whole: Tree, tmp_p
     assert "the opening 1 was edited in the database" in told
     assert re.search(r"the plan [0-9a-f]{12} was edited in the database", told)
     assert "has holes in its epochs: 2, 3" in told
+
+
+def test_a_folder_that_was_opened_under_another_database_is_refused(whole: Tree, tmp_path: Path) -> None:
+    """Under the database as it was before the opening, and under a new one: either would count one opening."""
+    copied = shutil.copytree(whole.runs, tmp_path / "runs")
+    before = shutil.copy(whole.runs.parent / "before.db", tmp_path / "before.db")
+    for database, command in ((before, ("finalize", "--study", "whole")), (tmp_path / "new.db", ("launch", *LAUNCH))):
+        other = Tree(whole.folder, copied, storage=f"sqlite:///{database}")
+        for reason in ((), ("--reopen", "why not")) if command[0] == "finalize" else ((),):
+            refused = other.run(*command, *reason, expect=2).stderr
+            assert re.search(r"opened under another one.*--storage.*--study NEW", refused)
+            assert len(refused.strip().splitlines()) == 1
+        with closing(sqlite3.connect(database)) as connection:
+            assert connection.execute("select count(*) from histotune_openings").fetchall() == [(0,)]
 
 
 def test_predictions_that_were_lost_are_read_again_for_a_reason_and_counted(whole: Tree, tmp_path: Path) -> None:
