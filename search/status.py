@@ -37,11 +37,16 @@ def _check(settings: StatusSettings) -> int:
     from search.commands import FAILED
 
     studies = [entry["study"] for entry in _look(settings)]
-    found = problems(settings.common, sorted({study.rpartition("-")[0] for study in studies}))
+    found = problems(settings.common, studies)
     for problem in found:
         sys.stdout.write(f"{problem}\n")
-    sys.stdout.write(f"{len(studies)} studies checked, {len(found)} problems\n")
+    sys.stdout.write(f"{_counted(len(studies), 'study', 'studies')} checked, ")
+    sys.stdout.write(f"{_counted(len(found), 'problem', 'problems')}\n")
     return FAILED if found else 0
+
+
+def _counted(number: int, one: str, more: str) -> str:
+    return f"{number} {one if number == 1 else more}"
 
 
 def _watch(settings: StatusSettings, seconds: float) -> int:

@@ -12,19 +12,22 @@ from studies.results import FINISHED
 from studies.storage import quiet_optuna
 
 
-def broken(storage: RDBStorage, is_alive: Callable[[Launch], bool]) -> list[str]:
+def broken(storage: RDBStorage, is_alive: Callable[[Launch], bool], comparison: str = "") -> list[str]:
     """Every invariant that does not hold, in words; empty where all is well.
 
     Args:
         storage: the database.
         is_alive: whether a launch that has not ended in order is still at work.
+        comparison: whose studies are looked at, all where it is empty. The chain is one for all of them.
     """
     ledger = Ledger(storage.engine)
     with quiet_optuna():
         names = sorted(optuna.get_all_study_names(storage))
+        names = [name for name in names if comparison in ("", name.rpartition("-")[0])]
         studies = [optuna.load_study(study_name=name, storage=storage) for name in names]
     found = [problem for study in studies for problem in _of_study(study, ledger, is_alive)]
-    return [*found, *chain.broken(storage.engine)]
+    of_all = "in the chain of the whole database: " if comparison else ""
+    return [*found, *(f"{of_all}{problem}" for problem in chain.broken(storage.engine))]
 
 
 def _of_study(study: optuna.Study, ledger: Ledger, is_alive: Callable[[Launch], bool]) -> list[str]:

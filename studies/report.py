@@ -25,6 +25,7 @@ from studies.findings import find
 from studies.records import Example, ReportData
 
 REPORT_JSON = "report.json"
+REPORT_HTML = "report.html"
 _LARGEST_PICTURE = 2**20  # bytes of a patch or its heatmap
 MOST_ROWS = 200
 """Rows of a figure's table that the HTML shows; all of them are in its CSV file and in report.json."""
@@ -50,7 +51,7 @@ def write_report(data: ReportData, folder: Path) -> Path:
         for figure in section:
             write_whole(folder / "tables" / f"{figure.key}.csv", as_csv(figure.table))
     write_whole(folder / REPORT_JSON, json.dumps(numbers, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-    page = folder / "report.html"
+    page = folder / REPORT_HTML
     write_whole(page, render(data, numbers, figures))
     return page
 

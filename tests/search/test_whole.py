@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -12,6 +13,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 from tree import Tree, copy_tree, stored_values
+
+from search.checking import problems
+from search.settings import CommonSettings
 
 LAUNCH = ("--model", "tiny", "--data", "synthetic:300", "--trials", "4", "--epochs", "3", "--study", "whole")
 
@@ -46,7 +50,7 @@ def test_finalize_again_reads_nothing_and_retrains_nothing(whole: Tree) -> None:
 
 
 def test_a_check_finds_nothing_wrong_and_then_what_was_edited(whole: Tree, tmp_path: Path) -> None:
-    assert "1 studies checked, 0 problems" in whole.run("status", "--check").stdout
+    assert "1 study checked, 0 problems" in whole.run("status", "--check").stdout
     copied = shutil.copytree(whole.runs, tmp_path / "runs")
     edited = Tree(whole.folder, copied)
     with (copied / "whole" / "opening" / "predictions.npz").open("ab") as file:
@@ -67,6 +71,54 @@ def test_a_check_finds_nothing_wrong_and_then_what_was_edited(whole: Tree, tmp_p
     assert "has holes in its epochs: 2, 3" in told
 
 
+def without_head(content: bytes) -> bytes:
+    return re.sub(rb'"chain_head": "[0-9a-f]{64}",|<dd class="hash">[0-9a-f]{64}</dd>', b"", content)
+
+
+def of_the_beginning(content: bytes) -> bytes:
+    numbers = rb'(?<="chain_head": ")[0-9a-f]{64}'
+    page = rb'(?<=Head of the chain of records</dt><dd class="hash">)[0-9a-f]{64}'
+    return re.sub(numbers + b"|" + page, b"0" * 64, content)
+
+
+@pytest.mark.parametrize(
+    ("file", "edit", "found"),
+    [
+        ("opening/predictions.npz", lambda content: content + b"!", ["predictions.npz was edited after the opening"]),
+        ("opening/predictions.npz", None, ["predictions.npz is missing"]),
+        (
+            "test_predictions.csv",
+            lambda content: content.replace(b",1\r\n", b",0\r\n", 1),
+            ["csv was edited after the op"],
+        ),
+        ("test_predictions.csv", None, ["test_predictions.csv is missing: python -m search.report writes it again"]),
+        ("lock.json", lambda content: content.replace(b'"test"', b'"train"', 1), ["lock.json was edited"]),
+        ("lock.json", None, ["lock.json is missing"]),
+        ("report.json", without_head, ["report.json names no head of the chain: it was edited"]),
+        ("report.json", of_the_beginning, ["report.json is no link of the database's chain", "name different heads"]),
+        ("report.json", None, []),  # written again by search.report
+        ("report.html", without_head, ["report.html names no head of the chain: it was edited"]),
+        ("report.html", of_the_beginning, ["report.html is no link of the database's chain", "name different heads"]),
+        ("report.html", None, []),
+    ],
+)
+def test_a_check_names_every_file_that_was_edited_or_lost(
+    whole: Tree, tmp_path: Path, file: str, edit: Callable[[bytes], bytes] | None, found: list[str]
+) -> None:
+    copied = shutil.copytree(whole.runs, tmp_path / "runs")
+    path = copied / "whole" / file
+    if edit is None:
+        path.unlink()
+    else:
+        before = path.read_bytes()
+        path.write_bytes(edit(before))
+        assert path.read_bytes() != before
+    common = CommonSettings(None, "", f"sqlite:///{copied}/studies.db", copied, "info")
+    told = problems(common, ["whole-tiny"])
+    assert len(told) == len(found)
+    assert all(words in line for words, line in zip(found, told, strict=True)), told
+
+
 def test_a_folder_that_was_opened_under_another_database_is_refused(whole: Tree, tmp_path: Path) -> None:
     """Under the database as it was before the opening, and under a new one: either would count one opening."""
     copied = shutil.copytree(whole.runs, tmp_path / "runs")
@@ -79,6 +131,8 @@ def test_a_folder_that_was_opened_under_another_database_is_refused(whole: Tree,
             assert len(refused.strip().splitlines()) == 1
         with closing(sqlite3.connect(database)) as connection:
             assert connection.execute("select count(*) from histotune_openings").fetchall() == [(0,)]
+    common = CommonSettings(None, "", f"sqlite:///{before}", copied, "info")
+    assert "opened under another one" in problems(common, ["whole-tiny"])[0]
 
 
 def test_predictions_that_were_lost_are_read_again_for_a_reason_and_counted(whole: Tree, tmp_path: Path) -> None:
@@ -98,7 +152,7 @@ def test_predictions_that_were_lost_are_read_again_for_a_reason_and_counted(whol
     assert [opening["reason"] for opening in report["opening_log"]] == ["", "the disk lost them"]
     assert (folder / "test_predictions.csv").read_bytes() == before
     assert "nothing was read again" in lost.run(*again).stdout
-    assert "1 studies checked, 0 problems" in lost.run("status", "--check").stdout
+    assert "1 study checked, 0 problems" in lost.run("status", "--check").stdout
 
 
 def test_another_plan_is_refused_without_a_reason_and_counted_with_one(whole: Tree, tmp_path: Path) -> None:
