@@ -103,8 +103,9 @@ def _finalize(final: _Final) -> int:
         device=final.crew.device,
         progress=lambda done, of: LOGGER.info("test predictions: %d of %d members", done, of),
     )
-    if opened:
-        write_whole(final.comparison.folder / ENVIRONMENT_FILE, to_json({**environment(), "command": signals.go_on}))
+    made_in = final.comparison.folder / ENVIRONMENT_FILE
+    if opened or not made_in.exists():  # without it no report could be written
+        write_whole(made_in, to_json({**environment(), "command": signals.go_on}))
     read = "were read under it" if opened else "had been read under it before; nothing was read again"
     say(final.console, f"plan {digest(plan)[:12]}: {final.prepared.test_patches} test patches {read}")
     report = write_comparison_report(final.comparison)

@@ -26,6 +26,7 @@ from search.examples import save_test_examples
 from search.final_models import SEALED_FILE, Progress, StoredModel, member_logits
 from search.marks import Mark, check_folder, lost
 from search.scored import scored
+from studies.examples import problem_with_pictures
 from studies.files import write_whole
 from studies.ledger import OpeningRecord
 from studies.predictions import TABLE_FILE, as_table, problem_with, save_predictions
@@ -117,14 +118,15 @@ def _refusal(study: str) -> str:
 
 
 def _is_done(comparison: Comparison, last: OpeningRecord, reopen: str | None) -> bool:
-    """Whether an opening was closed, and what it predicted is still there.
+    """Whether an opening was closed, and what it left for the report is still there.
 
     Raises:
         UsageError: it is not, and there is no reason to read again.
     """
     if last.predictions is None:
         return False
-    problem = problem_with(comparison.folder / OPENING, last.predictions)
+    folder = comparison.folder / OPENING
+    problem = problem_with(folder, last.predictions) or problem_with_pictures(folder / "examples")
     if problem is not None and reopen is None:
         raise UsageError(lost(comparison, problem))
     return problem is None

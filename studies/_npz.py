@@ -15,7 +15,8 @@ import numpy.typing as npt
 from studies.errors import RecordError
 from studies.files import file_size
 
-MEND = "put the original back, or run python -m search.finalize again, which mends it or says what that takes"
+FINALIZE_AGAIN = "run python -m search.finalize again, which mends it or says what that takes"
+MEND = f"put the original back, or {FINALIZE_AGAIN}"
 _LONGEST_HEADER = 4096  # bytes; of a plain type it takes about 120
 _LARGEST_DIRECTORY = 2**20  # bytes; each array takes about 60
 _END = 42  # bytes of the record that ends a zip, and of the one before it in a zip of more than 4 GB

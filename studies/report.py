@@ -17,6 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from studies._npz import MEND
 from studies.document import Json, document
 from studies.errors import RecordError
 from studies.figures import Cell, Figure, Table, draw
@@ -140,7 +141,7 @@ def _picture(path: Path) -> str:
     try:
         return data_uri(read_file(path, _LARGEST_PICTURE))
     except RecordError as error:
-        message = f"{path} is missing: the pictures of the opening belong to the report, put them back or open again"
+        message = f"{path} is missing, and belongs to the report: {MEND}"
         raise RecordError(message) from error
 
 

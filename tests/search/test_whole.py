@@ -15,6 +15,9 @@ from sklearn.metrics import roc_auc_score
 from tree import Tree, copy_tree, stored_values
 
 from search.checking import problems
+from search.comparison import Comparison
+from search.errors import UsageError
+from search.opening import check_reopening
 from search.settings import CommonSettings
 
 LAUNCH = ("--model", "tiny", "--data", "synthetic:300", "--trials", "4", "--epochs", "3", "--study", "whole")
@@ -151,8 +154,24 @@ def test_predictions_that_were_lost_are_read_again_for_a_reason_and_counted(whol
     report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     assert [opening["reason"] for opening in report["opening_log"]] == ["", "the disk lost them"]
     assert (folder / "test_predictions.csv").read_bytes() == before
+    (folder / "environment.json").unlink()
     assert "nothing was read again" in lost.run(*again).stdout
     assert "1 study checked, 0 problems" in lost.run("status", "--check").stdout
+
+
+def test_pictures_that_were_lost_are_missed_before_anything_is_retrained(whole: Tree, tmp_path: Path) -> None:
+    copied = shutil.copytree(whole.runs, tmp_path / "runs")
+    comparison = Comparison.open(CommonSettings(None, "", f"sqlite:///{copied}/studies.db", copied, "info"))
+    last = comparison.ledger.last_opening("whole")
+    assert last is not None
+    text, _ = comparison.ledger.plan(last.plan_digest) or ("", None)
+    planned = json.loads(text)["settings"]["planned"]
+    check_reopening(comparison, None, planned)
+    picture = next((copied / "whole" / "opening" / "examples").glob("*.png"))
+    picture.unlink()
+    with pytest.raises(UsageError, match=rf"{picture.name} cannot be read .*--reopen \"reason\""):
+        check_reopening(comparison, None, planned)
+    check_reopening(comparison, "the disk lost it", planned)
 
 
 def test_another_plan_is_refused_without_a_reason_and_counted_with_one(whole: Tree, tmp_path: Path) -> None:
