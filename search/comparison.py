@@ -24,7 +24,7 @@ from models._weights import Weights, vgg16_weights
 from search.errors import UsageError
 from search.preprocess import kind_of, text_of
 from search.settings import CommonSettings, LaunchSettings
-from search.terminal import LOGGER
+from search.terminal import LOGGER, say
 from studies.definition import StudyDefinition
 from studies.files import write_whole
 from studies.ledger import Ledger
@@ -124,9 +124,12 @@ class Comparison:
         Raises:
             DataError: see ``data_utils.prepare``; LockMismatchError where the lock file was edited.
         """
+        lock = self.stored_lock()
+        if lock is not None and self.ledger.lock(self.name) is None:
+            say(Console(), f"{self.folder / LOCK_FILE} is taken over as the split lock: this database had none")
         with _reading() as progress:
             prepared = prepare(
-                data_source(data), self.folder / "data", name=self.name, lock=self.stored_lock(), rehash=rehash,
+                data_source(data), self.folder / "data", name=self.name, lock=lock, rehash=rehash,
                 progress=progress, **vars(division),
             )  # fmt: skip
         text = self.ledger.keep_lock(self.name, prepared.lock.digest, prepared.lock.to_json())

@@ -27,6 +27,7 @@ from search.final_models import MODEL_FILE, StoredModel
 from search.jobs import FeatureStore, WorkerContext
 from search.last_words import LastWords
 from search.launches import Presence, scratch
+from search.marks import check_folder
 from search.opening import Entrant, check_reopening, open_test
 from search.preprocess import place_of, write_derived
 from search.reporting import write_comparison_report
@@ -78,6 +79,7 @@ def finalize(settings: FinalizeSettings, signals: Signals) -> int:
     """
     comparison = Comparison.open(settings.common, patience=settings.storage_timeout)
     interrupt(comparison.storage.engine, signals.check)
+    check_folder(comparison)  # before the patches are read; check_reopening asks the rest
     log = log_to(comparison.folder / "logs", "finalize", settings.common.log_level)
     LOGGER.info("%s", signals.go_on)
     with (
@@ -89,7 +91,7 @@ def finalize(settings: FinalizeSettings, signals: Signals) -> int:
 
 def _finalize(final: _Final) -> int:
     settings, signals = final.settings, final.signals
-    check_reopening(final.comparison.ledger, final.comparison.name, settings.reopen, _planned(final))
+    check_reopening(final.comparison, settings.reopen, _planned(final))
     development = load_development(final.prepared.development)
     retrained = _retrain(final, development)
     plan = _plan(final, [model.final for model in retrained])
@@ -104,8 +106,9 @@ def _finalize(final: _Final) -> int:
         device=final.crew.device,
         progress=lambda done, of: LOGGER.info("test predictions: %d of %d members", done, of),
     )
-    if opened:
-        write_whole(final.comparison.folder / ENVIRONMENT_FILE, to_json({**environment(), "command": signals.go_on}))
+    made_in = final.comparison.folder / ENVIRONMENT_FILE
+    if opened or not made_in.exists():  # without it no report could be written
+        write_whole(made_in, to_json({**environment(), "command": signals.go_on}))
     read = "were read under it" if opened else "had been read under it before; nothing was read again"
     say(final.console, f"plan {digest(plan)[:12]}: {final.prepared.test_patches} test patches {read}")
     report = write_comparison_report(final.comparison)

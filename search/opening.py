@@ -4,11 +4,9 @@ Order matters and is the point: the plan is stored, then the opening is recorded
 An opening that was cut off goes on under its own record; what was predicted already is not predicted again.
 """
 
-import csv
 import io
 import os
 import socket
-from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -26,10 +24,12 @@ from search.comparison import OPENING, Comparison
 from search.errors import UsageError
 from search.examples import save_test_examples
 from search.final_models import SEALED_FILE, Progress, StoredModel, member_logits
+from search.marks import Mark, check_folder, lost
 from search.scored import scored
+from studies.examples import problem_with_pictures
 from studies.files import write_whole
-from studies.ledger import Ledger
-from studies.predictions import save_predictions
+from studies.ledger import OpeningRecord
+from studies.predictions import TABLE_FILE, as_table, problem_with, save_predictions
 from studies.records import AnalysisPlan, Predictions, digest, from_json, to_json
 
 Floats = npt.NDArray[np.float64]
@@ -61,46 +61,47 @@ def open_test(
         prepared: its data.
         plan: all that was decided; stored before anything is read.
         entrants: the models, in the order of the report.
-        reopen: why it is opened under another plan than before; None refuses that.
+        reopen: why it is opened once more, under another plan or as its predictions were lost; None refuses that.
         device: to predict on.
         progress: called with (members done, all) of each entrant.
 
     Raises:
-        UsageError: it was opened under another plan, and no reason was given.
+        UsageError: it was opened under another database; or it was opened under another plan, or its predictions
+            were lost or edited, and no reason was given.
         SealError: the sealed rows are not those that were sealed.
     """
     plan_digest = digest(plan)
-    opening = _opening(comparison.ledger, comparison.name, plan, plan_digest, prepared, reopen)
+    opening = _opening(comparison, plan, plan_digest, prepared, reopen)
     if opening is None:
         return False
     folder = comparison.folder / OPENING
-    _begin_anew(folder, plan_digest)
+    _begin_anew(folder, Mark(plan_digest, opening))
     test = open_sealed(prepared.sealed)
     predictions = _predict(test, prepared, plan, entrants, folder, device, progress)
     file = save_predictions(predictions, folder)
     save_test_examples(predictions, test, entrants, folder / "examples")
-    write_csv(predictions, comparison.folder / "test_predictions.csv")
+    write_whole(comparison.folder / TABLE_FILE, as_table(predictions))
     for entrant in entrants:
         _save_array(entrant.folder / SEALED_FILE, test.digests)
     comparison.ledger.close_opening(opening, sha256(file.read_bytes()).hexdigest())
     return True
 
 
-def check_reopening(ledger: Ledger, study: str, reopen: str | None, planned: str) -> None:
-    """Refuses another plan early, before anything is retrained for it.
+def check_reopening(comparison: Comparison, reopen: str | None, planned: str) -> None:
+    """Refuses early, before anything is retrained, what ``open_test`` would refuse.
 
     Args:
-        ledger: of the database.
-        study: name of the comparison.
+        comparison: whose test split.
         reopen: the user's reason; None where there is none.
         planned: what is about to be planned, as ``plan.settings["planned"]`` has it.
     """
-    last = ledger.last_opening(study)
+    last = comparison.ledger.last_opening(comparison.name)
     if last is None or reopen is not None:
         return
-    stored = ledger.plan(last.plan_digest)
+    stored = comparison.ledger.plan(last.plan_digest)
     if stored is not None and _planned_in(stored[0]) != planned:
-        raise UsageError(_refusal(study))
+        raise UsageError(_refusal(comparison.name))
+    _is_done(comparison, last, reopen)
 
 
 def _planned_in(text: str) -> object:
@@ -116,27 +117,47 @@ def _refusal(study: str) -> str:
     )
 
 
+def _is_done(comparison: Comparison, last: OpeningRecord, reopen: str | None) -> bool:
+    """Whether an opening was closed, and what it left for the report is still there.
+
+    Raises:
+        UsageError: it is not, and there is no reason to read again.
+    """
+    if last.predictions is None:
+        return False
+    folder = comparison.folder / OPENING
+    problem = problem_with(folder, last.predictions) or problem_with_pictures(folder / "examples")
+    if problem is not None and reopen is None:
+        raise UsageError(lost(comparison, problem))
+    return problem is None
+
+
 def _opening(
-    ledger: Ledger, study: str, plan: AnalysisPlan, plan_digest: str, prepared: Prepared, reopen: str | None
+    comparison: Comparison, plan: AnalysisPlan, plan_digest: str, prepared: Prepared, reopen: str | None
 ) -> int | None:
     """The record to read under: a new one, or one that was cut off; None where all was read under this plan."""
+    check_folder(comparison)
+    ledger, study = comparison.ledger, comparison.name
     last = ledger.last_opening(study)
     if last is not None and last.plan_digest == plan_digest:
-        return None if last.closed else last.number
-    if last is not None and reopen is None:
+        if not last.closed:
+            return last.number
+        if _is_done(comparison, last, reopen):
+            return None
+    elif last is not None and reopen is None:
         raise UsageError(_refusal(study))
     ledger.freeze_plan(study, plan_digest, to_json(plan))
     by = f"{socket.gethostname()}, process {os.getpid()}"
     return ledger.record_opening(study, plan_digest, sealed_digests(prepared.sealed).tolist(), reopen or "", by)
 
 
-def _begin_anew(folder: Path, plan_digest: str) -> None:
-    """Keeps what this plan has predicted already, and moves what another plan has left out of the way."""
-    mark = folder / "plan"
-    if mark.exists() and mark.read_text(encoding="utf-8") != plan_digest:
-        folder.rename(folder.with_name(f"{OPENING}-{mark.read_text(encoding='utf-8')[:12]}"))
+def _begin_anew(folder: Path, mark: Mark) -> None:
+    """Keeps what this opening has predicted already, and moves what an earlier one has left out of the way."""
+    left = Mark.read(folder)
+    if left != mark and folder.is_dir() and any(folder.iterdir()):
+        folder.rename(folder.with_name(f"{OPENING}-{0 if left is None else left.record}"))
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(mark, plan_digest)
+    mark.write(folder)
 
 
 def _predict(
@@ -187,30 +208,3 @@ def _save_array(path: Path, array: npt.NDArray[Any]) -> None:
     content = io.BytesIO()
     np.save(content, array, allow_pickle=False)
     write_whole(path, content.getvalue())
-
-
-def write_csv(predictions: Predictions, path: Path) -> None:
-    """Every prediction of every entry as a table, one row for each model and patch."""
-    text = io.StringIO()
-    table = csv.writer(text)
-    table.writerow(["model", "name", "patient", "x", "y", "label", "probability", "predicted"])
-    for entry, probabilities in predictions.probabilities.items():
-        called = probabilities >= predictions.thresholds[entry]
-        for row, probability in enumerate(probabilities):
-            table.writerow([entry, *_identity(predictions, row), f"{probability:.6f}", int(called[row])])
-    write_whole(path, text.getvalue())
-
-
-def _identity(predictions: Predictions, row: int) -> list[object]:
-    columns: Mapping[str, object] = {
-        "name": predictions.names[row],
-        "patient": predictions.patients[row],
-        "x": _known(predictions.x[row]),
-        "y": _known(predictions.y[row]),
-        "label": predictions.labels[row],
-    }
-    return list(columns.values())
-
-
-def _known(position: np.int64) -> object:
-    return "" if position < 0 else position

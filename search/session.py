@@ -5,6 +5,7 @@ from contextlib import nullcontext
 from search.cluster import RaySession
 from search.comparison import Comparison, Division
 from search.last_words import LastWords
+from search.marks import check_folder
 from search.settings import LaunchSettings
 from search.signals import Signals
 from search.terminal import LOGGER, log_to
@@ -21,6 +22,7 @@ def search(settings: LaunchSettings, signals: Signals) -> int:
     """
     comparison = Comparison.open(settings.common, begin=True, patience=settings.storage_timeout)
     interrupt(comparison.storage.engine, signals.check)
+    check_folder(comparison)
     log = log_to(comparison.folder / "logs", "launch", settings.common.log_level)
     LOGGER.info("%s", signals.go_on)
     with LastWords(signals.go_on, log) as last_words:

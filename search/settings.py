@@ -252,7 +252,10 @@ def parse_finalize(argv: Sequence[str] | None = None, environ: Mapping[str, str]
         "--finalists", metavar="N", type=whole(1, 100), default=1, help="best configurations to retrain (default: 1)"
     )
     final.add_argument(
-        "--reopen", metavar="REASON", type=some_text, help="open the test split again under another plan, and say why"
+        "--reopen",
+        metavar="REASON",
+        type=some_text,
+        help="open the test split once more (under another plan, or as its predictions were lost), and say why",
     )
     final.add_argument(
         "--draws", metavar="N", type=whole(100, 100_000), default=2000, help="bootstrap draws (default: %(default)s)"

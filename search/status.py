@@ -14,6 +14,7 @@ from search.settings import StatusSettings, parse_status
 
 if TYPE_CHECKING:
     from rich.console import Group
+    from sqlalchemy.engine import Engine
 
     from studies.records import StudySummary, TrialResult
 
@@ -37,11 +38,16 @@ def _check(settings: StatusSettings) -> int:
     from search.commands import FAILED
 
     studies = [entry["study"] for entry in _look(settings)]
-    found = problems(settings.common, sorted({study.rpartition("-")[0] for study in studies}))
+    found = problems(settings.common, studies)
     for problem in found:
         sys.stdout.write(f"{problem}\n")
-    sys.stdout.write(f"{len(studies)} studies checked, {len(found)} problems\n")
+    sys.stdout.write(f"{_counted(len(studies), 'study', 'studies')} checked, ")
+    sys.stdout.write(f"{_counted(len(found), 'problem', 'problems')}\n")
     return FAILED if found else 0
+
+
+def _counted(number: int, one: str, more: str) -> str:
+    return f"{number} {one if number == 1 else more}"
 
 
 def _watch(settings: StatusSettings, seconds: float) -> int:
@@ -71,17 +77,18 @@ def _look(settings: StatusSettings) -> list[dict[str, Any]]:
         if wanted and not names:
             raise UsageError(f"the database holds no study of {wanted}; leave out --study to see all that there are")
         studies = [optuna.load_study(study_name=name, storage=storage) for name in names]
-        return [_entry(summarise(study, importance=False)) for study in studies]
+        return [_entry(summarise(study, importance=False), storage.engine) for study in studies]
 
 
 def _belongs(study: str, comparison: str) -> bool:
     return not comparison or study.rpartition("-")[0] == comparison
 
 
-def _entry(study: "StudySummary") -> dict[str, Any]:
+def _entry(study: "StudySummary", engine: "Engine") -> dict[str, Any]:
     from studies.costs import cost_of
 
     states = Counter(trial.state for trial in study.trials)
+    left = _left(study, engine)
     best = next((trial for trial in study.trials if trial.number == study.best), None)
     return {
         "study": study.name,
@@ -92,17 +99,32 @@ def _entry(study: "StudySummary") -> dict[str, Any]:
         "wanted": study.settings.get("trials"),
         "best": None if best is None else {"trial": best.number, "value": best.value, "parameters": best.params},
         "cost": asdict(cost_of(study)),
-        "running": [_running(trial) for trial in study.trials if trial.state == "RUNNING"],
+        "running": [_running(trial, trial.number in left) for trial in study.trials if trial.state == "RUNNING"],
         "failures": Counter(
             trial.attributes.get("failure", "unknown") for trial in study.trials if trial.state == "FAIL"
         ),
     }
 
 
-def _running(trial: "TrialResult") -> dict[str, Any]:
+def _left(study: "StudySummary", engine: "Engine") -> list[int]:
+    """Trials that nobody works on, although they are RUNNING."""
+    from search.launches import is_alive
+    from studies.invariants import left_running
+    from studies.ledger import Ledger
+
+    running = [trial.number for trial in study.trials if trial.state == "RUNNING"]
+    if not running:
+        return []
+    ledger = Ledger(engine)  # only here: to look at a database of Optuna alone adds no table to it
+    launches = ledger.open_launches(study.name.rpartition("-")[0])
+    return left_running(running, ledger.owners(study.name), {launch.id for launch in launches if is_alive(launch)})
+
+
+def _running(trial: "TrialResult", left: bool) -> dict[str, Any]:
     epoch, value = trial.curve[-1] if trial.curve else (0, None)
     seconds = None if trial.started is None else round((datetime.now(UTC) - trial.started).total_seconds())
-    return {"trial": trial.number, "epoch": epoch, "value": value, "seconds": seconds}
+    launch = "died" if left else "alive"
+    return {"trial": trial.number, "epoch": epoch, "value": value, "seconds": seconds, "launch": launch}
 
 
 def _show(settings: StatusSettings, entries: list[dict[str, Any]]) -> None:
@@ -140,7 +162,11 @@ def _parts(entry: dict[str, Any]) -> list[Any]:
         table.add_row("cost", _cost(entry["cost"]))
     for trial in entry["running"]:
         score = "" if trial["value"] is None else f", {trial['value']:.4f}"
-        table.add_row("running", f"trial {trial['trial']}, epoch {trial['epoch']}{score}, {trial['seconds']} s")
+        place = f"trial {trial['trial']}, epoch {trial['epoch']}{score}"
+        if trial["launch"] == "died":
+            table.add_row("left", f"{place}: left by a launch that died; the same launch command takes it up again")
+        else:
+            table.add_row("running", f"{place}, {trial['seconds']} s")
     for reason, count in entry["failures"].items():
         table.add_row("failed", Text(f"{count} x {reason}"))
     return [Text(entry["study"], style="bold"), table]

@@ -15,6 +15,8 @@ import numpy.typing as npt
 from studies.errors import RecordError
 from studies.files import file_size
 
+FINALIZE_AGAIN = "run python -m search.finalize again, which mends it or says what that takes"
+MEND = f"put the original back, or {FINALIZE_AGAIN}"
 _LONGEST_HEADER = 4096  # bytes; of a plain type it takes about 120
 _LARGEST_DIRECTORY = 2**20  # bytes; each array takes about 60
 _END = 42  # bytes of the record that ends a zip, and of the one before it in a zip of more than 4 GB
@@ -36,7 +38,7 @@ def read_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
                 return {member.filename.removesuffix(".npy"): _array(archive.read(member)) for member in members}
     except Exception as error:  # a changed header makes zipfile and NumPy raise nearly anything
         reason = " ".join(str(error).split())[:200]
-        raise RecordError(f"{path} cannot be read ({reason}): run python -m search.finalize again") from error
+        raise RecordError(f"{path} cannot be read ({reason}): {MEND}") from error
 
 
 def _check_members(members: Sequence[zipfile.ZipInfo], size: int) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from studies._npz import FINALIZE_AGAIN
 from studies.errors import RecordError
-from studies.files import read_file, write_whole
+from studies.files import file_size, read_file, write_whole
 from studies.records import Example, from_json
 
 _INDEX = "examples.json"
@@ -33,8 +34,20 @@ def load_examples(folder: Path) -> tuple[Example, ...]:
     try:
         listed = from_json(tuple[Example, ...], read_file(index, _LARGEST), str(index))
     except RecordError as error:
-        raise RecordError(f"{error}: run python -m search.finalize again") from error
+        raise RecordError(f"{error}, or {FINALIZE_AGAIN}") from error
     return tuple(_inside(example, folder) for example in listed)
+
+
+def problem_with_pictures(folder: Path) -> str | None:
+    """Why a report cannot show what the index names, in words; None where it can."""
+    try:
+        for example in load_examples(folder):
+            for picture in (example.picture, example.heatmap):
+                if picture is not None:
+                    file_size(picture)
+    except RecordError as error:
+        return str(error)
+    return None
 
 
 def _inside(example: Example, folder: Path) -> Example:

@@ -1,6 +1,6 @@
 """What must be true of a database at any time, asked of the database alone."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
 import optuna
 from optuna.storages import RDBStorage
@@ -12,19 +12,33 @@ from studies.results import FINISHED
 from studies.storage import quiet_optuna
 
 
-def broken(storage: RDBStorage, is_alive: Callable[[Launch], bool]) -> list[str]:
+def broken(storage: RDBStorage, is_alive: Callable[[Launch], bool], comparison: str = "") -> list[str]:
     """Every invariant that does not hold, in words; empty where all is well.
 
     Args:
         storage: the database.
         is_alive: whether a launch that has not ended in order is still at work.
+        comparison: whose studies are looked at, all where it is empty. The chain is one for all of them.
     """
     ledger = Ledger(storage.engine)
     with quiet_optuna():
         names = sorted(optuna.get_all_study_names(storage))
+        names = [name for name in names if comparison in ("", name.rpartition("-")[0])]
         studies = [optuna.load_study(study_name=name, storage=storage) for name in names]
     found = [problem for study in studies for problem in _of_study(study, ledger, is_alive)]
-    return [*found, *chain.broken(storage.engine)]
+    of_all = "in the chain of the whole database: " if comparison else ""
+    return [*found, *(f"{of_all}{problem}" for problem in chain.broken(storage.engine))]
+
+
+def left_running(running: Iterable[int], owners: Mapping[int, str], alive: Container[str]) -> list[int]:
+    """Trials whose launch was killed: they wait for the next launch, which takes them up again.
+
+    Args:
+        running: numbers of the trials that are RUNNING.
+        owners: the launch that each trial was last handed to.
+        alive: the launches that are at work.
+    """
+    return [number for number in running if owners.get(number) not in alive]
 
 
 def _of_study(study: optuna.Study, ledger: Ledger, is_alive: Callable[[Launch], bool]) -> list[str]:
@@ -48,9 +62,7 @@ def _counted(study: optuna.Study, trials: Sequence[FrozenTrial], *, at_rest: boo
 
 
 def _running(trials: Sequence[FrozenTrial], owners: dict[int, str], alive: set[str]) -> list[str]:
-    """Trials of a launch that was killed wait for the next launch, which takes them up again."""
-    running = [trial.number for trial in trials if trial.state == TrialState.RUNNING]
-    left = [number for number in running if owners.get(number) not in alive]
+    left = left_running((trial.number for trial in trials if trial.state == TrialState.RUNNING), owners, alive)
     if not left:
         return []
     return [f"RUNNING without a launch that is alive: {_numbers(left)} (the next launch takes them up)"]

@@ -1,18 +1,22 @@
 """Predictions on disk: arrays in one ``.npz`` without pickle, thresholds and the order of entries as JSON in it."""
 
+import csv
 import io
 import json
+import os
+from hashlib import file_digest
 from pathlib import Path
 
 import numpy as np
 from pydantic import TypeAdapter
 
-from studies._npz import read_npz
+from studies._npz import MEND, read_npz
 from studies.errors import RecordError
-from studies.files import write_whole
+from studies.files import file_size, write_whole
 from studies.records import Predictions
 
 PREDICTIONS_FILE = "predictions.npz"
+TABLE_FILE = "test_predictions.csv"
 _COLUMNS = {
     **dict.fromkeys(("names", "patients"), "U"),
     **dict.fromkeys(("x", "y", "labels"), "i"),
@@ -59,8 +63,44 @@ def load_predictions(folder: Path) -> Predictions:
         _check(predictions)
     except (ValueError, KeyError) as error:  # of pydantic as well
         reason = " ".join(str(error).split())[:200]
-        raise RecordError(f"{path} cannot be read ({reason}): run python -m search.finalize again") from error
+        raise RecordError(f"{path} cannot be read ({reason}): {MEND}") from error
     return predictions
+
+
+def problem_with(folder: Path, recorded: str) -> str | None:
+    """Why the predictions in a folder are not those whose sha256 was recorded, in words; None where they are."""
+    path = folder / PREDICTIONS_FILE
+    if not os.path.lexists(path):
+        return f"{path} is missing"
+    try:
+        file_size(path)
+        with path.open("rb") as file:
+            found = file_digest(file, "sha256").hexdigest()
+    except (RecordError, OSError) as error:
+        return str(error)
+    return None if found == recorded else f"{path} was edited after the opening"
+
+
+def as_table(predictions: Predictions) -> str:
+    """Every prediction of every entry as CSV, one row for each model and patch."""
+    text = io.StringIO()
+    table = csv.writer(text)
+    table.writerow(["model", "name", "patient", "x", "y", "label", "probability", "predicted"])
+    for entry, probabilities in predictions.probabilities.items():
+        called = probabilities >= predictions.thresholds[entry]
+        for row, probability in enumerate(probabilities):
+            table.writerow([entry, *_identity(predictions, row), f"{probability:.6f}", int(called[row])])
+    return text.getvalue()
+
+
+def _identity(predictions: Predictions, row: int) -> list[object]:
+    """Name, patient, x, y and label of a patch."""
+    x, y = (_known(column[row]) for column in (predictions.x, predictions.y))
+    return [predictions.names[row], predictions.patients[row], x, y, predictions.labels[row]]
+
+
+def _known(position: np.int64) -> object:
+    return "" if position < 0 else position
 
 
 def _check(predictions: Predictions) -> None:

@@ -17,6 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from studies._npz import MEND
 from studies.document import Json, document
 from studies.errors import RecordError
 from studies.figures import Cell, Figure, Table, draw
@@ -25,6 +26,7 @@ from studies.findings import find
 from studies.records import Example, ReportData
 
 REPORT_JSON = "report.json"
+REPORT_HTML = "report.html"
 _LARGEST_PICTURE = 2**20  # bytes of a patch or its heatmap
 MOST_ROWS = 200
 """Rows of a figure's table that the HTML shows; all of them are in its CSV file and in report.json."""
@@ -50,7 +52,7 @@ def write_report(data: ReportData, folder: Path) -> Path:
         for figure in section:
             write_whole(folder / "tables" / f"{figure.key}.csv", as_csv(figure.table))
     write_whole(folder / REPORT_JSON, json.dumps(numbers, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-    page = folder / "report.html"
+    page = folder / REPORT_HTML
     write_whole(page, render(data, numbers, figures))
     return page
 
@@ -139,7 +141,7 @@ def _picture(path: Path) -> str:
     try:
         return data_uri(read_file(path, _LARGEST_PICTURE))
     except RecordError as error:
-        message = f"{path} is missing: the pictures of the opening belong to the report, put them back or open again"
+        message = f"{path} is missing, and belongs to the report: {MEND}"
         raise RecordError(message) from error
 
 

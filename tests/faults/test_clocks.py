@@ -93,7 +93,7 @@ def ended(driver: subprocess.Popen[str]) -> str:
 
 def check_whole(tree: Tree, trials: int) -> None:
     assert tree.status("clocks-tiny")["trials"] == {"COMPLETE": trials}
-    assert "1 studies checked, 0 problems" in tree.run("status", "--check").stdout
+    assert "1 study checked, 0 problems" in tree.run("status", "--check").stdout
 
 
 def put_to_sleep(driver: subprocess.Popen[str], tree: Tree) -> None:

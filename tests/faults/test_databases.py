@@ -52,7 +52,7 @@ def check_whole(tree: Tree) -> None:
     """Exactly the trials that were asked for, each with all its epochs, and no invariant broken."""
     entry = tree.status("away-tiny")
     assert entry["trials"] == {"COMPLETE": TRIALS}
-    assert "1 studies checked, 0 problems" in tree.run("status", "--check").stdout
+    assert "1 study checked, 0 problems" in tree.run("status", "--check").stdout
 
 
 def test_postgresql_that_is_stopped_for_20_seconds_is_waited_for(

@@ -3,15 +3,20 @@
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from tree import copy_tree
+import pytest
+from tree import Tree, copy_tree
 
 from data_utils.holdout import open_sealed
 from data_utils.patches import patch_digests
 from data_utils.prepare import load_development
+from search.retraining import FOLDS
 
-# Runs inside a live worker, at the moment when a network is built for a trial: patches are loaded by then.
+Json = dict[str, Any]
+
+# Runs inside a live process, at the moment when a network is built: patches are loaded by then.
 LOOK_AROUND = """
 import gc, hashlib, json, os, sys
 from pathlib import Path
@@ -59,25 +64,61 @@ for name in looked_at:
         look(data, 10 + int.from_bytes(data[8:10], "little"))
     elif len(data) % ROW == 0 or name.endswith((".bin", ".raw")):
         look(data)
-Path(os.environ["SEEN"]).write_text(json.dumps({"seen": sorted(seen), "files": looked_at, "arrays": count}))
+place = Path(os.environ["SEEN"], str(os.getpid()))
+place.mkdir(parents=True, exist_ok=True)
+told = json.dumps({"seen": sorted(seen), "files": looked_at, "arrays": count})
+(place / f"{len(list(place.iterdir()))}.json").write_text(told)
 """
 
 
-def test_no_sealed_row_is_within_reach_of_a_worker(tmp_path: Path) -> None:
-    tree = copy_tree(tmp_path / "tree", tmp_path / "runs")
-    probe, seen = tmp_path / "look.py", tmp_path / "seen.json"
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Tree:
+    """Where the tests below search, and then retrain."""
+    folder = tmp_path_factory.mktemp("seal")
+    probe = folder / "look.py"
     probe.write_text(LOOK_AROUND)
-    tree.environment = {"TINY_PROBE": str(probe), "SEEN": str(seen)}
-    arguments = ("--model", "tiny", "--data", "synthetic:300", "--study", "seal", "--epochs", "2", "--workers", "1")
-    tree.run("launch", *arguments, "--trials", "1")
-    told = json.loads(seen.read_text())
+    tree = copy_tree(folder / "tree", folder / "runs")
+    tree.environment = {"TINY_PROBE": str(probe)}
+    return tree
+
+
+def looked_around(tree: Tree, seen: Path, name: str, *arguments: str) -> tuple[list[Json], list[Json]]:
+    """Runs a command; what was seen in its workers, and in the process of the command itself."""
+    tree.environment["SEEN"] = str(seen)
+    driver = tree.start(name, *arguments, "--study", "seal", "--workers", "1")
+    output, _ = driver.communicate(timeout=300)
+    assert driver.returncode == 0, output
+    looks = [(path.parent.name, json.loads(path.read_text())) for path in sorted(seen.rglob("*.json"))]
+    workers = [told for pid, told in looks if pid != str(driver.pid)]
+    return workers, [told for pid, told in looks if pid == str(driver.pid)]
+
+
+def check_sealed(tree: Tree, workers: list[Json]) -> set[str]:
+    """No look into a worker met a sealed row; the digests of all sealed rows."""
     data = tree.runs / "seal" / "data"
-    developed, sealed = load_development(data / "development"), open_sealed(data / "sealed")
-    # The worker was looked into, and what it may see was found in it: otherwise the rest would prove nothing.
-    assert set(developed.digests) <= set(told["seen"])
-    assert any(name.endswith("development/pixels.npy") for name in told["files"])
-    assert not set(sealed.digests) & set(told["seen"])
-    assert not [name for name in told["files"] if "/data/sealed" in name]
+    developed, sealed = load_development(data / "development"), set(open_sealed(data / "sealed").digests)
+    # The workers were looked into, and what they may see was found in them: otherwise the rest would prove nothing.
+    assert workers
+    for told in workers:
+        assert set(developed.digests) <= set(told["seen"])
+        assert any(name.endswith("development/pixels.npy") for name in told["files"])
+        assert not sealed & set(told["seen"])
+        assert not [name for name in told["files"] if "/data/sealed" in name]
+    return sealed
+
+
+def test_no_sealed_row_is_within_reach_of_a_worker(tree: Tree, tmp_path: Path) -> None:
+    arguments = ("--model", "tiny", "--data", "synthetic:300", "--epochs", "2", "--trials", "1")
+    workers, _ = looked_around(tree, tmp_path / "seen", "launch", *arguments)
+    check_sealed(tree, workers)
+
+
+def test_no_sealed_row_is_within_reach_of_a_worker_that_retrains(tree: Tree, tmp_path: Path) -> None:
+    """After the search of the test above. The driver, which opens the split in the end, proves the probe."""
+    workers, driver = looked_around(tree, tmp_path / "seen", "finalize")
+    sealed = check_sealed(tree, workers)
+    assert len(workers) >= FOLDS
+    assert sealed <= set(driver[-1]["seen"])
 
 
 def test_the_digests_are_of_pixels() -> None:

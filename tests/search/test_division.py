@@ -1,6 +1,7 @@
 """What a launch leaves out and how it divides patients: locked, verified, and told to the report."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,18 @@ def test_without_rules_and_lists_nothing_is_said_of_them(tmp_path: Path) -> None
     assert (told["easing"], told["split_file"], told["exclusions"]) == ([], "", [])
     older = {name: value for name, value in told.items() if name not in ("easing", "split_file")}
     assert from_json(DataSummary, json.dumps(older), "data.json").easing == ()  # as earlier versions wrote it
+
+
+def test_a_lock_that_a_new_database_takes_over_from_its_file_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = asked(tmp_path)
+    first = Comparison.open(settings.common, begin=True).prepared(settings.common.data, Division.asked(settings))
+    assert "taken over" not in capsys.readouterr().out
+    other = replace(settings.common, storage=f"sqlite:///{tmp_path}/other.db")
+    second = Comparison.open(other, begin=True).prepared(other.data, Division.asked(settings))
+    assert second.lock == first.lock
+    assert "lock.json is taken over as the split lock" in capsys.readouterr().out.replace("\n", " ")
 
 
 @pytest.mark.parametrize("other", [(), ("--exclude", "near_white"), ("--exclude", "blurred,near_white")])

@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -12,6 +13,12 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 from tree import Tree, copy_tree, stored_values
+
+from search.checking import problems
+from search.comparison import Comparison
+from search.errors import UsageError
+from search.opening import check_reopening
+from search.settings import CommonSettings
 
 LAUNCH = ("--model", "tiny", "--data", "synthetic:300", "--trials", "4", "--epochs", "3", "--study", "whole")
 
@@ -22,6 +29,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Tree:
     folder = tmp_path_factory.mktemp("whole")
     tree = copy_tree(folder / "tree", folder / "runs")
     tree.run("launch", *LAUNCH)
+    shutil.copy(tree.runs / "studies.db", folder / "before.db")
     tree.run("finalize", "--study", "whole")
     return tree
 
@@ -45,7 +53,7 @@ def test_finalize_again_reads_nothing_and_retrains_nothing(whole: Tree) -> None:
 
 
 def test_a_check_finds_nothing_wrong_and_then_what_was_edited(whole: Tree, tmp_path: Path) -> None:
-    assert "1 studies checked, 0 problems" in whole.run("status", "--check").stdout
+    assert "1 study checked, 0 problems" in whole.run("status", "--check").stdout
     copied = shutil.copytree(whole.runs, tmp_path / "runs")
     edited = Tree(whole.folder, copied)
     with (copied / "whole" / "opening" / "predictions.npz").open("ab") as file:
@@ -64,6 +72,106 @@ def test_a_check_finds_nothing_wrong_and_then_what_was_edited(whole: Tree, tmp_p
     assert "the opening 1 was edited in the database" in told
     assert re.search(r"the plan [0-9a-f]{12} was edited in the database", told)
     assert "has holes in its epochs: 2, 3" in told
+
+
+def without_head(content: bytes) -> bytes:
+    return re.sub(rb'"chain_head": "[0-9a-f]{64}",|<dd class="hash">[0-9a-f]{64}</dd>', b"", content)
+
+
+def of_the_beginning(content: bytes) -> bytes:
+    numbers = rb'(?<="chain_head": ")[0-9a-f]{64}'
+    page = rb'(?<=Head of the chain of records</dt><dd class="hash">)[0-9a-f]{64}'
+    return re.sub(numbers + b"|" + page, b"0" * 64, content)
+
+
+@pytest.mark.parametrize(
+    ("file", "edit", "found"),
+    [
+        ("opening/predictions.npz", lambda content: content + b"!", ["predictions.npz was edited after the opening"]),
+        ("opening/predictions.npz", None, ["predictions.npz is missing"]),
+        (
+            "test_predictions.csv",
+            lambda content: content.replace(b",1\r\n", b",0\r\n", 1),
+            ["csv was edited after the op"],
+        ),
+        ("test_predictions.csv", None, ["test_predictions.csv is missing: python -m search.report writes it again"]),
+        ("lock.json", lambda content: content.replace(b'"test"', b'"train"', 1), ["lock.json was edited"]),
+        ("lock.json", None, ["lock.json is missing"]),
+        ("report.json", without_head, ["report.json names no head of the chain: it was edited"]),
+        ("report.json", of_the_beginning, ["report.json is no link of the database's chain", "name different heads"]),
+        ("report.json", None, []),  # written again by search.report
+        ("report.html", without_head, ["report.html names no head of the chain: it was edited"]),
+        ("report.html", of_the_beginning, ["report.html is no link of the database's chain", "name different heads"]),
+        ("report.html", None, []),
+    ],
+)
+def test_a_check_names_every_file_that_was_edited_or_lost(
+    whole: Tree, tmp_path: Path, file: str, edit: Callable[[bytes], bytes] | None, found: list[str]
+) -> None:
+    copied = shutil.copytree(whole.runs, tmp_path / "runs")
+    path = copied / "whole" / file
+    if edit is None:
+        path.unlink()
+    else:
+        before = path.read_bytes()
+        path.write_bytes(edit(before))
+        assert path.read_bytes() != before
+    common = CommonSettings(None, "", f"sqlite:///{copied}/studies.db", copied, "info")
+    told = problems(common, ["whole-tiny"])
+    assert len(told) == len(found)
+    assert all(words in line for words, line in zip(found, told, strict=True)), told
+
+
+def test_a_folder_that_was_opened_under_another_database_is_refused(whole: Tree, tmp_path: Path) -> None:
+    """Under the database as it was before the opening, and under a new one: either would count one opening."""
+    copied = shutil.copytree(whole.runs, tmp_path / "runs")
+    before = shutil.copy(whole.runs.parent / "before.db", tmp_path / "before.db")
+    for database, command in ((before, ("finalize", "--study", "whole")), (tmp_path / "new.db", ("launch", *LAUNCH))):
+        other = Tree(whole.folder, copied, storage=f"sqlite:///{database}")
+        for reason in ((), ("--reopen", "why not")) if command[0] == "finalize" else ((),):
+            refused = other.run(*command, *reason, expect=2).stderr
+            assert re.search(r"opened under another one.*--storage.*--study NEW", refused)
+            assert len(refused.strip().splitlines()) == 1
+        with closing(sqlite3.connect(database)) as connection:
+            assert connection.execute("select count(*) from histotune_openings").fetchall() == [(0,)]
+    common = CommonSettings(None, "", f"sqlite:///{before}", copied, "info")
+    assert "opened under another one" in problems(common, ["whole-tiny"])[0]
+
+
+def test_predictions_that_were_lost_are_read_again_for_a_reason_and_counted(whole: Tree, tmp_path: Path) -> None:
+    lost = Tree(whole.folder, shutil.copytree(whole.runs, tmp_path / "runs"))
+    folder = lost.runs / "whole"
+    before = (folder / "test_predictions.csv").read_bytes()
+    (folder / "opening" / "predictions.npz").unlink()
+    for member in (folder / "opening").glob("members-*.npy"):
+        np.save(member, np.zeros_like(np.load(member)))  # nothing of a damaged opening is taken for read
+    for command in ("report", "finalize"):
+        refused = lost.run(command, "--study", "whole", expect=2).stderr
+        assert re.search(r'predictions.npz is missing: put it back from a backup, or .*--reopen "reason"', refused)
+        assert len(refused.strip().splitlines()) == 1
+    again = ("finalize", "--study", "whole", "--reopen", "the disk lost them")
+    assert "test patches were read under it" in lost.run(*again).stdout
+    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    assert [opening["reason"] for opening in report["opening_log"]] == ["", "the disk lost them"]
+    assert (folder / "test_predictions.csv").read_bytes() == before
+    (folder / "environment.json").unlink()
+    assert "nothing was read again" in lost.run(*again).stdout
+    assert "1 study checked, 0 problems" in lost.run("status", "--check").stdout
+
+
+def test_pictures_that_were_lost_are_missed_before_anything_is_retrained(whole: Tree, tmp_path: Path) -> None:
+    copied = shutil.copytree(whole.runs, tmp_path / "runs")
+    comparison = Comparison.open(CommonSettings(None, "", f"sqlite:///{copied}/studies.db", copied, "info"))
+    last = comparison.ledger.last_opening("whole")
+    assert last is not None
+    text, _ = comparison.ledger.plan(last.plan_digest) or ("", None)
+    planned = json.loads(text)["settings"]["planned"]
+    check_reopening(comparison, None, planned)
+    picture = next((copied / "whole" / "opening" / "examples").glob("*.png"))
+    picture.unlink()
+    with pytest.raises(UsageError, match=rf"{picture.name} cannot be read .*--reopen \"reason\""):
+        check_reopening(comparison, None, planned)
+    check_reopening(comparison, "the disk lost it", planned)
 
 
 def test_another_plan_is_refused_without_a_reason_and_counted_with_one(whole: Tree, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from optuna.distributions import FloatDistribution
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState, create_trial
 
+from studies import _tables as tables
 from studies.invariants import broken
 from studies.ledger import Ledger
 
@@ -90,3 +91,17 @@ def test_a_running_trial_belongs_to_a_launch_that_is_alive(storage: RDBStorage, 
     assert found(storage, alive=True) == []
     (problem,) = found(storage)
     assert problem.startswith("idc-cnn: RUNNING without a launch that is alive: 2")
+
+
+def test_one_comparison_is_looked_at_without_the_others_but_with_the_chain_of_all(
+    storage: RDBStorage, study: optuna.Study
+) -> None:
+    other = optuna.create_study(storage=storage, study_name="idc-b-cnn", direction="maximize")
+    add(other, 0.3, TrialState.FAIL, steps={})
+    assert broken(storage, lambda _: False, "idc") == []
+    assert found(storage) == ["idc-b-cnn: trial 0 is FAIL without a reason"]
+    with storage.engine.begin() as connection:
+        values = {"study": "idc-b", "digest": "1", "text": "past the ledger", "drawn_at": 0.0}
+        connection.execute(tables.locks.insert().values(values))
+    (problem,) = broken(storage, lambda _: False, "idc")
+    assert problem == "in the chain of the whole database: the lock idc-b was written past the chain of records"

@@ -1,0 +1,55 @@
+"""What ``search.status`` says of trials that nobody works on any more."""
+
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.storages import RDBStorage
+
+from search.launches import Presence
+from search.status import main
+from studies.ledger import Ledger
+from studies.storage import DEFINITION, open_storage
+
+DEAD = 2**22 + 1  # larger than any process id of Linux
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Iterator[RDBStorage]:
+    """Trial 0 of a launch that was killed, trial 1 of one that is at work."""
+    storage = open_storage(f"sqlite:///{tmp_path}/studies.db")
+    ledger = Ledger(storage.engine)
+    study = optuna.create_study(storage=storage, study_name="idc-cnn", direction="maximize")
+    study.set_user_attr(DEFINITION, {"epochs": 3})
+    for launch in (ledger.begin_launch("idc", socket.gethostname(), DEAD, 0.0), Presence(ledger, "idc").launch):
+        trial = study.ask()
+        with ledger.lease("idc-cnn", launch):
+            assert ledger.own("idc-cnn", trial.number, launch)
+    yield storage
+    storage.engine.dispose()
+
+
+@pytest.mark.usefixtures("storage")
+def test_a_trial_that_a_dead_launch_left_is_not_shown_as_running(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--json", "--runs", str(tmp_path)]) == 0
+    (entry,) = json.loads(capsys.readouterr().out)
+    assert entry["trials"] == {"RUNNING": 2}
+    assert [(trial["trial"], trial["launch"]) for trial in entry["running"]] == [(0, "died"), (1, "alive")]
+    assert main(["--runs", str(tmp_path)]) == 0
+    left, running = (line for line in capsys.readouterr().out.splitlines() if " epoch 0" in line)
+    assert left.split()[0] == "left"
+    assert "left by a launch that died" in left
+    assert running.split()[0] == "running"
+
+
+@pytest.mark.usefixtures("storage")
+def test_a_check_counts_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--check", "--study", "idc", "--runs", str(tmp_path)]) == 1
+    *found, last = capsys.readouterr().out.splitlines()
+    assert "RUNNING without a launch that is alive: 0 (" in found[0]
+    assert last == f"1 study checked, {len(found)} problems"
