@@ -27,6 +27,7 @@ from search import __version__
 from search._device import choose_device
 from search.comparison import LOCK_FILE, Comparison, data_source
 from search.frozen import BLOCKS, pooled_features
+from search.refusals import check_data
 from search.settings import ExploreSettings
 from search.terminal import say
 from studies.exploration_report import write_exploration
@@ -72,6 +73,7 @@ class Modelled:
 def explore(settings: ExploreSettings) -> int:
     """Reads what may be seen, looks at it and writes the page; the exit code."""
     console = Console(stderr=True)
+    check_data(settings.common)
     folder = settings.common.runs / settings.common.study
     folder.mkdir(parents=True, exist_ok=True)
     with _shown(settings, folder, console) as shown:

@@ -74,6 +74,8 @@ def finalize(settings: FinalizeSettings, signals: Signals) -> int:
         Interrupted: a signal came; what was finished is kept.
     """
     comparison = Comparison.open(settings.common, patience=settings.storage_timeout)
+    if not comparison.models():  # before its folder is made for the log
+        raise UsageError(f"no study of {comparison.name} is in the database: begin with python -m search.launch")
     interrupt(comparison.storage.engine, signals.check)
     log = log_to(comparison.folder / "logs", "finalize", settings.common.log_level)
     LOGGER.info("%s", signals.go_on)
@@ -112,8 +114,6 @@ def _finalize(final: _Final) -> int:
 
 def _begin(settings: FinalizeSettings, comparison: Comparison, signals: Signals, last_words: LastWords) -> _Final:
     studies = tuple(summarise(comparison.load_study(model)) for model in comparison.models())
-    if not studies:
-        raise UsageError(f"no study of {comparison.name} is in the database: begin with python -m search.launch")
     for study in studies:
         best_trial(study)  # raises where none is COMPLETE
     source = settings.common.data or studies[0].settings.get("source")

@@ -1,7 +1,6 @@
 """The trials of one launch: what workers are given, the studies, and running until every study holds its trials."""
 
 import os
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -11,26 +10,30 @@ import optuna
 import torch
 from rich.console import Console
 
+from data_utils.lock import SplitLock
 from data_utils.prepare import Prepared, prepare
 from models._spec import Model
 from search._device import choose_device, choose_precision, has_bf16
 from search.bridge import run_work
 from search.cluster import Crew, RaySession, pack, plan_crew
 from search.commands import command_line
-from search.comparison import Comparison, Division, data_source, define, load_models, weights_of
+from search.comparison import LOCK_FILE, Comparison, Division, data_source, define, load_models, weights_of
 from search.dry_run import describe_launch
 from search.enqueue import enqueue_first, older_study
 from search.environment import environment
 from search.errors import UsageError
 from search.jobs import FeatureStore, WorkerContext
 from search.launches import Presence, scratch
+from search.refusals import begun, check_asked
 from search.searching import Searches, StudySearch, TimeLimitReached
 from search.settings import CommonSettings, LaunchSettings
 from search.signals import Signals
 from search.terminal import LOGGER, Standing, Terminal, say
 from search.trainable import TrialWorker
+from studies.definition import StudyDefinition, check_same
+from studies.files import naming
 from studies.results import leader
-from studies.storage import create_or_resume, make_pruner, make_sampler, quiet_optuna
+from studies.storage import DEFINITION, create_or_resume, make_pruner, make_sampler, quiet_optuna
 
 WAIT_SECONDS = 2.0
 """Between two looks at trials that another launch has in hand."""
@@ -58,6 +61,7 @@ def run_trials(
     crew = _crew(settings)
     precision = chosen_precision(settings.precision, comparison.precision(), crew.device)
     context = _context(settings, prepared, crew, precision)
+    _check_studies(settings, comparison, context, prepared)
     say(console, _introduction(comparison, prepared, crew, context, log))
     with quiet_optuna(), Presence(comparison.ledger, comparison.name) as presence:
         searches = [
@@ -70,20 +74,41 @@ def run_trials(
 
 
 def dry_run(settings: LaunchSettings) -> int:
-    """Says what a search would take, and leaves nothing behind; the exit code."""
+    """Says what a search would take, refuses what it would refuse, and leaves nothing behind; the exit code."""
+    check_asked(settings)
+    comparison = begun(settings.common)
+    lock_file = settings.common.runs / settings.common.study / LOCK_FILE
+    lock = SplitLock.read(lock_file) if comparison is None else comparison.stored_lock()
     crew = _crew(settings)
-    with tempfile.TemporaryDirectory() as folder:
-        source = data_source(settings.common.data)
+    with scratch() as folder, naming(Path(folder)):
         prepared = prepare(
-            source,
+            data_source(settings.common.data),
             Path(folder) / "data",
             name=settings.common.study,
-            lock=None,
+            lock=lock,
             **vars(Division.asked(settings)),
         )
-        context = _context(settings, prepared, crew, chosen_precision(settings.precision, None, crew.device))
+        stored = None if comparison is None else comparison.precision()
+        context = _context(settings, prepared, crew, chosen_precision(settings.precision, stored, crew.device))
+        if comparison is not None:
+            _check_studies(settings, comparison, context, prepared)
         describe_launch(settings, prepared, context, crew, Console())
     return 0
+
+
+def _check_studies(
+    settings: LaunchSettings, comparison: Comparison, context: WorkerContext, prepared: Prepared
+) -> None:
+    """Refuses what a study was not begun with, before any is made: else the first of two would be, for good.
+
+    Raises:
+        DefinitionMismatchError: as ``create_or_resume``.
+    """
+    there = comparison.models()
+    for model in load_models(tuple(name for name in settings.models if name in there)):
+        study = comparison.load_study(model.name)
+        if DEFINITION in study.user_attrs:
+            check_same(study.study_name, study.user_attrs[DEFINITION], _definition(settings, context, prepared, model))
 
 
 def _crew(settings: LaunchSettings) -> Crew:
@@ -154,20 +179,23 @@ def _study_search(
 def _open_study(
     settings: LaunchSettings, comparison: Comparison, context: WorkerContext, prepared: Prepared, model: Model
 ) -> optuna.Study:
-    definition = define(
+    return create_or_resume(
+        comparison.storage,
+        comparison.study_name(model.name),
+        _definition(settings, context, prepared, model),
+        sampler=make_sampler(settings.sampler, settings.seed),
+        pruner=make_pruner(settings.pruner, settings.epochs),
+    )
+
+
+def _definition(settings: LaunchSettings, context: WorkerContext, prepared: Prepared, model: Model) -> StudyDefinition:
+    return define(
         model,
         context.weights[model.name],
         lock_digest=prepared.lock.digest,
         epochs=settings.epochs,
         objective=settings.objective,
         precision=context.precision,
-    )
-    return create_or_resume(
-        comparison.storage,
-        comparison.study_name(model.name),
-        definition,
-        sampler=make_sampler(settings.sampler, settings.seed),
-        pruner=make_pruner(settings.pruner, settings.epochs),
     )
 
 
