@@ -8,6 +8,7 @@ import pytest
 from data_utils.errors import DataError, LockMismatchError, NotFoundError
 from models._registry import load_model
 from search.comparison import Comparison, Division, define
+from search.dry_run import _keeps_features
 from search.errors import UsageError
 from search.session import search
 from search.settings import LaunchSettings, parse_explore, parse_finalize, parse_launch
@@ -136,4 +137,19 @@ def test_a_dry_run_on_a_name_that_was_begun_refuses_what_the_launch_would_and_wr
     settings = asked(tmp_path, *(bad if word == "BAD" else word for word in argv), models="vgg16")
     with pytest.raises(kind, match=message):
         dry_run(settings)
+    assert files(tmp_path) == before
+
+
+def test_a_dry_run_counts_the_disk_that_search_and_finalize_will_take(
+    begun: Comparison, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from search.launching import dry_run
+
+    before = files(tmp_path)
+    assert dry_run(asked(tmp_path, "--feature-cache-gb", "7")) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "checkpoints about" in told
+    assert "members of search.finalize about" in told
+    assert "outputs of frozen layers" not in told
+    assert [_keeps_features(load_model(name)) for name in ("cnn", "vgg16")] == [False, True]
     assert files(tmp_path) == before
