@@ -31,6 +31,7 @@ from search.refusals import check_data
 from search.settings import ExploreSettings
 from search.terminal import say
 from studies.exploration_report import write_exploration
+from studies.exploration import tells_classes_apart
 from studies.explored import FLAGS, MEASURES, Doubts, Explored, PatchMap, Scored, Sealed, Sheet
 from studies.storage import is_there
 
@@ -60,7 +61,7 @@ class Modelled:
         whole: how many there were before a sample was drawn.
         values: name of a model -> (M, F) what it is given; the best informed last.
         scored: name -> its predictions; empty where there are too few patients.
-        suspects: labels that the last one doubts.
+        suspects: labels that the last one doubts; None where it may be guessing.
     """
 
     rows: Ints
@@ -178,7 +179,12 @@ def _model(
     with _step(console, "cross-validating simple models"):
         scored = {name: out_of_fold(given, labels, groups, settings.seed) for name, given in values.items()}
     known = {name: one for name, one in scored.items() if one is not None}
-    suspects = find_suspects(labels, list(known.values())[-1].probabilities) if known else None
+    suspects = None
+    if known:
+        probabilities = list(known.values())[-1].probabilities
+        patients = np.full(len(rows), "") if patches.patients is None else patches.patients[rows]
+        if tells_classes_apart(labels, patients, probabilities):
+            suspects = find_suspects(labels, probabilities)
     return Modelled(rows, len(eligible), values, known, suspects), words
 
 
