@@ -34,6 +34,7 @@ from studies.exploration_report import write_exploration
 from studies.exploration import tells_classes_apart
 from studies.explored import FLAGS, MEASURES, Doubts, Explored, PatchMap, Scored, Sealed, Sheet
 from studies.storage import is_there
+from studies.files import naming
 
 MAP_PATCHES = 1500
 FEWEST_TO_MAP = 50
@@ -77,7 +78,7 @@ def explore(settings: ExploreSettings) -> int:
     check_data(settings.common)
     folder = settings.common.runs / settings.common.study
     folder.mkdir(parents=True, exist_ok=True)
-    with _shown(settings, folder, console) as shown:
+    with naming(folder), _shown(settings, folder, console) as shown:
         explored = look(settings, shown, console)
     page, findings = write_exploration(explored, folder)
     for finding in findings:
