@@ -1,7 +1,6 @@
 """Explores the patches that may be seen: all of them before a split is locked, development patches after."""
 
 import os
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.progress import Progress as Bar
 
+from data_utils._scratch import scratch_in
 from data_utils.cleaning import without_patient
 from data_utils.colour import colour_histograms
 from data_utils.exploration import Repetitions, find_repetitions, flat_map, measure, rows_to_model, some, together
@@ -25,16 +25,17 @@ from data_utils.suspects import OutOfFold, Suspects, find_suspects, out_of_fold
 from models._weights import weights_at_hand
 from search import __version__
 from search._device import choose_device
+from search.cleaning import EXPLORING
 from search.comparison import LOCK_FILE, Comparison, data_source
 from search.frozen import BLOCKS, pooled_features
 from search.refusals import check_data
 from search.settings import ExploreSettings
 from search.terminal import say
-from studies.exploration_report import write_exploration
 from studies.exploration import tells_classes_apart
+from studies.exploration_report import write_exploration
 from studies.explored import FLAGS, MEASURES, Doubts, Explored, PatchMap, Scored, Sealed, Sheet
-from studies.storage import is_there
 from studies.files import naming
+from studies.storage import is_there
 
 MAP_PATCHES = 1500
 FEWEST_TO_MAP = 50
@@ -96,10 +97,10 @@ def _shown(settings: ExploreSettings, folder: Path, console: Console) -> Iterato
     if comparison is not None and comparison.stored_lock() is not None:
         yield _development(settings, comparison)
         return
-    with tempfile.TemporaryDirectory(prefix=".explore-", dir=folder) as draft:
+    with scratch_in(folder, EXPLORING) as draft:
         with _step(console, "reading") as progress:
-            patches = read_patches(data_source(settings.common.data), progress=progress, into=Path(draft) / "read.npy")
-        patches = _with_patient(patches, Path(draft) / "kept.npy")
+            patches = read_patches(data_source(settings.common.data), progress=progress, into=draft / "read.npy")
+        patches = _with_patient(patches, draft / "kept.npy")
         yield Shown(patches, patches.found, patches.exclusions, None)
 
 
