@@ -161,8 +161,10 @@ def test_a_signal_ends_in_order_and_says_how_to_go_on(
     wait_until(lambda: epochs_stored(tree) >= 2, what="two epochs")
     began = time.monotonic()
     output = end(driver, number)
+    took = time.monotonic() - began
+    print(f"\n{number.name}: ended after {took:.1f} s")
     assert driver.returncode == code, output
-    assert time.monotonic() - began < 30
+    assert took < 10
     assert "go on with: python -m search.launch --model tiny" in output
     assert set(tree.status("kills-tiny")["trials"]) <= {"WAITING", "COMPLETE", "PRUNED"}
 
