@@ -54,7 +54,7 @@ def read_files(
     """
     listed = sorted(_list(path), key=lambda file: file.path)
     if not listed:
-        raise NotFoundError(f"{source} holds neither X.npy nor PNG files; expected PATIENT/CLASS/*.png")
+        raise _nothing(source)
     _check_text(listed, source)
     files = _without_doubles(listed, source) if labelled else listed
     facts = [_facts(file.path) for file in files]
@@ -64,6 +64,20 @@ def read_files(
     if labelled:
         _check_readable(files, decoded, source)
     return _patch_set(source, files, facts, decoded, len(listed))
+
+
+def check_there(path: Path, source: str) -> None:
+    """Looks for the first PNG file of a folder; a zip's directory takes seconds to read, and is left for later.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    if path.is_dir() and next(_walk(path), None) is None:
+        raise _nothing(source)
+
+
+def _nothing(source: str) -> NotFoundError:
+    return NotFoundError(f"{source} holds neither X.npy nor PNG files; expected PATIENT/CLASS/*.png")
 
 
 def stamps(path: Path) -> list[tuple[str, int, int]]:

@@ -5,10 +5,11 @@ it is, and the id stays empty like that of a patch that is not found; where they
 the place stays unknown.
 """
 
+import errno
 import os
 import sys
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,9 +18,13 @@ import numpy as np
 from data_utils._command import OneLineParser, run_command
 from data_utils._npy import PATIENTS, PIXELS, POSITIONS, read_pixels
 from data_utils._patchset import Bools, Ints, PatchSet, Progress, Strings, patch_digests
+from data_utils._scratch import scratch_in
 from data_utils.errors import FormatError
 from data_utils.patches import read_patches
 from data_utils.rules import NO_PATIENT
+
+_SCRATCH = "match"
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, None}  # None: NumPy's own "n requested and m written"
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,13 +95,13 @@ def save(matched: Matched, folder: Path) -> None:
     """
     check_free(folder)
     try:
-        with tempfile.TemporaryDirectory(prefix=".match-", dir=folder) as draft:
+        with scratch_in(folder, _SCRATCH) as draft:
             for name, array in ((PATIENTS, matched.patients), (POSITIONS, matched.xy)):
-                np.save(Path(draft) / name, array, allow_pickle=False)
+                np.save(draft / name, array, allow_pickle=False)
             for name in (PATIENTS, POSITIONS):
-                os.link(Path(draft) / name, folder / name)  # fails where a file is there by now
+                os.link(draft / name, folder / name)  # fails where a file is there by now
     except OSError as error:
-        raise FormatError(f"{folder} cannot be written ({error.strerror}); name another --out") from error
+        raise _not_written(folder, error) from error
 
 
 def check_free(folder: Path) -> None:
@@ -128,27 +133,58 @@ def _report(matched: Matched, full: PatchSet, out: Path) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Reads both sets, matches them and writes what was found."""
-    parser = OneLineParser("match", "Find patient and place of each patch of an X.npy in the full set, by its pixels.")
-    parser.add_argument("--patches", metavar="X.npy", type=Path, required=True, help="array of patches")
-    parser.add_argument("--full", metavar="PATH", required=True, help="patient folder or zip that holds them")
-    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder for patients.npy and xy.npy")
-    typed = parser.parse_args(argv)
+    description = "Find patient and place of each patch of an X.npy in the full set, by its pixels."
+    parser = OneLineParser("data_utils.match", description)
+    parser.add_argument("--patches", metavar="X.npy", type=Path, help="array of patches (needed)")
+    parser.add_argument("--full", metavar="PATH", help="patient folder or zip that holds them (needed)")
+    parser.add_argument("--out", metavar="DIR", type=Path, help="folder for patients.npy and xy.npy (needed)")
+    typed = parser.parse(argv, needed=["--patches", "--full", "--out"])
     pixels = read_pixels(typed.patches)
-    _make(typed.out)
-    check_free(typed.out)
-    with tempfile.TemporaryDirectory(prefix=".match-", dir=typed.out) as draft:
-        full = read_patches(typed.full, progress=_bar(), into=Path(draft) / "read.npy")
-        matched = match(patch_digests(pixels), full)
-    save(matched, typed.out)
-    sys.stdout.write(_report(matched, full, typed.out) + "\n")
+    with _made(typed.out) as out:
+        check_free(out)
+        with _naming(out), scratch_in(out, _SCRATCH) as draft:
+            full = read_patches(typed.full, progress=_bar(), into=draft / "read.npy")
+            matched = match(patch_digests(pixels), full)
+        if not matched.found.any():
+            raise FormatError(
+                f"none of {len(pixels)} patches of {typed.patches} can be told a patient by {typed.full}; nothing was "
+                "written: give the set that they were taken from"
+            )
+        save(matched, out)
+    sys.stdout.write(_report(matched, full, out) + "\n")
     return 0
 
 
-def _make(folder: Path) -> None:
+@contextmanager
+def _made(folder: Path) -> Iterator[Path]:
+    """The folder, made where it is missing, and taken away again where the block fails."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FormatError(f"{folder} cannot be made ({error.strerror}); name another --out") from error
+    try:
+        yield folder
+    except BaseException:
+        with suppress(OSError):  # something else lies in it by now
+            for path in missing:
+                path.rmdir()
+        raise
+
+
+@contextmanager
+def _naming(folder: Path) -> Iterator[None]:
+    """Says which place has no room left: the system's own error does not."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        raise _not_written(folder, error) from error
+
+
+def _not_written(folder: Path, error: OSError) -> FormatError:
+    return FormatError(f"{folder} cannot be written ({error.strerror or error}); make room there or name another --out")
 
 
 def _bar() -> Progress | None:

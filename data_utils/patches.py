@@ -30,6 +30,7 @@ __all__ = [
     "Pixels",
     "Progress",
     "check_classes",
+    "check_there",
     "fingerprint",
     "patch_digests",
     "read_patches",
@@ -88,6 +89,18 @@ def signature(source: str) -> str:
     if _npy.is_array_folder(path):
         return _sha256(["arrays", _npy.array_stamps(path)])
     return _sha256(["files", _folder.stamps(path)])
+
+
+def check_there(source: str) -> None:
+    """Refuses a source in which there is nothing of an accepted form; no picture is read.
+
+    Raises:
+        NotFoundError, FormatError: as ``signature``, or a folder holds no PNG file.
+    """
+    if synthetic.parse(source) is None:
+        path = _existing(source)
+        if not _npy.is_array_folder(path):
+            _folder.check_there(path, source)
 
 
 def fingerprint(patches: PatchSet) -> str:

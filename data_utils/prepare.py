@@ -12,11 +12,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
-import psutil
 from pydantic import TypeAdapter, ValidationError
 
 from data_utils import _cache
 from data_utils._patchset import Bools, PatchSet, Progress, Strings, known
+from data_utils._scratch import of_dead_processes
 from data_utils.cleaning import clean
 from data_utils.errors import DataError, FormatError, LockMismatchError
 from data_utils.lock import Fractions, SplitLock, verify_fingerprint, verify_settings
@@ -175,12 +175,13 @@ def discard(folder: Path) -> None:
 
 def leftovers(folder: Path) -> list[Path]:
     """What killed processes of this host left beside ``folder``; at full size each is gigabytes."""
-    found = []
-    for path in folder.parent.glob(f".{folder.name}-*-{socket.gethostname()}-*"):
-        process = path.name.rpartition("-")[2]
-        if process.isdecimal() and (int(process) == os.getpid() or not psutil.pid_exists(int(process))):
-            found.append(path)
-    return found
+    return of_dead_processes(folder.parent.glob(f".{folder.name}-*-{socket.gethostname()}-*"))
+
+
+def pieces_left(folder: Path) -> list[Path]:
+    """What interrupted readings would go on from; none where one is at work, here or on a host that cannot be asked."""
+    readers = set(folder.parent.glob(f".{folder.name}-partial-*"))
+    return [] if readers - set(leftovers(folder)) else sorted(folder.parent.glob(f".{folder.name}-pieces-*"))
 
 
 def _prepared(summary: Summary, lock: SplitLock, folder: Path) -> Prepared:

@@ -1,3 +1,7 @@
 """Runs studies: the commands, the bridge between Optuna and Ray Tune, training, and the final test."""
 
+from data_utils._interrupt import guard_imports
+
 __version__ = "0.1.0"
+
+guard_imports()

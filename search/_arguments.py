@@ -1,18 +1,17 @@
-"""Reading arguments: a parser that answers in one line with "did you mean", and the kinds of value it takes.
+"""Reading arguments: the parser of ``data_utils._command`` as this package uses it, and the kinds of value it takes.
 
 Standard library only, as ``--help`` and a refused argument should answer at once. A kind of value is a function from
 text to value that raises ``argparse.ArgumentTypeError`` with what was found and what to give instead.
 """
 
 import argparse
-import difflib
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
 
+from data_utils._command import OneLineParser, did_you_mean, one_of
 from search import __version__
 
 EXIT_CODES = "Exit codes: 0 done; 1 failed; 2 bad input; 130 or 143 interrupted, go on with the same command."
@@ -21,77 +20,24 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 HOST = re.compile(r"[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63}){0,9}\.?|\[?[0-9A-Fa-f:.]{2,45}\]?")
 LARGEST = 1e9
 """Of any number: 30 years in seconds, a million terabytes; beyond it clocks and allocators overflow."""
-_LONGEST_LINE = 1000
 
 
-class Parser(argparse.ArgumentParser):
-    """An argument parser of one command, whose errors are one line on stderr and exit code 2."""
+class Parser(OneLineParser):
+    """The parser of a command of this package."""
 
     def __init__(self, command: str, description: str, usage: str = "[options]") -> None:
-        super().__init__(
-            prog=f"python -m search.{command}",
-            description=description,
-            epilog=EXIT_CODES,
-            usage=f"%(prog)s {usage}",
-            allow_abbrev=False,  # --trial is not --trials: a later flag would change what an old command means
-            add_help=False,
-        )
+        super().__init__(f"search.{command}", description, epilog=EXIT_CODES, usage=f"%(prog)s {usage}", add_help=False)
 
     def parse(self, argv: Sequence[str] | None, needed: Sequence[str] = ()) -> argparse.Namespace:
-        """What was typed; ``needed`` names flags without a default.
-
-        Needed flags are checked after unknown ones, so that a misspelt flag is not reported as a missing one.
-        """
+        """As every command's."""
         self._add_about()
-        known, unknown = self.parse_known_args(argv)
-        if unknown:
-            self.error(self._not_known(unknown[0]))
-        for flag in needed:
-            if getattr(known, self._option_string_actions[flag].dest) is None:
-                self.error(f"{flag} is needed; --help shows what it takes")
-        return known
-
-    def error(self, message: str) -> NoReturn:
-        """One line, whatever the value that was typed had in it."""
-        self.exit(2, f"{self.prog}: {one_line(message.removeprefix('argument '))}\n")
+        return super().parse(argv, needed)
 
     def _add_about(self) -> None:
         about = self.add_argument_group("about")  # last, so that --help begins with what the command does
         about.add_argument("-h", "--help", action="help", help="show this text and stop")
         version = f"HistoTune {__version__}"
         about.add_argument("--version", action="version", version=version, help="show the version and stop")
-
-    def _not_known(self, typed: str) -> str:
-        if not typed.startswith("-"):
-            return f"{typed!r} was not expected here; every option has a name that begins with --"
-        flag = typed.partition("=")[0]
-        return f"{flag} is not an option{did_you_mean(flag, self._option_string_actions)}; --help lists all"
-
-
-def one_line(message: str) -> str:
-    """A message as one line for a terminal: what could not be printed or would move its cursor is escaped."""
-    line = " ".join(message.split())
-    line = "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in line)
-    return line if len(line) <= _LONGEST_LINE else f"{line[:700]} ... {line[-250:]}"
-
-
-def did_you_mean(typed: str, known: Iterable[str]) -> str:
-    """The text ", did you mean X?" where something is close to what was typed; else nothing."""
-    close = difflib.get_close_matches(typed.lower(), list(known), n=1, cutoff=0.6)
-    return f", did you mean {close[0]}?" if close else ""
-
-
-def one_of(*choices: str) -> Callable[[str], str]:
-    """A value out of a few."""
-
-    def read(text: str) -> str:
-        if text not in choices:
-            raise argparse.ArgumentTypeError(
-                f"{text!r} is not known{did_you_mean(text, choices)} (one of {', '.join(choices)})"
-            )
-        return text
-
-    return read
 
 
 def whole(low: int, high: int) -> Callable[[str], int]:

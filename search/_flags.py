@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from data_utils._command import one_of
 from data_utils.rules import RULE_NAMES
 from models._registry import model_names
 from search._arguments import (
@@ -15,7 +16,6 @@ from search._arguments import (
     folder,
     gpu_share,
     not_negative,
-    one_of,
     parts,
     positive,
     ray_address,

@@ -1,7 +1,8 @@
 """What may be removed: checkpoints, prepared patches and kept features that no study needs, scratch of dead runs.
 
 Never a lock, plan, opening, member or report, and nothing of a comparison that a live launch works on. A folder is
-looked into only where the database holds its lock: under another database its trials would look forgotten.
+looked into only where the database holds its lock: under another database its trials would look forgotten. Of a name
+without one, there is only what reading left, and that tells by itself whether its process lives.
 """
 
 import re
@@ -15,7 +16,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from data_utils.prepare import can_be_made_again, discard, leftovers
+from data_utils._scratch import dead_scratch_in
+from data_utils.prepare import can_be_made_again, discard, leftovers, pieces_left
 from data_utils.preprocessing import KINDS
 from search.comparison import LOCK_FILE, Comparison
 from search.errors import UsageError
@@ -24,11 +26,13 @@ from search.launches import dead_scratch, is_alive
 from search.settings import CleanSettings, CommonSettings
 from search.terminal import say
 from studies.ledger import Ledger
-from studies.storage import open_existing
+from studies.storage import is_there, open_existing
 
+EXPLORING = "explore"
+"""Kind of scratch of ``search.explore``: see ``scratch_in``."""
 DRAFT_SECONDS = 24 * 3600.0
 """A file that was begun so long ago and never got its name belongs to a process that was killed."""
-_KILLED = "its launch was killed"
+_KILLED = "its process was killed"
 _MEMBER = re.compile(r"([0-9a-f]{12})-(\d+)")  # key of a configuration, fold: see search.retraining
 
 
@@ -37,7 +41,7 @@ class Leftover:
     """Something that nobody needs.
 
     Attributes:
-        kind: "checkpoint", "prepared", "features", "scratch" or "draft".
+        kind: "checkpoint", "prepared", "features", "scratch", "pieces" or "draft".
         why: it may go, in words.
     """
 
@@ -87,10 +91,14 @@ def clean(settings: CleanSettings) -> int:
 
 def find(common: CommonSettings) -> tuple[list[Leftover], list[str]]:
     """What may go, and what was left alone although it may look forgotten, in words."""
+    never_begun = [] if is_there(common.storage) else list(_of_others(common, set()))
+    if never_begun:  # search.explore alone makes no database
+        return never_begun, []
     storage = open_existing(common.storage)
     ledger = Ledger(storage.engine)
-    names = [name for name in ledger.locked() if common.study in ("", name)]
-    found: list[Leftover] = []
+    locked = ledger.locked()
+    names = [name for name in locked if common.study in ("", name)]
+    found = list(_of_others(common, set(locked)))
     kept: list[str] = []
     unfinished = False
     for name in names:
@@ -105,6 +113,30 @@ def find(common: CommonSettings) -> tuple[list[Leftover], list[str]]:
         found += [] if unfinished else _features(common.runs)
         found += [Leftover(folder, "scratch", _KILLED) for folder in dead_scratch()]
     return found, kept
+
+
+def _of_others(common: CommonSettings, locked: set[str]) -> Iterator[Leftover]:
+    """What reading left in folders of names that have no lock in this database."""
+    for folder in sorted(path for path in common.runs.glob("*") if path.is_dir() and path.name not in locked):
+        if common.study in ("", folder.name):
+            yield from _of_reading(folder)
+
+
+def _of_reading(folder: Path) -> Iterator[Leftover]:
+    """Patches that were being read when a process was killed, whether for a lock or for a look."""
+    data = folder / "data"
+    for path in (*leftovers(data), *dead_scratch_in(folder, EXPLORING)):
+        yield Leftover(path, "scratch", _KILLED)
+    for path in folder.glob(f".{EXPLORING}-*"):  # of earlier versions, which named no process
+        if path.name.count("-") == 1 and _is_old(path):
+            yield Leftover(path, "scratch", "a look at patches that was cut off")
+    why = "patches are prepared" if data.is_dir() else "else the next launch goes on from there, and then reads anew"
+    for path in pieces_left(data):
+        yield Leftover(path, "pieces", f"decoded by a reading that was cut off; {why}")
+
+
+def _is_old(path: Path) -> bool:
+    return time.time() - path.stat().st_mtime > DRAFT_SECONDS
 
 
 def _hands_off(comparison: Comparison) -> str | None:
@@ -126,10 +158,9 @@ def _of_comparison(comparison: Comparison) -> Iterator[Leftover]:
         yield Leftover(data, "prepared", "the test split was opened; made again from the patches when it is needed")
     else:  # otherwise what is inside goes with it
         yield from (Leftover(path, "scratch", _KILLED) for kind in KINDS for path in leftovers(data / kind))
-    for path in leftovers(data):
-        yield Leftover(path, "scratch", _KILLED)
+    yield from _of_reading(comparison.folder)
     for path in sorted(comparison.folder.rglob(".*.part*")):
-        if path.is_file() and time.time() - path.stat().st_mtime > DRAFT_SECONDS:
+        if path.is_file() and _is_old(path):
             yield Leftover(path, "draft", "half a file, begun by a process that was killed")
 
 

@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from data_utils._command import one_line
+from data_utils._interrupt import let_go
 from data_utils.errors import DataError
 from models._errors import ModelError
-from search._arguments import one_line
 from search.errors import Interrupted, SearchFailed, UsageError
 from studies.errors import StorageGoneError, StudyError
 from studies.secrets import masked
@@ -33,6 +34,7 @@ def run_command(main: Callable[[], int]) -> int:
 
 
 def _ran(main: Callable[[], int]) -> int:
+    let_go()
     _hide_passwords()
     try:
         return main()

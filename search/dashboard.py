@@ -65,9 +65,9 @@ def make_dashboard(storage: "BaseStorage", artifacts: Path, host: str, port: int
 def run(settings: DashboardSettings) -> None:
     """Serves until a signal comes; says where on stdout."""
     from studies.dashboard import ARTIFACTS
-    from studies.storage import open_storage
+    from studies.storage import open_existing
 
-    storage = open_storage(settings.common.storage)
+    storage = open_existing(settings.common.storage)
     with make_dashboard(storage, settings.common.runs / ARTIFACTS, settings.host, settings.port) as server:
         for line in _notes(settings, studies=len(storage.get_all_studies())):
             sys.stderr.write(f"{line}\n")

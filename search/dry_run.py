@@ -9,18 +9,22 @@ from rich.console import Console
 from rich.table import Table
 
 from data_utils.prepare import DevelopmentSet, Prepared, load_development
+from models._registry import no_prefix
 from models._spec import Model
 from search._device import Compute, peak_memory
 from search.cluster import Crew
 from search.comparison import load_models, space_of
 from search.jobs import WorkerContext
+from search.retraining import FOLDS
 from search.settings import LaunchSettings
 from search.terminal import say
 from search.training import DevicePatches, Training, count_parameters, train
 
 _PROBE_PATCHES = 512
 _BYTES_OF_A_PATCH = 50 * 50 * 3
+_BYTES_OF_A_WEIGHT = 4
 _BYTES_OF_A_PARAMETER = 12  # the weight and two moments of its optimizer, as a checkpoint holds them
+_CANDIDATES = 2  # whose members search.finalize trains by default: the best and the default configuration
 
 
 def describe_launch(
@@ -39,7 +43,19 @@ def describe_launch(
     )  # raw, and as networks see them
     megabytes = (sum(counts.values()) + twice) * _BYTES_OF_A_PATCH / 2**20
     say(console, f"prepared patches under {settings.common.runs / settings.common.study}: {megabytes:.0f} MB")
-    say(console, "nothing was written; leave out --dry-run to begin")
+    if context.features is not None and any(map(_keeps_features, load_models(settings.models))):
+        gigabytes = context.features.limit / 2**30
+        say(
+            console,
+            f"outputs of frozen layers under {settings.common.runs / 'features'}: up to {gigabytes:g} GB "
+            "(--feature-cache-gb), or half of the free disk",
+        )
+    say(console, "nothing was written; leave out --dry-run to begin, or to go on")
+
+
+def _keeps_features(model: Model) -> bool:
+    """Whether some of its configurations name a frozen prefix, whose outputs are kept."""
+    return model.prefix_name is not no_prefix
 
 
 def _space_table(model: Model) -> Table:
@@ -68,12 +84,14 @@ def _cost(
     epoch = seconds / len(training.rows) * learn
     whole = epoch * settings.epochs * settings.trials / crew.workers
     parameters = count_parameters(training.network)
-    disk = parameters * _BYTES_OF_A_PARAMETER * crew.workers / 2**20
+    checkpoints = parameters * _BYTES_OF_A_PARAMETER * crew.workers / 2**20
+    members = parameters * _BYTES_OF_A_WEIGHT * FOLDS * _CANDIDATES / 2**20
     return (
         f"{model.name}, default configuration: {parameters:,} parameters, about {epoch:.1f} s an epoch; "
         f"{settings.trials} trials of {settings.epochs} epochs: at most about {timedelta(seconds=round(whole))} "
         f"(pruning saves, larger configurations cost)\n"
-        f"memory: about {peak_memory(context.device) / 2**30:.1f} GB a worker; checkpoints: about {disk:.0f} MB"
+        f"memory: about {peak_memory(context.device) / 2**30:.1f} GB a worker\n"
+        f"disk: checkpoints about {checkpoints:.0f} MB, members of search.finalize about {members:.0f} MB"
     )
 
 

@@ -1,7 +1,6 @@
 """Explores the patches that may be seen: all of them before a split is locked, development patches after."""
 
 import os
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.progress import Progress as Bar
 
+from data_utils._scratch import scratch_in
 from data_utils.cleaning import without_patient
 from data_utils.colour import colour_histograms
 from data_utils.exploration import Repetitions, find_repetitions, flat_map, measure, rows_to_model, some, together
@@ -25,12 +25,16 @@ from data_utils.suspects import OutOfFold, Suspects, find_suspects, out_of_fold
 from models._weights import weights_at_hand
 from search import __version__
 from search._device import choose_device
+from search.cleaning import EXPLORING
 from search.comparison import LOCK_FILE, Comparison, data_source
 from search.frozen import BLOCKS, pooled_features
+from search.refusals import check_data
 from search.settings import ExploreSettings
 from search.terminal import say
+from studies.exploration import tells_classes_apart
 from studies.exploration_report import write_exploration
 from studies.explored import FLAGS, MEASURES, Doubts, Explored, PatchMap, Scored, Sealed, Sheet
+from studies.files import naming
 from studies.storage import is_there
 
 MAP_PATCHES = 1500
@@ -59,7 +63,7 @@ class Modelled:
         whole: how many there were before a sample was drawn.
         values: name of a model -> (M, F) what it is given; the best informed last.
         scored: name -> its predictions; empty where there are too few patients.
-        suspects: labels that the last one doubts.
+        suspects: labels that the last one doubts; None where it may be guessing.
     """
 
     rows: Ints
@@ -72,9 +76,10 @@ class Modelled:
 def explore(settings: ExploreSettings) -> int:
     """Reads what may be seen, looks at it and writes the page; the exit code."""
     console = Console(stderr=True)
+    check_data(settings.common)
     folder = settings.common.runs / settings.common.study
     folder.mkdir(parents=True, exist_ok=True)
-    with _shown(settings, folder, console) as shown:
+    with naming(folder), _shown(settings, folder, console) as shown:
         explored = look(settings, shown, console)
     page, findings = write_exploration(explored, folder)
     for finding in findings:
@@ -92,10 +97,10 @@ def _shown(settings: ExploreSettings, folder: Path, console: Console) -> Iterato
     if comparison is not None and comparison.stored_lock() is not None:
         yield _development(settings, comparison)
         return
-    with tempfile.TemporaryDirectory(prefix=".explore-", dir=folder) as draft:
+    with scratch_in(folder, EXPLORING) as draft:
         with _step(console, "reading") as progress:
-            patches = read_patches(data_source(settings.common.data), progress=progress, into=Path(draft) / "read.npy")
-        patches = _with_patient(patches, Path(draft) / "kept.npy")
+            patches = read_patches(data_source(settings.common.data), progress=progress, into=draft / "read.npy")
+        patches = _with_patient(patches, draft / "kept.npy")
         yield Shown(patches, patches.found, patches.exclusions, None)
 
 
@@ -176,7 +181,12 @@ def _model(
     with _step(console, "cross-validating simple models"):
         scored = {name: out_of_fold(given, labels, groups, settings.seed) for name, given in values.items()}
     known = {name: one for name, one in scored.items() if one is not None}
-    suspects = find_suspects(labels, list(known.values())[-1].probabilities) if known else None
+    suspects = None
+    if known:
+        probabilities = list(known.values())[-1].probabilities
+        patients = np.full(len(rows), "") if patches.patients is None else patches.patients[rows]
+        if tells_classes_apart(labels, patients, probabilities):
+            suspects = find_suspects(labels, probabilities)
     return Modelled(rows, len(eligible), values, known, suspects), words
 
 

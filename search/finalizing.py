@@ -78,6 +78,8 @@ def finalize(settings: FinalizeSettings, signals: Signals) -> int:
         Interrupted: a signal came; what was finished is kept.
     """
     comparison = Comparison.open(settings.common, patience=settings.storage_timeout)
+    if not comparison.models():  # before its folder is made for the log
+        raise UsageError(f"no study of {comparison.name} is in the database: begin with python -m search.launch")
     interrupt(comparison.storage.engine, signals.check)
     check_folder(comparison)  # before the patches are read; check_reopening asks the rest
     log = log_to(comparison.folder / "logs", "finalize", settings.common.log_level)
@@ -118,8 +120,6 @@ def _finalize(final: _Final) -> int:
 
 def _begin(settings: FinalizeSettings, comparison: Comparison, signals: Signals, last_words: LastWords) -> _Final:
     studies = tuple(summarise(comparison.load_study(model)) for model in comparison.models())
-    if not studies:
-        raise UsageError(f"no study of {comparison.name} is in the database: begin with python -m search.launch")
     for study in studies:
         best_trial(study)  # raises where none is COMPLETE
     source = settings.common.data or studies[0].settings.get("source")

@@ -47,6 +47,7 @@ class WorkerContext:
         trial_timeout: seconds that one job may take; None for no limit.
         folds: file with the fold of each development row, for members; None in a search.
         features: where outputs of frozen layers are kept; None to compute them anew.
+        preprocess: kind of preprocessing of the comparison.
         preprocessed: folder of the development pixels as networks see them; None where they see them as they are.
     """
 
@@ -59,6 +60,7 @@ class WorkerContext:
     trial_timeout: float | None = None
     folds: Path | None = None
     features: FeatureStore | None = None
+    preprocess: str = "none"
     preprocessed: Path | None = None
 
 

@@ -1,7 +1,6 @@
 """The trials of one launch: what workers are given, the studies, and running until every study holds its trials."""
 
 import os
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -11,13 +10,14 @@ import optuna
 import torch
 from rich.console import Console
 
+from data_utils.lock import SplitLock
 from data_utils.prepare import Prepared, prepare
 from models._spec import Model
 from search._device import choose_device, choose_precision, has_bf16
 from search.bridge import run_work
 from search.cluster import Crew, RaySession, pack, plan_crew
 from search.commands import command_line
-from search.comparison import Comparison, Division, data_source, define, load_models, weights_of
+from search.comparison import LOCK_FILE, Comparison, Division, data_source, define, load_models, weights_of
 from search.dry_run import describe_launch
 from search.enqueue import enqueue_first, older_study
 from search.environment import environment
@@ -25,13 +25,16 @@ from search.errors import UsageError
 from search.jobs import FeatureStore, WorkerContext
 from search.launches import Presence, scratch
 from search.preprocess import chosen_preprocessing, place_of, write_derived
+from search.refusals import begun, check_asked
 from search.searching import Searches, StudySearch, TimeLimitReached
 from search.settings import CommonSettings, LaunchSettings
 from search.signals import Signals
 from search.terminal import LOGGER, Standing, Terminal, say
 from search.trainable import TrialWorker
+from studies.definition import StudyDefinition, check_same
+from studies.files import naming
 from studies.results import leader
-from studies.storage import create_or_resume, make_pruner, make_sampler, quiet_optuna
+from studies.storage import DEFINITION, create_or_resume, make_pruner, make_sampler, quiet_optuna
 
 WAIT_SECONDS = 2.0
 """Between two looks at trials that another launch has in hand."""
@@ -57,16 +60,14 @@ def run_trials(
     """
     console = Console()
     crew = _crew(settings)
-    precision = chosen_precision(settings.precision, comparison.precision(), crew.device)
-    preprocess = chosen_preprocessing(settings.preprocess, comparison.preprocessing())
-    context = _context(settings, prepared, crew, precision, preprocess)
+    context = _context(settings, comparison, prepared, crew)
+    _check_studies(settings, comparison, context, prepared)
     say(console, _introduction(comparison, prepared, crew, context, log))
     if ray is not None and context.preprocessed is not None:
-        say(console, f"pixels: {write_derived(prepared, preprocess).words}")
+        say(console, f"pixels: {write_derived(prepared, context.preprocess).words}")
     with quiet_optuna(), Presence(comparison.ledger, comparison.name) as presence:
         searches = [
-            _study_search(settings, comparison, context, prepared, preprocess, presence, name, signals)
-            for name in settings.models
+            _study_search(settings, comparison, context, prepared, presence, name, signals) for name in settings.models
         ]
         if ray is not None:
             _run_to_the_end(settings, searches, context, crew, ray, console, signals)
@@ -75,21 +76,40 @@ def run_trials(
 
 
 def dry_run(settings: LaunchSettings) -> int:
-    """Says what a search would take, and leaves nothing behind; the exit code."""
+    """Says what a search would take, refuses what it would refuse, and leaves nothing behind; the exit code."""
+    check_asked(settings)
+    comparison = begun(settings.common)
+    lock_file = settings.common.runs / settings.common.study / LOCK_FILE
+    lock = SplitLock.read(lock_file) if comparison is None else comparison.stored_lock()
     crew = _crew(settings)
-    with tempfile.TemporaryDirectory() as folder:
-        source = data_source(settings.common.data)
+    with scratch() as folder, naming(Path(folder)):
         prepared = prepare(
-            source,
+            data_source(settings.common.data),
             Path(folder) / "data",
             name=settings.common.study,
-            lock=None,
+            lock=lock,
             **vars(Division.asked(settings)),
         )
-        precision = chosen_precision(settings.precision, None, crew.device)
-        context = _context(settings, prepared, crew, precision, chosen_preprocessing(settings.preprocess, None))
+        context = _context(settings, comparison, prepared, crew)
+        if comparison is not None:
+            _check_studies(settings, comparison, context, prepared)
         describe_launch(settings, prepared, context, crew, Console())
     return 0
+
+
+def _check_studies(
+    settings: LaunchSettings, comparison: Comparison, context: WorkerContext, prepared: Prepared
+) -> None:
+    """Refuses what a study was not begun with, before any is made: else the first of two would be, for good.
+
+    Raises:
+        DefinitionMismatchError: as ``create_or_resume``.
+    """
+    there = comparison.models()
+    for model in load_models(tuple(name for name in settings.models if name in there)):
+        study = comparison.load_study(model.name)
+        if DEFINITION in study.user_attrs:
+            check_same(study.study_name, study.user_attrs[DEFINITION], _definition(settings, context, prepared, model))
 
 
 def _crew(settings: LaunchSettings) -> Crew:
@@ -112,19 +132,21 @@ def chosen_precision(asked: str, stored: str | None, device: str) -> str:
     return precision
 
 
-def _context(
-    settings: LaunchSettings, prepared: Prepared, crew: Crew, precision: str, preprocess: str
-) -> WorkerContext:
+def _context(settings: LaunchSettings, comparison: Comparison | None, prepared: Prepared, crew: Crew) -> WorkerContext:
+    """What workers are given; precision and preprocessing are those of the comparison, where it has begun."""
+    stored = (None, None) if comparison is None else (comparison.precision(), comparison.preprocessing())
+    preprocess = chosen_preprocessing(settings.preprocess, stored[1])
     models = load_models(settings.models)
     return WorkerContext(
         development=prepared.development.resolve(),
         device=crew.device,
-        precision=precision,
+        precision=chosen_precision(settings.precision, stored[0], crew.device),
         threads=crew.threads,
         objective=settings.objective,
         weights={model.name: weights_of(model, settings.vgg16_weights) for model in models},
         trial_timeout=settings.trial_timeout,
         features=FeatureStore.below(settings.common.runs, settings.worker.feature_cache_gb),
+        preprocess=preprocess,
         preprocessed=place_of(prepared, preprocess),
     )
 
@@ -134,14 +156,13 @@ def _study_search(
     comparison: Comparison,
     context: WorkerContext,
     prepared: Prepared,
-    preprocess: str,
     presence: Presence,
     name: str,
     signals: Signals,
 ) -> StudySearch:
     """The study of one model: made or resumed, its first configurations enqueued."""
     (model,) = load_models((name,))
-    study = _open_study(settings, comparison, context, prepared, preprocess, model)
+    study = _open_study(settings, comparison, context, prepared, model)
     older = None if settings.warm_start is None else older_study(comparison, settings.warm_start, name)
     with comparison.ledger.lease(study.study_name, presence.launch):
         enqueue_first(study, model, settings.enqueue, older)
@@ -162,28 +183,26 @@ def _study_search(
 
 
 def _open_study(
-    settings: LaunchSettings,
-    comparison: Comparison,
-    context: WorkerContext,
-    prepared: Prepared,
-    preprocess: str,
-    model: Model,
+    settings: LaunchSettings, comparison: Comparison, context: WorkerContext, prepared: Prepared, model: Model
 ) -> optuna.Study:
-    definition = define(
+    return create_or_resume(
+        comparison.storage,
+        comparison.study_name(model.name),
+        _definition(settings, context, prepared, model),
+        sampler=make_sampler(settings.sampler, settings.seed),
+        pruner=make_pruner(settings.pruner, settings.epochs),
+    )
+
+
+def _definition(settings: LaunchSettings, context: WorkerContext, prepared: Prepared, model: Model) -> StudyDefinition:
+    return define(
         model,
         context.weights[model.name],
         lock_digest=prepared.lock.digest,
         epochs=settings.epochs,
         objective=settings.objective,
         precision=context.precision,
-        preprocess=preprocess,
-    )
-    return create_or_resume(
-        comparison.storage,
-        comparison.study_name(model.name),
-        definition,
-        sampler=make_sampler(settings.sampler, settings.seed),
-        pruner=make_pruner(settings.pruner, settings.epochs),
+        preprocess=context.preprocess,
     )
 
 

@@ -121,6 +121,12 @@ class StudySearch:
             self.reclaim()
         return self.counts().taken < self.wanted
 
+    def failures(self) -> list[str]:
+        """Why each finished trial failed, in this launch or another, where all of them did; else nothing."""
+        trials = self.study.get_trials(deepcopy=False, states=FINISHED)
+        failed = [trial for trial in trials if trial.state == TrialState.FAIL]
+        return [str(trial.user_attrs.get("failure", "")) for trial in failed] if len(failed) == len(trials) else []
+
     def peak_memory(self) -> int | None:
         """Bytes of the largest trial so far; None where none was measured."""
         trials = self.study.get_trials(deepcopy=False)
@@ -336,7 +342,7 @@ class Searches:
         state = self._searches[job.model].report(job, report)
         self._watcher.epoch(job, report, state)
         if state in _ENDED:
-            self._failures.ended(self._study(job), str(report.attributes.get("worker", "")), report.failure)
+            self._ended(job, str(report.attributes.get("worker", "")), report.failure)
         return state != RUNNING
 
     def worker_lost(self, job: Job, reason: str) -> None:
@@ -344,10 +350,11 @@ class Searches:
         state = self._searches[job.model].worker_lost(job, reason)
         self._watcher.epoch(job, None, state)
         if state in _ENDED:
-            self._failures.ended(self._study(job), "", reason)
+            self._ended(job, "", reason)
 
-    def _study(self, job: Job) -> str:
-        return self._searches[job.model].study.study_name
+    def _ended(self, job: Job, worker: str, failure: str | None) -> None:
+        search = self._searches[job.model]
+        self._failures.ended(search.study.study_name, worker, failure, search.failures() if failure else ())
 
     def tick(self) -> None:
         """Ends the run on a signal or at its time limit."""

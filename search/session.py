@@ -6,6 +6,7 @@ from search.cluster import RaySession
 from search.comparison import Comparison, Division
 from search.last_words import LastWords
 from search.marks import check_folder
+from search.refusals import check_asked
 from search.settings import LaunchSettings
 from search.signals import Signals
 from search.terminal import LOGGER, log_to
@@ -20,6 +21,7 @@ def search(settings: LaunchSettings, signals: Signals) -> int:
         DataError, ModelError, StudyError, SearchError: see where each is raised.
         Interrupted: a signal came; everything is in order by then.
     """
+    check_asked(settings)
     comparison = Comparison.open(settings.common, begin=True, patience=settings.storage_timeout)
     interrupt(comparison.storage.engine, signals.check)
     check_folder(comparison)

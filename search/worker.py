@@ -155,6 +155,7 @@ class Worker:
         self._spent = self._before = Spent(**told[-1].attributes["cost"]) if told else Spent()
         # The last one that the database has is told again: its driver may have died before it acted on it.
         yield from [self._told_again(report) for report in told if report.epoch >= job.reported]
+        deadline.spent(self._before.seconds)
         with self._features(model, config, training) as features:
             for epoch in train(training):
                 began = time.perf_counter()
@@ -323,11 +324,23 @@ class _Deadline:
     def __init__(self, folder: Path, seconds: float | None) -> None:
         self._note = folder / "timed_out"
         self._seconds = seconds
-        self._until = None if seconds is None else time.monotonic() + seconds
-        self._timer = None if seconds is None else threading.Timer(seconds + GRACE_SECONDS, self._end_process)
-        if self._timer is not None:
-            self._timer.daemon = True
-            self._timer.start()
+        self._until: float | None = None
+        self._timer: threading.Timer | None = None
+        if seconds is not None:
+            self._start(seconds)
+
+    def _start(self, left: float) -> None:
+        self._until = time.monotonic() + left
+        self._timer = threading.Timer(left + GRACE_SECONDS, self._end_process)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def spent(self, seconds: float) -> None:
+        """Counts what earlier processes spent on the job as well; raises TimeoutError where that was all."""
+        if self._until is not None and seconds > 0:
+            self.cancel()
+            self._start(max(0.0, self._until - seconds - time.monotonic()))
+            self.check()
 
     def check(self) -> None:
         """Raises TimeoutError once the time is over."""

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from data_utils._command import one_line
 from data_utils.errors import DataError
 from models._errors import ModelError
-from search._arguments import one_line
 from search.commands import BAD_INPUT
 from search.errors import UsageError
 from studies.errors import StudyError

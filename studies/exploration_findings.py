@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from studies.exploration import CLASSES, ExplorationNumbers, MeasureNumbers
+from studies.exploration import CLASSES, ExplorationNumbers, MeasureNumbers, ScoreNumbers
 from studies.explored import Explored
 from studies.statistics import FEW_PATIENTS, PUBLIC_PREVALENCE
 
@@ -297,6 +297,8 @@ def _about_models(explored: Explored, numbers: ExplorationNumbers) -> Iterator[F
 
 def _about_labels(numbers: ExplorationNumbers) -> Iterator[Finding]:
     doubts = numbers.doubts
+    if doubts is None and numbers.scores:
+        yield _no_judge(numbers.scores[-1])
     if doubts is None or not doubts.doubted:
         return
     yield Finding(
@@ -308,6 +310,20 @@ def _about_labels(numbers: ExplorationNumbers) -> Iterator[Finding]:
         "fat and stroma inside an outline count as IDC. The first of the list are worth the most.",
         "Have a pathologist look at the first of each class. Correct what is wrong at its source, for a new study; "
         "never take test patches out because a model doubts them.",
+    )
+
+
+def _no_judge(model: ScoreNumbers) -> Finding:
+    auc = model.auc
+    interval = "" if auc.low is None else f" ({auc.low:.3f} to {auc.high:.3f})"
+    return Finding(
+        "labels",
+        "Labels cannot be judged on these patches",
+        f"The model that would judge them, a logistic regression on {model.name}, reaches an AUC of "
+        f"{auc.value or 0.5:.3f}{interval} on patients that it had not seen: it may be guessing.",
+        "Whoever guesses contradicts about half of all labels, and no doubt of theirs says anything: none is shown.",
+        "Give VGG16's weights with --vgg16-weights where they were missing, or more patients; else have labels checked "
+        "by hand.",
     )
 
 

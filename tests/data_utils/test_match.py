@@ -1,8 +1,12 @@
 """Patients of an X.npy, found in the full set by pixels."""
 
+import os
+import signal
+import socket
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -11,6 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data_utils import fetch
+from data_utils._command import run_command
 from data_utils.errors import FormatError
 from data_utils.match import check_free, main, match, save
 from data_utils.patches import PatchSet, read_patches, signature
@@ -96,6 +102,63 @@ def test_the_command_refuses_in_one_line_before_it_reads_the_archive(made: Patch
     )
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert "xy.npy is there already" in done.stderr
+
+
+def asked(folder: Path, archive: Path) -> list[str]:
+    return ["--patches", str(folder / "X.npy"), "--full", str(archive), "--out", str(folder / "new" / "out")]
+
+
+def test_where_nothing_matches_nothing_is_written(made: PatchSet, archive: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "X.npy", 255 - made.pixels)
+    with pytest.raises(FormatError, match=r"none of 60 patches of .*X.npy can be told a patient.*nothing was written"):
+        main(asked(tmp_path, archive))
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_it_in_order_and_scratch_of_killed_ones_is_removed(
+    made: PatchSet,
+    archive: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    number: signal.Signals,
+    code: int,
+) -> None:
+    np.save(tmp_path / "X.npy", made.pixels)
+    out = tmp_path / "new" / "out"
+    dead = out / f".match-{socket.gethostname()}-{2**22 + 1}"
+    dead.mkdir(parents=True)
+    while_reading = []
+
+    def read(*_: object, **__: object) -> None:
+        while_reading.extend(out.iterdir())
+        os.kill(os.getpid(), number)
+
+    monkeypatch.setattr("data_utils.match.read_patches", read)
+    assert run_command(lambda: main(asked(tmp_path, archive))) == code
+    assert capsys.readouterr().err == f"interrupted by {number.name}; go on with the same command\n"
+    assert while_reading == [out / f".match-{socket.gethostname()}-{os.getpid()}"]
+    assert list(out.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("command", "argv", "message"),
+    [
+        (main, ["--patchs", "X.npy"], "--patchs is not an option, did you mean --patches?"),
+        (main, ["--patches", "X.npy"], "--full is needed"),
+        (fetch.main, ["--to", "x", "--set", "smal"], "--set: 'smal' is not known, did you mean small?"),
+        (fetch.main, ["--too", "x"], "--too is not an option, did you mean --to?"),
+    ],
+)
+def test_a_mistyped_flag_or_value_is_answered_with_did_you_mean(
+    capsys: pytest.CaptureFixture[str], command: Callable[[list[str]], int], argv: list[str], message: str
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        command(argv)
+    told = capsys.readouterr().err
+    assert (stop.value.code, told.count("\n")) == (2, 1)
+    assert message in told
 
 
 def test_the_real_arrays_get_back_the_patients_that_are_known(shared: Path) -> None:

@@ -1,6 +1,7 @@
 """What goes wrong inside a worker is a failure with its reason; the process lives on, or is replaced."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from inside import context_of, job_for
 from torch import Tensor, nn
 
 from search import training, worker
+from search.checkpoints import Checkpoint
 from search.failures import IN_A_ROW
 from search.jobs import WorkerContext
 from search.worker import Worker
@@ -99,6 +101,22 @@ def test_a_trial_that_does_not_fail_begins_the_count_anew(context: WorkerContext
     for kernel in [4] * (IN_A_ROW - 1) + [3] + [4] * (IN_A_ROW - 1) + [3]:
         failed = living.begin(job_for(tmp_path, kernel=kernel)).failure is not None
         assert failed == (kernel == 4)
+
+
+def test_a_trial_that_goes_on_has_only_the_time_that_is_left_to_it(context: WorkerContext, tmp_path: Path) -> None:
+    job = job_for(tmp_path, epochs=3)
+    assert Worker(context).begin(job).failure is None
+    kept = Checkpoint.read(job)
+    assert kept is not None
+    (first,) = kept.told
+    took_long = {**first.attributes, "cost": {"training": 400.0, "evaluation": 200.0, "saved": 0.0}}
+    Checkpoint(kept.layout, [replace(first, attributes=took_long)], kept.training).write(job)
+    going_on = Worker(replace(context, trial_timeout=500))
+    assert going_on.begin(job).failure is None  # tells the first epoch again
+    assert going_on.advance().failure == "TimeoutError: it took longer than --trial-timeout 500 s"
+    enough = Worker(replace(context, trial_timeout=700))
+    enough.begin(job)
+    assert enough.advance().failure is None
 
 
 @pytest.mark.usefixtures("_seen")

@@ -2,20 +2,26 @@
 
 import resource
 import subprocess
+import zipfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from inside import context_of, job_for
+from PIL import Image
 from torch import nn
 from tree import copy_tree
 
+from data_utils import match
+from data_utils.errors import FormatError
 from search._device import Compute
 from search.checkpoints import Checkpoint
 from search.jobs import FeatureStore, WorkerContext
+from search.settings import parse_explore, parse_launch
 from search.worker import Worker
 from studies.errors import NotWrittenError
 from studies.files import naming, whole, write_whole
@@ -134,3 +140,36 @@ def test_data_that_find_no_room_are_refused_with_their_place(tmp_path: Path) -> 
     assert f"{tmp_path}/runs/full/data cannot be written (File too large)" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert not [path for path in (tree.runs / "full").iterdir() if "data" in path.name]
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    """A zip whose pixels, once decoded, are larger than ``KILOBYTES``; an array of them lies beside it."""
+    path, pixels = tmp_path / "patches.zip", np.arange(60 * 7500, dtype=np.uint32).astype(np.uint8)
+    pixels = pixels.reshape(60, 50, 50, 3)
+    np.save(tmp_path / "X.npy", pixels)
+    with zipfile.ZipFile(path, "w") as written:
+        for row in range(60):
+            patient, label, picture = row % 12, row // 30, BytesIO()
+            Image.fromarray(pixels[row]).save(picture, "PNG")
+            written.writestr(f"{patient}/{label}/{patient}_idx5_x{row}_y1_class{label}.png", picture.getvalue())
+    return path
+
+
+def test_a_look_a_dry_run_and_a_match_that_find_no_room_name_the_place_and_leave_nothing(
+    tmp_path: Path, archive: Path
+) -> None:
+    from search.exploring import explore
+    from search.launching import dry_run
+
+    place = ["--data", str(archive), "--runs", str(tmp_path / "runs"), "--study", "s", "--vgg16-weights", "none"]
+    out = tmp_path / "out"
+    with limit_on_files():
+        with pytest.raises(NotWrittenError, match=r"histotune-\S+ cannot be written \(File too large"):
+            dry_run(parse_launch(["--model", "cnn", *place], {}))
+        with pytest.raises(NotWrittenError, match=r"runs/s cannot be written \(File too large"):
+            explore(parse_explore(place, {}))
+        with pytest.raises(FormatError, match=r"out cannot be written \(File too large"):
+            match.main(["--patches", str(tmp_path / "X.npy"), "--full", str(archive), "--out", str(out)])
+    assert list((tmp_path / "runs" / "s").iterdir()) == []
+    assert not out.exists()

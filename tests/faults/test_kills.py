@@ -102,28 +102,33 @@ def test_a_worker_that_always_dies_fails_its_trial_with_the_reason(packages: Pat
     assert entry["failures"] == {"its worker died 3 times": 1}
 
 
-def test_an_exception_in_a_model_is_a_failed_trial_and_ten_of_them_in_a_row_end_the_search(
+def test_an_exception_in_a_model_is_a_failed_trial_and_five_of_them_at_the_begin_end_the_search(
     packages: Path, tmp_path: Path
 ) -> None:
     probe = tmp_path / "probe.py"
     probe.write_text("raise ValueError('no such layer')")
     tree = Tree(packages, tmp_path / "runs", environment={"TINY_PROBE": str(probe)})
     done = tree.run(*launch(30, 2), expect=1)
-    assert "trials in a row: 10 x ValueError: no such layer" in done.stderr
+    assert "study kills-tiny: all 5 trials failed: 5 x ValueError: no such layer" in done.stderr
     assert "run the same command again" in done.stderr
     entry = tree.status("kills-tiny")
-    assert 10 <= entry["trials"]["FAIL"] <= 12
+    assert entry["trials"]["FAIL"] == 5
     assert "RUNNING" not in entry["trials"]
 
 
+# The process of the first trial breaks after it.
 BROKEN = """
 import os
+import sys
 from pathlib import Path
 
 first = Path(os.environ["FIRST"])
 if not first.exists():
     first.write_text(str(os.getpid()))
-if first.read_text() == str(os.getpid()):
+frame = sys._getframe()
+while "job" not in frame.f_locals:
+    frame = frame.f_back
+if frame.f_locals["job"].number > 0 and first.read_text() == str(os.getpid()):
     raise RuntimeError("CUDA error: an illegal memory access was encountered")
 """
 
@@ -156,8 +161,10 @@ def test_a_signal_ends_in_order_and_says_how_to_go_on(
     wait_until(lambda: epochs_stored(tree) >= 2, what="two epochs")
     began = time.monotonic()
     output = end(driver, number)
+    took = time.monotonic() - began
+    print(f"\n{number.name}: ended after {took:.1f} s")
     assert driver.returncode == code, output
-    assert time.monotonic() - began < 30
+    assert took < 10
     assert "go on with: python -m search.launch --model tiny" in output
     assert set(tree.status("kills-tiny")["trials"]) <= {"WAITING", "COMPLETE", "PRUNED"}
 

@@ -18,6 +18,7 @@ from search.comparison import Comparison, Division
 from search.errors import UsageError
 from search.launches import Presence, scratch
 from search.settings import CleanSettings, CommonSettings
+from studies.errors import StorageError
 from studies.ledger import Ledger
 from studies.storage import open_storage
 
@@ -184,6 +185,39 @@ def test_transformed_pixels_go_with_the_prepared_ones_and_half_of_them_go_first(
     assert next(one.size for one in find(common)[0] if one.kind == "prepared") >= before + 20_000
     comparison.ledger.record_opening("idc", "3" * 64, ["a"], "again", "me")  # and was cut off: the folder stays
     assert {one.path for one in find(common)[0] if one.path.is_relative_to(data)} == {half}
+
+
+def test_what_killed_readings_left_is_found_below_names_without_a_lock_too(
+    common: CommonSettings, comparison: Comparison
+) -> None:
+    host = socket.gethostname()
+    left = set()
+    for name in ("idc", "never"):
+        folder = common.runs / name
+        left.add(put(folder / f".data-partial-{host}-{DEAD}" / "read.npy").parent)
+        left.add(put(folder / f".explore-{host}-{DEAD}" / "read.npy").parent)
+        left.add(put(folder / ".data-pieces-0123" / "pixels.npy").parent)
+        put(folder / f".explore-{host}-1" / "read.npy")  # a process that lives
+        put(folder / ".explore-ab_1" / "read.npy")  # of an earlier version, young
+    found = {one.path: one for one in find(common)[0]}
+    assert set(found) - {common.runs.parent / path for _, path in GONE} == left
+    assert "patches are prepared" in found[common.runs / "idc" / ".data-pieces-0123"].why
+    assert "the next launch goes on from there" in found[common.runs / "never" / ".data-pieces-0123"].why
+    reader = put(common.runs / "never" / f".data-partial-{host}-1" / "read.npy")
+    assert common.runs / "never" / ".data-pieces-0123" not in {one.path for one in find(common)[0]}
+    reader.parent.rename(
+        reader.parent.with_name(".data-partial-another-7")
+    )  # whether it lives cannot be seen from here
+    assert common.runs / "never" / ".data-pieces-0123" not in {one.path for one in find(common)[0]}
+
+
+def test_what_a_killed_look_left_is_found_where_there_is_no_database_yet(tmp_path: Path) -> None:
+    common = CommonSettings(None, "", f"sqlite:///{tmp_path}/studies.db", tmp_path, "info")
+    with pytest.raises(StorageError, match="there is no database"):
+        find(common)
+    left = put(tmp_path / "idc" / f".explore-{socket.gethostname()}-{DEAD}" / "read.npy").parent
+    assert [one.path for one in find(common)[0]] == [left]
+    assert not (tmp_path / "studies.db").exists()
 
 
 def test_kept_features_go_when_every_study_has_its_trials_and_nobody_uses_them(

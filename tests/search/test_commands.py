@@ -1,5 +1,9 @@
 """How a command ends: exit codes, one line on stderr, no password in it."""
 
+import signal
+import subprocess
+import sys
+
 import pytest
 
 from data_utils.errors import FormatError, LabelError
@@ -47,6 +51,24 @@ def test_an_interruption_says_how_to_go_on(capsys, number, code):
 def test_ctrl_c_before_the_work_began_is_an_interruption(capsys):
     assert run_command(raising(KeyboardInterrupt())) == 130
     assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["search.status", "data_utils.match"])
+def test_ctrl_c_while_a_command_imports_ends_it_without_a_traceback(command):
+    package = command.partition(".")[0]
+    start = [sys.executable, "-X", "importtime", "-m", command, "--help"]
+    with subprocess.Popen(start, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as starting:
+        for line in starting.stderr:
+            if line.endswith(f"| {package}\n"):  # the package is imported, the command is not
+                starting.send_signal(signal.SIGINT)
+                break
+        told = starting.stderr.read().splitlines(keepends=True)
+    assert starting.returncode == 130
+    assert [line for line in told if not line.startswith("import time:")] == ["interrupted by SIGINT\n"]
+
+
+def test_only_a_starting_command_takes_ctrl_c_for_itself():
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_an_error_of_the_program_keeps_its_traceback():

@@ -11,7 +11,9 @@ import urllib.request
 import optuna
 import pytest
 
+from search.dashboard import run
 from search.settings import parse_dashboard
+from studies.errors import StorageError
 
 START = [sys.executable, "-W", "error", "-m", "search.dashboard"]
 
@@ -56,6 +58,12 @@ def test_a_taken_port_is_one_line_and_exit_code_2(storage):
     assert done.returncode == 2
     assert done.stderr.startswith(f"127.0.0.1 port {port} cannot be listened on")
     assert done.stderr.count("\n") == 1
+
+
+def test_a_mistyped_folder_gets_no_database(tmp_path):
+    with pytest.raises(StorageError, match="there is no database"):
+        run(parse_dashboard(["--runs", str(tmp_path / "etc")], {}))
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])

@@ -70,6 +70,21 @@ def test_faults_in_made_up_patches_are_found_by_colour_alone(made_up: Planted, t
     assert [one["name"] for one in numbers["scores"]] == ["colour histograms"]
 
 
+def test_a_model_that_may_be_guessing_doubts_no_label(tmp_path: Path) -> None:
+    patches = read_patches("synthetic:200")
+    folder = tmp_path / "patches"
+    folder.mkdir()
+    np.save(folder / "X.npy", patches.pixels)
+    np.save(folder / "Y.npy", np.random.default_rng(0).permutation(patches.labels))
+    np.save(folder / "patients.npy", patches.patients)
+    numbers = explored(tmp_path, folder, "--vgg16-weights", "none")
+    assert numbers["scores"][-1]["auc"]["low"] < 0.5
+    assert numbers["doubts"] is None
+    assert "Labels cannot be judged on these patches" in [one["title"] for one in numbers["findings"]]
+    assert not (tmp_path / "s" / "tables" / "data-suspects.csv").exists()
+    assert not [key for key in numbers["sheets"] if "suspic" in key or "doubt" in key]
+
+
 def test_faults_in_a_third_of_the_real_arrays_are_found(
     shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -43,3 +43,28 @@ def test_one_study_that_cannot_train_ends_the_search_although_the_other_one_does
         failures.ended("a", "host:1", None)
     with pytest.raises(SearchFailed, match="study b failed 10 trials in a row"):
         failures.ended("b", "host:1", "ValueError: no")
+
+
+def test_the_first_five_trials_of_a_study_end_the_search_where_all_failed() -> None:
+    failures = Failures()
+    reasons = ["ValueError: no", "OSError: full", "ValueError: no", "ValueError: no"]
+    for number in range(4):
+        failures.ended("a", f"host:{number}", reasons[number], reasons[: number + 1])
+    with pytest.raises(
+        SearchFailed, match=r"study a: all 5 trials failed: 4 x ValueError: no; 1 x OSError: full.*mend"
+    ):
+        failures.ended("a", "host:1", "ValueError: no", [*reasons, "ValueError: no"])
+
+
+def test_what_was_mended_in_vain_ends_the_search_after_five_more() -> None:
+    failures = Failures()  # of a second launch
+    for number in range(4):
+        failures.ended("a", f"host:{number}", "ValueError: no", ["ValueError: no"] * (6 + number))
+    with pytest.raises(SearchFailed, match="study a: all 10 trials failed"):
+        failures.ended("a", "host:4", "ValueError: no", ["ValueError: no"] * 10)
+
+
+def test_once_a_trial_went_well_five_failures_replace_the_worker_only() -> None:
+    failures = Failures()
+    failures.ended("a", "host:1", None)
+    fail(failures, "host:1", IN_A_ROW)

@@ -143,6 +143,19 @@ def test_a_failure_keeps_its_reason(storage: RDBStorage, presence: Presence, tmp
     assert trials(storage)[0].user_attrs["failure"] == "ValueError: no"
 
 
+def test_failures_of_a_study_are_told_until_one_of_its_trials_goes_well(
+    storage: RDBStorage, presence: Presence, tmp_path: Path
+) -> None:
+    search = searching(storage, presence, tmp_path)
+    for _ in range(2):
+        search.report(job_of(search), report(0, failure="ValueError: no"))
+    again = searching(storage, presence, tmp_path)  # of another launch
+    job = job_of(again)
+    assert again.failures() == ["ValueError: no"] * 2
+    again.report(job, report(3))
+    assert again.failures() == []
+
+
 def test_a_trial_that_was_cut_off_before_it_had_parameters_is_no_twin_of_the_next(
     storage: RDBStorage, presence: Presence, tmp_path: Path
 ) -> None:

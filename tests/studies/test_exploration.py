@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from studies.exploration import share_between, summarise
+from studies.exploration import share_between, summarise, tells_classes_apart
 from studies.exploration_findings import exploration_findings
 from studies.explored import Explored
 from tests.studies import made_up_exploration as made_up
@@ -140,9 +140,23 @@ def test_every_kind_of_fault_is_found_and_each_finding_says_what_it_means_and_wh
     assert all(min(len(one.found), len(one.means), len(one.action)) > 20 for one in findings)
 
 
+@pytest.mark.parametrize(
+    ("gap", "patients", "judges"), [(2.0, 40, True), (0.0, 40, False), (-2.0, 40, False), (2.0, 3, True)]
+)
+def test_a_model_judges_labels_where_the_interval_of_its_auc_lies_above_a_half(
+    gap: float, patients: int, judges: bool
+) -> None:
+    rng = np.random.default_rng(4)
+    labels = np.arange(400) % 2
+    probabilities = 1 / (1 + np.exp(-rng.normal(gap * (labels - 0.5))))
+    owners = np.array([f"p{row // 2 % patients}" for row in range(400)])
+    assert tells_classes_apart(labels, owners, probabilities) == judges
+
+
 def test_nothing_is_found_where_there_is_nothing() -> None:
     rng = np.random.default_rng(3)
     explored = made_up.explored(patients=40, sealed=made_up.SEALED, exclusions=())
+    assert explored.doubts is not None
     rows = np.arange(400)
     labels = (np.arange(400) % 20 < 7).astype(np.int64)
     clean = replace(
@@ -154,7 +168,7 @@ def test_nothing_is_found_where_there_is_nothing() -> None:
         exact=rows,
         near=rows,
         whole=len(explored.modelled),
-        doubts=None,
+        doubts=replace(explored.doubts, doubted=np.zeros(len(explored.modelled), bool)),
     )
     assert titles(clean) == ["Colour alone gets this far"]
 
@@ -164,6 +178,7 @@ def test_nothing_is_found_where_there_is_nothing() -> None:
     [
         ({"synthetic": True}, "Made-up patches"),
         ({"scored": (), "doubts": None}, "Too few patients to model"),
+        ({"doubts": None}, "Labels cannot be judged on these patches"),
         ({"patients": np.array([f"p{row % 8}" for row in range(400)])}, "Few patients"),
         ({"patients": np.array([f"p{max(0, row - 360)}" for row in range(400)])}, "A few patients hold most patches"),
         ({"patients": np.array([f"p{row // 2}" for row in range(400)])}, "Patients of one class"),
