@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from data_utils import patches, synthetic
 from data_utils._array_file import map_array
+from data_utils._command import one_line
 from data_utils.errors import DataError
 from data_utils.lock import SplitLock
-from search._arguments import one_line, study_name_of
+from search._arguments import study_name_of
 from soak import _examples as examples
 from soak._changes import Files, place_files
 from soak._formats import FORMATS
