@@ -82,13 +82,16 @@ class Worker:
         self._warned: set[str] = set()
         self._spent = self._before = Spent()
         self._run: Iterator[EpochReport] = iter(())
+        self._deadline = _Deadline(Path(), None)
 
     def begin(self, job: Job) -> EpochReport:
         """Starts a job, from its checkpoint where it has one; its first report."""
         self._end_if_failing()
         self._end_if_leaking()
         self._failed = False
-        self._run = self._reports(job)
+        reset_peak_memory(self._context.device)
+        self._deadline = _Deadline(job.checkpoint, self._context.trial_timeout)
+        self._run = self._epochs(job)
         return self.advance()
 
     def advance(self) -> EpochReport:
@@ -100,7 +103,8 @@ class Worker:
 
     def _next_report(self) -> EpochReport:
         try:
-            return next(self._run)
+            with self._deadline.watched():
+                return next(self._run)
         except Exception as problem:  # noqa: BLE001 - a trial that fails must not take the worker with it
             reason = f"{type(problem).__name__}: {problem}"
             return EpochReport(0, {}, float("nan"), self._costs(), reason, self._before.seconds)
@@ -132,17 +136,9 @@ class Worker:
             os._exit(1)
         self._jobs += 1
 
-    def _reports(self, job: Job) -> Iterator[EpochReport]:
-        reset_peak_memory(self._context.device)
-        deadline = _Deadline(job.checkpoint, self._context.trial_timeout)
-        try:
-            yield from self._epochs(job, deadline)
-        finally:
-            deadline.cancel()
-
-    def _epochs(self, job: Job, deadline: "_Deadline") -> Iterator[EpochReport]:
+    def _epochs(self, job: Job) -> Iterator[EpochReport]:
         self._spent = self._before = Spent()
-        deadline.check()
+        self._deadline.check()
         model = load_model(job.model)
         config = model.suggest(FixedTrial(job.params))
         kept = Checkpoint.read(job)
@@ -153,9 +149,10 @@ class Worker:
         if kept:
             training.load_state_dict(kept.training)
         self._spent = self._before = Spent(**told[-1].attributes["cost"]) if told else Spent()
+        self._deadline.spent(self._before.seconds)
         # The last one that the database has is told again: its driver may have died before it acted on it.
         yield from [self._told_again(report) for report in told if report.epoch >= job.reported]
-        deadline.spent(self._before.seconds)
+        self._deadline.check()
         with self._features(model, config, training) as features:
             for epoch in train(training):
                 began = time.perf_counter()
@@ -168,7 +165,7 @@ class Worker:
                 told.append(report)
                 if epoch.epoch < job.last_epoch:
                     self._keep(Checkpoint(layout, told, training.state_dict()), job)
-                deadline.check()
+                self._deadline.check()
                 yield report
 
     def _keep(self, checkpoint: Checkpoint, job: Job) -> None:
@@ -324,33 +321,31 @@ class _Deadline:
     def __init__(self, folder: Path, seconds: float | None) -> None:
         self._note = folder / "timed_out"
         self._seconds = seconds
-        self._until: float | None = None
-        self._timer: threading.Timer | None = None
-        if seconds is not None:
-            self._start(seconds)
-
-    def _start(self, left: float) -> None:
-        self._until = time.monotonic() + left
-        self._timer = threading.Timer(left + GRACE_SECONDS, self._end_process)
-        self._timer.daemon = True
-        self._timer.start()
+        self._until = None if seconds is None else time.monotonic() + seconds
 
     def spent(self, seconds: float) -> None:
-        """Counts what earlier processes spent on the job as well; raises TimeoutError where that was all."""
-        if self._until is not None and seconds > 0:
-            self.cancel()
-            self._start(max(0.0, self._until - seconds - time.monotonic()))
-            self.check()
+        """Counts what earlier processes spent on the job as well."""
+        if self._until is not None:
+            self._until -= seconds
 
     def check(self) -> None:
         """Raises TimeoutError once the time is over."""
         if self._note.exists() or (self._until is not None and time.monotonic() > self._until):
             raise TimeoutError(f"it took longer than --trial-timeout {self._seconds:g} s")
 
-    def cancel(self) -> None:
-        """The job has ended."""
-        if self._timer is not None:
-            self._timer.cancel()
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Ends the process where the block does not end in time; nobody watches a worker that waits for work."""
+        if self._until is None:
+            yield
+            return
+        timer = threading.Timer(max(0.0, self._until - time.monotonic()) + GRACE_SECONDS, self._end_process)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     def _end_process(self) -> None:
         try:

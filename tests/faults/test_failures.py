@@ -1,6 +1,7 @@
 """What goes wrong inside a worker is a failure with its reason; the process lives on, or is replaced."""
 
 import os
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -117,6 +118,25 @@ def test_a_trial_that_goes_on_has_only_the_time_that_is_left_to_it(context: Work
     enough = Worker(replace(context, trial_timeout=700))
     enough.begin(job)
     assert enough.advance().failure is None
+
+
+def test_a_worker_that_waits_for_its_next_job_is_not_ended_by_the_last_one_s_timeout(
+    context: WorkerContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def watches(*_: object) -> int:
+        return sum(
+            isinstance(thread, threading.Timer) and not thread.finished.is_set() for thread in threading.enumerate()
+        )
+
+    seen: list[int] = []
+    monkeypatch.setattr(nn.Conv2d, "__init__", lambda *_, **__: seen.append(watches()))  # while its network is built
+    waiting = Worker(replace(context, trial_timeout=30))
+    waiting.begin(job_for(tmp_path))
+    monkeypatch.undo()
+    before = watches()
+    assert waiting.begin(job_for(tmp_path)).failure is None
+    assert set(seen) == {before + 1}
+    assert watches() == before
 
 
 @pytest.mark.usefixtures("_seen")
