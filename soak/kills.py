@@ -80,9 +80,10 @@ class Soak:
 
     def _launch(self, launch: Launch, url: str, scratch: Path) -> None:
         """One entry of the plan, again where the search ended before it could be killed."""
-        for _ in range(_ATTEMPTS):
+        for attempt in range(_ATTEMPTS):
             began = time.monotonic()
-            self.standing.wanted = max(self.standing.wanted, finished(url) + _MORE[launch.phase])
+            more = _MORE[launch.phase] * 2**attempt
+            self.standing.wanted = max(self.standing.wanted, finished(url) + more)
             self.standing.launches += 1
             self._keep()  # before the kill: the number that was asked for must be known after a cut
             with launched(self._folder, url, self.standing.wanted, scratch) as search:
