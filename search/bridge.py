@@ -6,6 +6,7 @@ writer, and workers hold no credentials.
 """
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -47,6 +48,10 @@ class Work(Protocol):
         """Takes note of a job whose worker died more often than is forgiven."""
         ...
 
+    def give_back(self, job: Job) -> None:
+        """Takes a job back whose worker died before it began with it; ``next_job`` hands it out again."""
+        ...
+
     def tick(self) -> None:
         """Called several times a second; raises to end the run at once."""
         ...
@@ -68,6 +73,8 @@ class _WorkSearcher(_Stateless, Searcher):
         super().__init__()
         self.jobs: dict[str, Job] = {}
         self.problem: BaseException | None = None
+        self.deaths: dict[str, int] = {}  # so far, of workers that had a Tune trial
+        self.given_back: Counter[str] = Counter()
         self._work = work
         self._context = context
 
@@ -90,7 +97,16 @@ class _WorkSearcher(_Stateless, Searcher):
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:  # noqa: ARG002
         job = self.jobs.pop(trial_id, None)
+        deaths = self.deaths.pop(trial_id, 0)
         if job is not None and error:
+            self._worker_lost(job, deaths)
+
+    def _worker_lost(self, job: Job, deaths: int) -> None:
+        """Tune gives a job up at the first death where the warm worker dies that it is just being handed to."""
+        if deaths <= DEATHS_FORGIVEN and self.given_back[job.label] < DEATHS_FORGIVEN:
+            self.given_back[job.label] += 1
+            self.guarded(lambda: self._work.give_back(job))
+        else:
             reason = f"its worker died {DEATHS_FORGIVEN + 1} times"
             self.guarded(lambda: self._work.worker_lost(job, reason))
 
@@ -112,6 +128,9 @@ class _WorkScheduler(_Stateless, FIFOScheduler):
         report: EpochReport = result["report"]
         ends = self._searcher.guarded(lambda: self._work.report(job, report))
         return str(TrialScheduler.STOP if ends else TrialScheduler.CONTINUE)
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:  # noqa: ARG002
+        self._searcher.deaths[trial.trial_id] = trial.num_failures  # whether it is tried again or given up
 
 
 class _WorkStopper(_Stateless, Stopper):
@@ -153,6 +172,22 @@ def run_work(
     """
     os.environ.update(_QUIET)
     searcher = _WorkSearcher(work, context)
+    left = -1
+    while searcher.given_back.total() > left:  # Tune asks for no more once it was told that there is none
+        left = searcher.given_back.total()
+        _fit(searcher, work, trainable, workers, resources, scratch / str(left))
+        if searcher.problem is not None:
+            raise searcher.problem
+
+
+def _fit(
+    searcher: _WorkSearcher,
+    work: Work,
+    trainable: type[tune.Trainable],
+    workers: int,
+    resources: dict[str, float],
+    scratch: Path,
+) -> None:
     tuner = tune.Tuner(
         tune.with_resources(trainable, resources),
         tune_config=tune.TuneConfig(
@@ -175,5 +210,3 @@ def run_work(
     )
     with suppress(_Abort):
         tuner.fit()
-    if searcher.problem is not None:
-        raise searcher.problem

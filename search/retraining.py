@@ -149,6 +149,12 @@ class Members:
         """A final model lacks no member: the retraining ends."""
         raise SearchFailed(f"{job.label} could not be retrained: {reason}")
 
+    def give_back(self, job: Job) -> None:
+        """It is handed out again."""
+        self._waiting.append(job)
+        if self.watcher is not None:
+            self.watcher.epoch(job, None, "WAITING")
+
     def tick(self) -> None:
         """Ends the run on a signal."""
         self._check()

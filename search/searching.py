@@ -185,6 +185,15 @@ class StudySearch:
         """Ends a trial whose worker died more often than is forgiven; as ``report``."""
         return self._written_down(job, lambda: self._fail(job, reason, None))
 
+    def give_back(self, job: Job) -> str:
+        """Puts a trial back to WAITING whose worker died before it began with it; its state, or "LOST"."""
+        if self._is_mine(job):
+            self._set_waiting(job.number)
+            del self._running[job.number]
+            return TrialState.WAITING.name
+        self._running.pop(job.number, None)
+        return LOST
+
     def _written_down(self, job: Job, note: Callable[[], str]) -> str:
         """The state that ``note`` finds for the trial; what it sets is written by then, in one transaction."""
         try:
@@ -351,6 +360,10 @@ class Searches:
         self._watcher.epoch(job, None, state)
         if state in _ENDED:
             self._ended(job, "", reason)
+
+    def give_back(self, job: Job) -> None:
+        """Passes a job back to its study."""
+        self._watcher.epoch(job, None, self._searches[job.model].give_back(job))
 
     def _ended(self, job: Job, worker: str, failure: str | None) -> None:
         search = self._searches[job.model]

@@ -92,6 +92,26 @@ def test_a_killed_worker_loses_an_epoch_at_most_and_no_slot(packages: Path, tmp_
     assert 6 * 5 * epoch <= learned <= (6 * 5 + 1) * epoch
 
 
+@pytest.mark.parametrize("command", ["launch", "finalize"])
+def test_a_worker_that_dies_as_it_is_handed_its_next_job_costs_nothing(tmp_path: Path, command: str) -> None:
+    tree = copy_tree(tmp_path / "tree", tmp_path / "runs")
+    if command == "finalize":
+        tree.run(*launch(1, 2, "--workers", "1"))
+    trainable = tree.folder / "search" / "trainable.py"
+    handed = "-> bool:\n"
+    once = f"{handed}        import os, pathlib\n        died = pathlib.Path({str(tmp_path / 'died')!r})\n"
+    once += "        if not died.exists():\n            died.touch()\n            os._exit(9)\n"
+    trainable.write_text(trainable.read_text().replace(handed, once))
+    if command == "finalize":
+        tree.run("finalize", "--study", "kills", "--workers", "1")
+        assert len(list((tree.runs / "kills" / "tiny").glob("members/*/*.safetensors"))) == 5
+    else:
+        tree.run(*launch(3, 2, "--workers", "1", "--pruner", "none"))
+        check_whole(tree, 3, 2)
+        assert tree.status("kills-tiny")["trials"] == {"COMPLETE": 3}
+    assert (tmp_path / "died").exists()
+
+
 def test_a_worker_that_always_dies_fails_its_trial_with_the_reason(packages: Path, tmp_path: Path) -> None:
     probe = tmp_path / "probe.py"
     probe.write_text("import os; os._exit(9)")
