@@ -126,7 +126,8 @@ def read(folder: Path) -> tuple[npt.NDArray[np.uint8], Ints, npt.NDArray[np.str_
     """Pixels (mapped), labels and patients, once a process."""
     set_up(DEVICE, 1)
     pixels = np.load(folder / "X.npy", mmap_mode="r", allow_pickle=False)
-    return pixels, np.load(folder / "Y.npy"), np.load(folder / "patients.npy")
+    labels, patients = (np.load(folder / f"{name}.npy", allow_pickle=False) for name in ("Y", "patients"))
+    return pixels, labels, patients
 
 
 def compute_in(layout: str) -> Compute:

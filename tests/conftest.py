@@ -1,6 +1,7 @@
 """What all tests share: a quiet, local environment and the place of real data."""
 
 import os
+import signal
 import time
 import uuid
 from collections.abc import Iterator
@@ -25,6 +26,8 @@ os.environ.update(
 for variable in ("HISTOTUNE_DATA", "HISTOTUNE_STORAGE", "RAY_ADDRESS"):
     os.environ.pop(variable, None)  # a developer's own settings are not part of a test
 time.tzset()
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background job; what tests start inherits it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

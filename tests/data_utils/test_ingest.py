@@ -169,11 +169,10 @@ def test_a_folder_is_read_alike_by_whatever_path(source: Path, monkeypatch: pyte
 
 
 READER = """
-import signal, sys, time
+import sys, time
 from data_utils import _decode
 from data_utils.patches import read_patches
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     _decode._PARALLEL_FROM, _decode._PIECE, _decode._MAX_PROCESSES = 1, 10, 2
     def progress(done, of):
         print(done, flush=True)
