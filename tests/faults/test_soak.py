@@ -1,5 +1,6 @@
 """The soak in its short form: on real processes, and what it says of a database that is not as promised."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -27,7 +28,8 @@ def test_a_driver_and_a_worker_killed_at_random_leave_a_study_as_promised(tmp_pa
     )
     assert done.returncode == 0, done.stdout + done.stderr
     last = done.stdout.strip().splitlines()[-1]
-    assert last.startswith("soak: sqlite: 1 driver kills (1 training), 1 worker kills, ")
+    # a search that ends before its driver is killed is begun again, and its worker killed again
+    assert re.match(r"soak: sqlite: 1 driver kills \(1 training\), [1-5] worker kills, ", last), last
     assert "0 problems" in last
 
 
