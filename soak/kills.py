@@ -12,6 +12,7 @@ from pathlib import Path
 import optuna
 from optuna.trial import TrialState
 
+from search.bridge import DEATHS_FORGIVEN
 from search.launches import is_alive
 from soak.databases import database
 from soak.launched import MODEL, STUDY, EndedError, LaunchedSearch, launched
@@ -35,6 +36,7 @@ class Standing:
         done: launches of the plan that are behind it.
         drivers: kills of drivers by phase.
         workers: kills of workers.
+        may_fail: trials that these kills may have failed: a trial does whose worker dies three times in one launch.
         launches: starts of the command.
         wanted: trials asked for so far; it only grows.
         left_behind: processes that did not end with their driver.
@@ -45,6 +47,7 @@ class Standing:
     done: int = 0
     drivers: dict[str, int] = field(default_factory=dict)
     workers: int = 0
+    may_fail: int = 0
     launches: int = 0
     wanted: int = 0
     left_behind: int = 0
@@ -72,7 +75,7 @@ class Soak:
             with database(self._kind, self._folder) as url:
                 for launch in self._plan[self.standing.done :]:
                     self._launch(launch, url, scratch)
-                states, broken = look(url, self.standing.wanted)
+                states, broken = look(url, self.standing.wanted, self.standing.may_fail)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
         self.standing.problems += broken
@@ -97,6 +100,7 @@ class Soak:
 
     def _fire(self, search: LaunchedSearch, launch: Launch) -> int:
         """Kills what the plan says; the driver's exit code."""
+        before = self.standing.workers
         try:
             if launch.phase != START_UP:
                 search.until_training()
@@ -111,6 +115,7 @@ class Soak:
                 self.standing.left_behind += search.kill()
         except EndedError:
             pass
+        self.standing.may_fail += (self.standing.workers - before) // (DEATHS_FORGIVEN + 1)
         return search.end()
 
     def _is_done(self, launch: Launch, code: int) -> bool:
@@ -159,8 +164,14 @@ def finished(url: str) -> int:
     return sum(trial.state.is_finished() for trial in _trials(url))
 
 
-def look(url: str, wanted: int) -> tuple[Counter[str], list[str]]:
-    """Trials by state, and everything that is not as promised, from the database alone."""
+def look(url: str, wanted: int, may_fail: int) -> tuple[Counter[str], list[str]]:
+    """Trials by state, and everything that is not as promised, from the database alone.
+
+    Args:
+        url: of the database.
+        wanted: trials that were asked for.
+        may_fail: trials whose failure is explained by what was killed.
+    """
     states = Counter(trial.state.name for trial in _trials(url))
     storage = open_storage(url)
     problems = invariants.broken(storage, is_alive)
@@ -168,6 +179,8 @@ def look(url: str, wanted: int) -> tuple[Counter[str], list[str]]:
     ended = sum(states[state.name] for state in TrialState if state.is_finished())
     if ended != wanted:
         problems.append(f"{ended} trials have ended, {wanted} were asked for")
+    if states["FAIL"] > may_fail:
+        problems.append(f"{states['FAIL']} trials are FAIL, the kills explain {may_fail}")
     problems += [f"{states[state]} trials are {state}" for state in ("RUNNING", "WAITING") if states[state]]
     return states, problems
 

@@ -42,10 +42,12 @@ def test_what_is_not_as_promised_is_found_in_the_database_alone(tmp_path: Path) 
         trial = study.ask({"rate": optuna.distributions.FloatDistribution(0, 0)})
         trial.report(0.5, 2)
         study.tell(trial, 0.5)
+    study.tell(study.ask(), state=optuna.trial.TrialState.FAIL)
     storage.engine.dispose()
-    states, problems = look(url, wanted=3)
-    assert states == {"RUNNING": 1, "COMPLETE": 2}
-    assert [problem for problem in problems if "2 trials have ended, 3 were asked for" in problem]
+    states, problems = look(url, wanted=4, may_fail=0)
+    assert states == {"RUNNING": 1, "COMPLETE": 2, "FAIL": 1}
+    assert [problem for problem in problems if "3 trials have ended, 4 were asked for" in problem]
+    assert [problem for problem in problems if "1 trials are FAIL, the kills explain 0" in problem]
     assert [problem for problem in problems if "1 trials are RUNNING" in problem]
     assert [problem for problem in problems if "has holes in its epochs: 2" in problem]
     assert [problem for problem in problems if "repeats the configuration" in problem]
