@@ -229,7 +229,7 @@ def test_files_that_are_not_what_their_names_promise_are_named_and_counted(
         "3 of 60 files lie in a folder of another patient or class": replaced(files, "/1/", "/0/", 3),
         rf"1 of 60 PNG files cannot be read \(first: {first}": files | {first: files[first][:-3000]},
         rf"1 of 60 PNG files cannot be read \(first: {first}, unreadable: ": files | {first: b"not a picture"},
-        "colours are L, not 8-bit RGB": files | {first: png(np.zeros((50, 50), np.uint8))},
+        "colours are grey of 8 bits, not 8-bit RGB": files | {first: png(np.zeros((50, 50), np.uint8))},
         "same name but another content": files | {f"again/{first}": files[first] + b" "},
     }
     for number, (message, faulty) in enumerate(cases.items()):
