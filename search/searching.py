@@ -187,12 +187,7 @@ class StudySearch:
 
     def give_back(self, job: Job) -> str:
         """Puts a trial back to WAITING whose worker died before it began with it; its state, or "LOST"."""
-        if self._is_mine(job):
-            self._set_waiting(job.number)
-            del self._running[job.number]
-            return TrialState.WAITING.name
-        self._running.pop(job.number, None)
-        return LOST
+        return TrialState.WAITING.name if job.number in self._running and self._hand_back(job.number) else LOST
 
     def _written_down(self, job: Job, note: Callable[[], str]) -> str:
         """The state that ``note`` finds for the trial; what it sets is written by then, in one transaction."""
@@ -224,9 +219,15 @@ class StudySearch:
     def release(self) -> None:
         """Puts every trial that this launch still has in hand back to WAITING, to be handed out again."""
         for number in list(self._running):
-            if self._ledger.owner(self.study.study_name, number) == self._presence.launch:
-                self._set_waiting(number)
-            del self._running[number]
+            self._hand_back(number)
+
+    def _hand_back(self, number: int) -> bool:
+        """Lets go of a trial, as WAITING unless another launch has taken it over; whether it was ours."""
+        mine = self._ledger.owner(self.study.study_name, number) == self._presence.launch
+        if mine:
+            self._set_waiting(number)
+        del self._running[number]
+        return mine
 
     def reclaim(self) -> list[FrozenTrial]:
         """Puts trials of dead launches back to WAITING; call it under the lease. All trials as they are then."""
