@@ -73,7 +73,7 @@ class _WorkSearcher(_Stateless, Searcher):
         super().__init__()
         self.jobs: dict[str, Job] = {}
         self.problem: BaseException | None = None
-        self.deaths: dict[str, int] = {}  # so far, of workers that had a Tune trial
+        self.deaths: Counter[str] = Counter()  # of workers, by the label of the job that they had or were to have
         self.given_back: Counter[str] = Counter()
         self._work = work
         self._context = context
@@ -97,13 +97,12 @@ class _WorkSearcher(_Stateless, Searcher):
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:  # noqa: ARG002
         job = self.jobs.pop(trial_id, None)
-        deaths = self.deaths.pop(trial_id, 0)
         if job is not None and error:
-            self._worker_lost(job, deaths)
+            self._worker_lost(job)
 
-    def _worker_lost(self, job: Job, deaths: int) -> None:
-        """Tune gives a job up at the first death where the warm worker dies that it is just being handed to."""
-        if deaths <= DEATHS_FORGIVEN and self.given_back[job.label] < DEATHS_FORGIVEN:
+    def _worker_lost(self, job: Job) -> None:
+        """Tune gives a job up, forgiven deaths or not, where the worker dies that it waits for, be it new or warm."""
+        if self.deaths[job.label] <= DEATHS_FORGIVEN and self.given_back[job.label] < DEATHS_FORGIVEN:
             self.given_back[job.label] += 1
             self.guarded(lambda: self._work.give_back(job))
         else:
@@ -123,6 +122,11 @@ class _WorkScheduler(_Stateless, FIFOScheduler):
         self._searcher = searcher
         self._work = work
 
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:  # noqa: ARG002
+        """A new trial, or one that is tried again: what is left of its job's tries, whatever Tune has counted."""
+        deaths = self._searcher.deaths[self._searcher.jobs[trial.trial_id].label]
+        trial.max_failures = trial.num_failures + DEATHS_FORGIVEN - deaths
+
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:  # noqa: ARG002
         job = self._searcher.jobs[trial.trial_id]
         report: EpochReport = result["report"]
@@ -130,7 +134,8 @@ class _WorkScheduler(_Stateless, FIFOScheduler):
         return str(TrialScheduler.STOP if ends else TrialScheduler.CONTINUE)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:  # noqa: ARG002
-        self._searcher.deaths[trial.trial_id] = trial.num_failures  # whether it is tried again or given up
+        if trial.status != trial.PENDING:  # a trial that waits for its worker is told of one death twice
+            self._searcher.deaths[self._searcher.jobs[trial.trial_id].label] += 1
 
 
 class _WorkStopper(_Stateless, Stopper):
@@ -203,7 +208,6 @@ def _fit(
             name="tune",
             storage_path=str(scratch.resolve()),
             stop=_WorkStopper(searcher, work),
-            failure_config=tune.FailureConfig(max_failures=DEATHS_FORGIVEN),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             verbose=0,
         ),

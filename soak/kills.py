@@ -82,24 +82,25 @@ class Soak:
         return self._figures(states)
 
     def _launch(self, launch: Launch, url: str, scratch: Path) -> None:
-        """One entry of the plan, again where the search ended before it could be killed."""
+        """One entry of the plan; again, with more to do and a shorter delay, where it ended before it was killed."""
         for attempt in range(_ATTEMPTS):
             began = time.monotonic()
             more = _MORE[launch.phase] * 2**attempt
             self.standing.wanted = max(self.standing.wanted, finished(url) + more)
             self.standing.launches += 1
             self._keep()  # before the kill: the number that was asked for must be known after a cut
+            delay = launch.delay / 2**attempt
             with launched(self._folder, url, self.standing.wanted, scratch) as search:
-                code = self._fire(search, launch)
+                code = self._fire(search, launch, delay)
             self.standing.seconds += time.monotonic() - began
-            if self._is_done(launch, code):
+            if self._is_done(launch, delay, code):
                 self.standing.done += 1
                 self._keep()
                 return
         self._problem(f"the search ended {_ATTEMPTS} times before it could be killed in its phase {launch.phase}")
 
-    def _fire(self, search: LaunchedSearch, launch: Launch) -> int:
-        """Kills what the plan says; the driver's exit code."""
+    def _fire(self, search: LaunchedSearch, launch: Launch, delay: float) -> int:
+        """Kills what the plan says, the driver so many seconds into its phase; the driver's exit code."""
         before = self.standing.workers
         try:
             if launch.phase != START_UP:
@@ -111,14 +112,14 @@ class Soak:
             if launch.phase == END:
                 search.until_finished()
             if launch.phase != WHOLE:
-                search.let_run(launch.delay)
+                search.let_run(delay)
                 self.standing.left_behind += search.kill()
         except EndedError:
             pass
         self.standing.may_fail += (self.standing.workers - before) // (DEATHS_FORGIVEN + 1)
         return search.end()
 
-    def _is_done(self, launch: Launch, code: int) -> bool:
+    def _is_done(self, launch: Launch, delay: float, code: int) -> bool:
         """Takes note of how a launch ended."""
         killed = code == -9
         if killed:
@@ -126,7 +127,7 @@ class Soak:
         elif code != 0:
             printed = (self._folder / "output.log").read_text(encoding="utf-8", errors="replace")
             self._problem(f"a launch ended by itself with exit code {code}: {printed[-1000:]}")
-        how = f"driver killed, {launch.phase} +{launch.delay:.1f} s" if killed else f"ended with exit code {code}"
+        how = f"driver killed, {launch.phase} +{delay:.1f} s" if killed else f"ended with exit code {code}"
         self._say(f"{self._kind}: {self._progress()}: {how}")
         return killed or launch.phase == WHOLE
 

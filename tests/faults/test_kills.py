@@ -1,5 +1,6 @@
 """Processes that are killed for real: the study holds what was asked for, whatever died."""
 
+import json
 import signal
 import time
 from functools import partial
@@ -59,6 +60,7 @@ def more_epochs(tree: Tree, wanted: int) -> bool:
 
 # Notes how many patches each batch of a training has; those of the probe of memory layouts are smaller.
 DIARY = """
+import json
 import os
 from torch import nn
 from search.training import PROBE_PATCHES
@@ -92,24 +94,58 @@ def test_a_killed_worker_loses_an_epoch_at_most_and_no_slot(packages: Path, tmp_
     assert 6 * 5 * epoch <= learned <= (6 * 5 + 1) * epoch
 
 
-@pytest.mark.parametrize("command", ["launch", "finalize"])
-def test_a_worker_that_dies_as_it_is_handed_its_next_job_costs_nothing(tmp_path: Path, command: str) -> None:
+def test_a_worker_that_dies_as_it_is_handed_its_next_fold_costs_nothing(tmp_path: Path) -> None:
     tree = copy_tree(tmp_path / "tree", tmp_path / "runs")
-    if command == "finalize":
-        tree.run(*launch(1, 2, "--workers", "1"))
+    tree.run(*launch(1, 2, "--workers", "1"))
     trainable = tree.folder / "search" / "trainable.py"
     handed = "-> bool:\n"
     once = f"{handed}        import os, pathlib\n        died = pathlib.Path({str(tmp_path / 'died')!r})\n"
     once += "        if not died.exists():\n            died.touch()\n            os._exit(9)\n"
     trainable.write_text(trainable.read_text().replace(handed, once))
-    if command == "finalize":
-        tree.run("finalize", "--study", "kills", "--workers", "1")
-        assert len(list((tree.runs / "kills" / "tiny").glob("members/*/*.safetensors"))) == 5
-    else:
-        tree.run(*launch(3, 2, "--workers", "1", "--pruner", "none"))
-        check_whole(tree, 3, 2)
-        assert tree.status("kills-tiny")["trials"] == {"COMPLETE": 3}
+    tree.run("finalize", "--study", "kills", "--workers", "1")
+    assert len(list((tree.runs / "kills" / "tiny").glob("members/*/*.safetensors"))) == 5
     assert (tmp_path / "died").exists()
+
+
+# At which of its methods the worker of a trial is to die, one after the other, by the trial's number.
+DYING = """
+import json, os, pathlib
+
+def die(config, here, plan=pathlib.Path(PLAN)):
+    left = json.loads(plan.read_text())
+    mine = left.get(str(config["job"].number), [])
+    if mine and mine[0] == here:
+        left[str(config["job"].number)] = mine[1:]
+        plan.write_text(json.dumps(left))
+        os._exit(9)
+
+"""
+
+
+def test_a_trial_is_tried_again_twice_wherever_its_worker_dies(tmp_path: Path) -> None:
+    """Tune tells of one death twice where a trial waits for its worker: it must not be counted twice."""
+    tree, plan = copy_tree(tmp_path / "tree", tmp_path / "runs"), tmp_path / "plan.json"
+    trainable = tree.folder / "search" / "trainable.py"
+    code = trainable.read_text().replace(
+        "class TrialWorker", DYING.replace("PLAN", repr(str(plan))) + "class TrialWorker"
+    )
+    for method, config in (("setup", "config"), ("reset_config", "new_config"), ("step", "self._config")):
+        head = next(line for line in code.splitlines() if f"def {method}(" in line)
+        code = code.replace(head, f"{head}\n        die({config}, {method!r})")
+    trainable.write_text(code)
+    places = {
+        0: ["step", "setup", "step"],
+        1: ["setup", "setup"],
+        2: ["reset_config", "setup"],
+        3: ["reset_config", "step", "setup"],
+    }
+    plan.write_text(json.dumps(places))
+    tree.run(*launch(4, 2, "--workers", "1", "--pruner", "none"))
+    assert json.loads(plan.read_text()) == {str(number): [] for number in places}
+    assert "1 study checked, 0 problems" in tree.run("status", "--check").stdout
+    entry = tree.status("kills-tiny")
+    assert entry["trials"] == {"COMPLETE": 2, "FAIL": 2}
+    assert entry["failures"] == {"its worker died 3 times": 2}
 
 
 def test_a_worker_that_always_dies_fails_its_trial_with_the_reason(packages: Path, tmp_path: Path) -> None:
