@@ -25,7 +25,7 @@ import imagecodecs
 import numpy as np
 
 from data_utils._files import shown
-from data_utils._patchset import PATCH_SIZE, Bools, Pixels, Progress, Strings, chunks, new_pixels
+from data_utils._patchset import PATCH_SIZE, Bools, Pixels, Progress, Strings, chunks, new_pixels, reserve
 from data_utils._zip import Member, read_member
 
 OTHER_SIZE = "other size than 50x50"
@@ -158,6 +158,7 @@ def _room(count: int, file: Path, *, begun: bool) -> Pixels:
         with suppress(OSError, ValueError, EOFError):
             room: Pixels = np.load(file, mmap_mode="r+", allow_pickle=False)
             if room.shape == (count, PATCH_SIZE, PATCH_SIZE, 3) and room.dtype == np.uint8:
+                reserve(file)
                 return room
     return new_pixels(count, file)
 

@@ -105,9 +105,18 @@ def new_pixels(count: int, into: Path | None) -> Pixels:
     if into is None or count == 0:  # an empty file cannot be memory-mapped
         return np.empty(shape, dtype=np.uint8)
     room = np.lib.format.open_memmap(into, mode="w+", dtype=np.uint8, shape=shape)
-    with into.open("r+b") as file:  # a mapped file with holes would end the process once the disk is full
-        os.posix_fallocate(file.fileno(), 0, into.stat().st_size)
+    reserve(into)
     return room
+
+
+def reserve(file: Path) -> None:
+    """Takes the room of a file that is to be mapped: one with holes would end the process once the disk is full.
+
+    Raises:
+        OSError: the disk has no room for it.
+    """
+    with file.open("r+b") as opened:
+        os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)
 
 
 def copy_rows(pixels: Pixels, rows: Rows, into: Path) -> Pixels:

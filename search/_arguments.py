@@ -14,7 +14,7 @@ from pathlib import Path
 from data_utils._command import OneLineParser, did_you_mean, one_of
 from search import __version__
 
-EXIT_CODES = "Exit codes: 0 done; 1 failed; 2 bad input; 130 or 143 interrupted, go on with the same command."
+EXIT_CODES = "Exit codes: 0 done; 1 failed; 2 bad input; 129, 130 or 143 interrupted, go on with the same command."
 STORAGE_SCHEMES = ("sqlite", "postgresql", "postgresql+psycopg")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 HOST = re.compile(r"[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63}){0,9}\.?|\[?[0-9A-Fa-f:.]{2,45}\]?")

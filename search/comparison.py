@@ -21,6 +21,7 @@ from data_utils.split_file import PatientLists, read_lists
 from models._registry import load_model
 from models._spec import Model
 from models._weights import Weights, vgg16_weights
+from search.alone import alone
 from search.errors import UsageError
 from search.preprocess import kind_of, text_of
 from search.settings import CommonSettings, LaunchSettings
@@ -32,6 +33,7 @@ from studies.records import DataSummary, PartSummary, to_json
 from studies.storage import DEFINITION, SERVER_SECONDS, open_existing, open_storage, quiet_optuna
 
 OPENING = "opening"
+LOGS = "logs"
 LOCK_FILE = "lock.json"
 DATA_FILE = "data.json"
 ENVIRONMENT_FILE = "environment.json"
@@ -124,6 +126,37 @@ class Comparison:
         Raises:
             DataError: see ``data_utils.prepare``; LockMismatchError where the lock file was edited.
         """
+        with self.alone_with_data():
+            return self._prepared(data, division, rehash)
+
+    @contextmanager
+    def alone_with_data(self) -> Iterator[None]:
+        """Waits until no other command reads, replaces or transforms the patches of this comparison."""
+        waits: list[str] = []
+
+        def meanwhile() -> None:
+            if not waits:
+                waits.append(f"waiting: another command is reading the patches of {self.name}")
+                say(Console(), waits[0])
+
+        with alone(self.folder / LOGS / ".reading", meanwhile):
+            yield
+
+    @contextmanager
+    def finalized_alone(self) -> Iterator[None]:
+        """Two that retrain would write the same members.
+
+        Raises:
+            UsageError: another command is finalizing this comparison.
+        """
+
+        def meanwhile() -> None:
+            raise UsageError(f"another command is finalizing {self.name}: wait for its end, or end it")
+
+        with alone(self.folder / LOGS / ".finalizing", meanwhile):
+            yield
+
+    def _prepared(self, data: str | None, division: "Division", rehash: bool) -> Prepared:
         lock = self.stored_lock()
         if lock is not None and self.ledger.lock(self.name) is None:
             say(Console(), f"{self.folder / LOCK_FILE} is taken over as the split lock: this database had none")

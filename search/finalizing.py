@@ -19,7 +19,7 @@ from search._device import choose_device
 from search.baselines import BASELINES
 from search.bridge import run_work
 from search.cluster import Crew, RaySession, plan_crew
-from search.comparison import ENVIRONMENT_FILE, Comparison, weights_of
+from search.comparison import ENVIRONMENT_FILE, LOGS, Comparison, weights_of
 from search.environment import environment
 from search.errors import UsageError
 from search.examples import save_development_examples
@@ -82,11 +82,12 @@ def finalize(settings: FinalizeSettings, signals: Signals) -> int:
         raise UsageError(f"no study of {comparison.name} is in the database: begin with python -m search.launch")
     interrupt(comparison.storage.engine, signals.check)
     check_folder(comparison)  # before the patches are read; check_reopening asks the rest
-    log = log_to(comparison.folder / "logs", "finalize", settings.common.log_level)
+    log = log_to(comparison.folder / LOGS, "finalize", settings.common.log_level)
     LOGGER.info("%s", signals.go_on)
     with (
         LastWords(signals.go_on, log) as last_words,
         Presence(comparison.ledger, comparison.name),  # as long as it works, search.clean keeps away
+        comparison.finalized_alone(),
     ):
         return _finalize(_begin(settings, comparison, signals, last_words))
 
@@ -125,12 +126,14 @@ def _begin(settings: FinalizeSettings, comparison: Comparison, signals: Signals,
     source = settings.common.data or studies[0].settings.get("source")
     with naming(comparison.folder / "data"):
         prepared = comparison.prepared(source, comparison.locked_division(), rehash=True)
+    with comparison.alone_with_data():
+        preprocessing = write_derived(prepared, comparison.preprocessing() or "none")
     device = choose_device(settings.worker.device)
     return _Final(
         settings=settings,
         comparison=comparison,
         prepared=prepared,
-        preprocessing=write_derived(prepared, comparison.preprocessing() or "none"),
+        preprocessing=preprocessing,
         studies=studies,
         wanted={study.model: candidates(study, settings.finalists) for study in studies},
         crew=plan_crew(settings.worker, device, torch.cuda.device_count()),

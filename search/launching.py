@@ -26,8 +26,9 @@ from search.jobs import FeatureStore, WorkerContext
 from search.launches import Presence, scratch
 from search.preprocess import chosen_preprocessing, place_of, write_derived
 from search.refusals import begun, check_asked
-from search.searching import Searches, StudySearch, TimeLimitReached
+from search.searching import StudySearch
 from search.settings import CommonSettings, LaunchSettings
+from search.side_by_side import Searches, TimeLimitReached
 from search.signals import Signals
 from search.terminal import LOGGER, Standing, Terminal, say
 from search.trainable import TrialWorker
@@ -45,6 +46,7 @@ def run_trials(
     signals: Signals,
     comparison: Comparison,
     prepared: Prepared,
+    presence: Presence,
     ray: RaySession | None,
     log: Path,
 ) -> int:
@@ -55,6 +57,7 @@ def run_trials(
         signals: that may end it.
         comparison: whose studies.
         prepared: its data.
+        presence: of this launch.
         ray: a Ray that is starting; None where no trial is missing.
         log: the log file, to be named.
     """
@@ -64,8 +67,9 @@ def run_trials(
     _check_studies(settings, comparison, context, prepared)
     say(console, _introduction(comparison, prepared, crew, context, log))
     if ray is not None and context.preprocessed is not None:
-        say(console, f"pixels: {write_derived(prepared, context.preprocess).words}")
-    with quiet_optuna(), Presence(comparison.ledger, comparison.name) as presence:
+        with comparison.alone_with_data():
+            say(console, f"pixels: {write_derived(prepared, context.preprocess).words}")
+    with quiet_optuna():
         searches = [
             _study_search(settings, comparison, context, prepared, presence, name, signals) for name in settings.models
         ]
@@ -278,8 +282,7 @@ def _run(work: Searches, context: WorkerContext, settings: LaunchSettings, crew:
                 )
             if not work.unfinished():
                 return
-            if not work.only_measures:
-                time.sleep(WAIT_SECONDS)
+            time.sleep(WAIT_SECONDS)
             work.tick()
 
 

@@ -17,8 +17,8 @@ import numpy.typing as npt
 from models._spec import ParamValue
 from search.errors import SearchFailed
 from search.jobs import EpochReport, Job, forget_checkpoint
-from search.searching import Watcher
 from search.seeds import derive_seed
+from search.side_by_side import Watcher
 from studies._npz import read_npz
 from studies.calibration import choose_threshold, fit_temperature, sigmoid
 from studies.errors import RecordError

@@ -1,16 +1,15 @@
-"""Decides for the studies of a launch: what is tried next, when it ends, and what is written down.
+"""Decides for one study of a launch: what is tried next, when it ends, and what is written down.
 
-``StudySearch`` serves one study, ``Searches`` shares the workers between several. The database is the only truth:
-before a trial is handed out, trials are counted in it, under a lease, so that several launches together end with
-exactly the number that was asked for.
+The database is the only truth: before a trial is handed out, trials are counted in it, under a lease, so that several
+launches together end with exactly the number that was asked for.
 """
 
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
@@ -19,7 +18,6 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from models._spec import Model, ParamValue
-from search.failures import Failures
 from search.jobs import EpochReport, Job, forget_checkpoint
 from search.launches import Presence
 from search.seeds import derive_seed
@@ -28,7 +26,6 @@ from studies.ledger import Ledger
 
 RUNNING, LOST = "RUNNING", "LOST"
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
-_ENDED = {state.name for state in FINISHED}
 
 
 @dataclass(frozen=True)
@@ -145,6 +142,8 @@ class StudySearch:
             return None
         with at_once(self._storage, self._running[trial.number].trial_id):
             self.model.suggest(trial)
+            if "seed" not in trial.user_attrs:  # a trial that goes on keeps its own, whatever --seed is now
+                trial.set_user_attr("seed", self.trial_seed(trial.number))
         return self._job(trial)
 
     def _ask(self) -> Trial | None:
@@ -166,7 +165,7 @@ class StudySearch:
             model=self.model.name,
             number=trial.number,
             params=dict(trial.params),
-            seed=self.trial_seed(trial.number),
+            seed=trial.user_attrs["seed"],
             epochs=self._epochs,
             last_epoch=self._epochs,
             checkpoint=self._checkpoints / str(trial.number),
@@ -207,12 +206,12 @@ class StudySearch:
         if report.failure is not None:
             return self._fail(job, report.failure, report)
         trial, values = self._running[job.number].trial, self._running[job.number].values
-        if report.epoch > job.reported:
+        if report.epoch not in values:
             values[report.epoch] = report.scores[self._objective]
             trial.report(values[report.epoch], report.epoch)
         if report.epoch >= job.last_epoch:
             return self._finish(job, report, TrialState.COMPLETE)
-        if report.epoch >= job.reported and trial.should_prune():
+        if report.epoch >= max(values) and trial.should_prune():  # one that is told again was judged before
             return self._finish(job, report, TrialState.PRUNED)
         return RUNNING
 
@@ -247,8 +246,9 @@ class StudySearch:
 
     def _set_waiting(self, number: int) -> None:
         trial_id = self._trial_id(number)
-        if self._storage.get_trial(trial_id).state == TrialState.RUNNING:
-            self._storage.set_trial_state_values(trial_id, TrialState.WAITING)
+        with suppress(UpdateFinishedTrialError):  # its launch was not dead, and has just ended it
+            if self._storage.get_trial(trial_id).state == TrialState.RUNNING:
+                self._storage.set_trial_state_values(trial_id, TrialState.WAITING)
 
     def _is_mine(self, job: Job) -> bool:
         if job.number not in self._running:
@@ -274,7 +274,7 @@ class StudySearch:
         """Sets what ``study.tell`` would, without its reading of what was set in this very transaction."""
         running = self._running[job.number]
         told = {} if report is None else {**report.attributes, "epochs": report.epoch, "cost": running.cost(report)}
-        set_attributes(self._storage, running.trial_id, {**told, "seed": job.seed, **more})
+        set_attributes(self._storage, running.trial_id, {**told, **more})
         self._storage.set_trial_state_values(running.trial_id, state, values)
 
     def _forget(self, job: Job) -> None:
@@ -299,101 +299,3 @@ def _number_asked_next(trials: Sequence[FrozenTrial]) -> int:
     there are gives the same parameters to a trial that was cut off before it had any and to the next new one.
     """
     return next((trial.number for trial in trials if trial.state == TrialState.WAITING), len(trials))
-
-
-class Watcher(Protocol):
-    """Is told what happens, to show it."""
-
-    def begun(self, job: Job) -> None:
-        """A trial was handed out."""
-        ...
-
-    def epoch(self, job: Job, report: EpochReport | None, state: str) -> None:
-        """A trial reported, or lost its last worker (None); ``state`` is what it is in now."""
-        ...
-
-
-class Searches:
-    """Several studies that share the workers; the ``Work`` of the bridge."""
-
-    def __init__(
-        self,
-        searches: Sequence[StudySearch],
-        *,
-        timeout: float | None,
-        watcher: Watcher,
-        check: Callable[[], None],
-    ) -> None:
-        """``timeout`` in seconds from now, None for no limit; ``check`` raises where a signal has come."""
-        self.only_measures = False  # hands out one trial of each study that has no measured memory yet
-        self._searches = {search.model.name: search for search in searches}
-        self._until = None if timeout is None else time.monotonic() + timeout
-        self._watcher = watcher
-        self._check = check
-        self._failures = Failures()
-
-    def next_job(self) -> Job | None:
-        """A trial of the study that is furthest behind its goal."""
-        for search in self._behind_first():
-            if self.only_measures and not search.unmeasured():
-                continue
-            job = search.next_job()
-            if job is not None:
-                self._watcher.begun(job)
-                return job
-        return None
-
-    def _behind_first(self) -> list[StudySearch]:
-        searches = list(self._searches.values())
-        return searches if len(searches) == 1 else sorted(searches, key=StudySearch.progress)
-
-    def report(self, job: Job, report: EpochReport) -> bool:
-        """Passes an epoch on to the job's study; True when the trial ends with it."""
-        state = self._searches[job.model].report(job, report)
-        self._watcher.epoch(job, report, state)
-        if state in _ENDED:
-            self._ended(job, str(report.attributes.get("worker", "")), report.failure)
-        return state != RUNNING
-
-    def worker_lost(self, job: Job, reason: str) -> None:
-        """Passes a death on to the job's study."""
-        state = self._searches[job.model].worker_lost(job, reason)
-        self._watcher.epoch(job, None, state)
-        if state in _ENDED:
-            self._ended(job, "", reason)
-
-    def give_back(self, job: Job) -> None:
-        """Passes a job back to its study."""
-        self._watcher.epoch(job, None, self._searches[job.model].give_back(job))
-
-    def _ended(self, job: Job, worker: str, failure: str | None) -> None:
-        search = self._searches[job.model]
-        self._failures.ended(search.study.study_name, worker, failure, search.failures() if failure else ())
-
-    def tick(self) -> None:
-        """Ends the run on a signal or at its time limit."""
-        self._check()
-        if self._until is not None and time.monotonic() > self._until:
-            raise TimeLimitReached
-
-    def release(self) -> None:
-        """Puts all that is still in hand back to WAITING."""
-        for search in self._searches.values():
-            search.release()
-
-    def anything_to_do(self) -> bool:
-        """Whether a trial could be handed out now; trials of dead launches are taken back first."""
-        return any(search.anything_to_do() for search in self._searches.values())
-
-    def peak_memory(self) -> int | None:
-        """Bytes of the largest trial so far; None where a study has none that was measured."""
-        peaks = [search.peak_memory() for search in self._searches.values()]
-        return None if None in peaks else max(peak for peak in peaks if peak is not None)
-
-    def unfinished(self) -> bool:
-        """Whether any study has fewer finished trials than wanted, for example because another launch has the rest."""
-        return any(search.counts().finished < search.wanted for search in self._searches.values())
-
-
-class TimeLimitReached(BaseException):
-    """The search has used the time that it was given."""

@@ -3,8 +3,9 @@
 from contextlib import nullcontext
 
 from search.cluster import RaySession
-from search.comparison import Comparison, Division
+from search.comparison import LOGS, Comparison, Division
 from search.last_words import LastWords
+from search.launches import Presence
 from search.marks import check_folder
 from search.refusals import check_asked
 from search.settings import LaunchSettings
@@ -25,13 +26,16 @@ def search(settings: LaunchSettings, signals: Signals) -> int:
     comparison = Comparison.open(settings.common, begin=True, patience=settings.storage_timeout)
     interrupt(comparison.storage.engine, signals.check)
     check_folder(comparison)
-    log = log_to(comparison.folder / "logs", "launch", settings.common.log_level)
+    log = log_to(comparison.folder / LOGS, "launch", settings.common.log_level)
     LOGGER.info("%s", signals.go_on)
-    with LastWords(signals.go_on, log) as last_words:
+    with (
+        LastWords(signals.go_on, log) as last_words,
+        Presence(comparison.ledger, comparison.name) as presence,  # search.clean keeps away from what is read now
+    ):
         with naming(comparison.folder / "data"):
             prepared = comparison.prepared(settings.common.data, Division.asked(settings))
         missing = any(comparison.finished(model) < settings.trials for model in settings.models)
         with RaySession(settings.worker, last_words) if missing else nullcontext() as ray:
             from search.launching import run_trials
 
-            return run_trials(settings, signals, comparison, prepared, ray, log)
+            return run_trials(settings, signals, comparison, prepared, presence, ray, log)

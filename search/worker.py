@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -330,8 +330,14 @@ class _Deadline:
 
     def check(self) -> None:
         """Raises TimeoutError once the time is over."""
-        if self._note.exists() or (self._until is not None and time.monotonic() > self._until):
+        if self._until is not None and (self._ended_before() or time.monotonic() > self._until):
             raise TimeoutError(f"it took longer than --trial-timeout {self._seconds:g} s")
+
+    def _ended_before(self) -> bool:
+        """Whether a process was ended over this job under no shorter limit than today's."""
+        with suppress(OSError, ValueError):
+            return self._seconds is not None and float(self._note.read_text(encoding="ascii")) >= self._seconds
+        return False
 
     @contextmanager
     def watched(self) -> Iterator[None]:
@@ -350,6 +356,6 @@ class _Deadline:
     def _end_process(self) -> None:
         try:
             self._note.parent.mkdir(parents=True, exist_ok=True)
-            self._note.touch()
+            self._note.write_text(str(self._seconds), encoding="ascii")
         finally:  # also where the disk is full
             os._exit(1)

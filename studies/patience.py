@@ -49,6 +49,7 @@ class Patience:
         self._url = url
         self._lock = threading.Lock()
         self._since: float | None = None  # monotonic seconds; None while all is well
+        self._given_up = False
 
     def __call__(self, call: Callable[[], Made]) -> Made:
         """What ``call`` gives, in the end.
@@ -73,6 +74,7 @@ class Patience:
             _tell(f"waiting up to {self._seconds:g} s for the database {masked(self._url)}: {reason}")
         away = time.monotonic() - (self._since or time.monotonic())
         if away >= self._seconds:
+            self._given_up = True  # for good: where reads work and writes do not, each would wait for its whole time
             raise StorageGoneError(masked(self._url), away, reason) from error
         for _ in range(_LOOKS_FOR_SIGNALS):
             if threading.current_thread() is threading.main_thread():
@@ -88,7 +90,7 @@ class Patience:
         return first
 
     def _note_return(self) -> None:
-        if self._since is None:
+        if self._since is None or self._given_up:
             return
         with self._lock:
             since, self._since = self._since, None

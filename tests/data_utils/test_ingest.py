@@ -1,5 +1,6 @@
 """Many files: decoded by several processes, interrupted, gone on with; and no process outlives its reader."""
 
+import errno
 import io
 import os
 import signal
@@ -86,6 +87,22 @@ def test_an_interrupted_reading_goes_on_and_decodes_nothing_twice(made: PatchSet
     np.testing.assert_array_equal(again.names, whole.names)
     assert [done for done, _ in calls] == [40, 80, 120, 160, 200, 240, 280, 300]
     assert not (tmp_path / "pieces").exists()
+
+
+@pytest.mark.usefixtures("many")
+def test_a_reading_that_found_no_room_finds_none_the_next_time_either(
+    made: PatchSet, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    places = {"into": tmp_path / "pixels.npy", "pieces": tmp_path / "pieces"}
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "posix_fallocate", full)
+        for _ in range(2):  # a file that is there in its whole length may still have no room behind it
+            with pytest.raises(OSError, match="No space left"):
+                read_patches(str(source), **places)
+    assert len(read_patches(str(source), **places)) == len(made)
 
 
 def cut(piece: Path) -> None:

@@ -140,6 +140,21 @@ def test_a_worker_that_waits_for_its_next_job_is_not_ended_by_the_last_one_s_tim
 
 
 @pytest.mark.usefixtures("_seen")
+@pytest.mark.parametrize(("limit", "told"), [(60.0, True), (20.0, True), (90.0, False), (None, False)])
+def test_a_job_whose_process_was_ended_by_the_timeout_may_be_given_more_time_later(
+    tmp_path: Path, limit: float | None, told: bool
+) -> None:
+    with pytest.raises(_ReplacedError):
+        worker._Deadline(tmp_path / "7", 60.0)._end_process()
+    later = worker._Deadline(tmp_path / "7", limit)
+    if told:
+        with pytest.raises(TimeoutError, match=f"--trial-timeout {limit:g} s"):
+            later.check()
+    else:
+        later.check()
+
+
+@pytest.mark.usefixtures("_seen")
 def test_a_job_that_does_not_come_back_ends_its_process_also_where_the_disk_is_full(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,6 +162,6 @@ def test_a_job_that_does_not_come_back_ends_its_process_also_where_the_disk_is_f
         raise OSError(28, "No space left on device")
 
     deadline = worker._Deadline(tmp_path / "7", None)
-    monkeypatch.setattr(Path, "touch", full)
+    monkeypatch.setattr(Path, "write_text", full)
     with pytest.raises(_ReplacedError):
         deadline._end_process()

@@ -10,6 +10,7 @@ from models._registry import load_model
 from search.comparison import Comparison, Division, define
 from search.dry_run import _keeps_features
 from search.errors import UsageError
+from search.launches import Presence
 from search.session import search
 from search.settings import LaunchSettings, parse_explore, parse_finalize, parse_launch
 from search.signals import Signals
@@ -114,7 +115,7 @@ def test_no_study_is_begun_where_another_one_of_the_launch_is_refused(begun: Com
     settings = asked(tmp_path, "--epochs", "3", models="cnn,vgg16")
     prepared = begun.prepared(PATCHES, Division.asked(settings))
     with pytest.raises(DefinitionMismatchError, match="epochs 12, not 3"):
-        run_trials(settings, Signals(""), begun, prepared, None, tmp_path / "log")
+        run_trials(settings, Signals(""), begun, prepared, Presence(begun.ledger, begun.name), None, tmp_path / "log")
     assert begun.models() == ["vgg16"]
 
 

@@ -23,7 +23,7 @@ from studies.storage import create_or_resume, make_pruner, make_sampler
 
 
 def searching(
-    storage: RDBStorage, presence: Presence, folder: Path, *, wanted: int = 3, pruner: str = "none"
+    storage: RDBStorage, presence: Presence, folder: Path, *, wanted: int = 3, pruner: str = "none", seed: int = 1
 ) -> StudySearch:
     model = load_model("cnn")
     definition = define(model, None, lock_digest="a" * 64, epochs=3, objective="auc", precision="fp32")
@@ -40,7 +40,7 @@ def searching(
         wanted=wanted,
         epochs=3,
         objective="auc",
-        seed=1,
+        seed=seed,
         checkpoints=folder,
     )
 
@@ -94,7 +94,7 @@ def test_a_released_trial_is_handed_out_again_with_its_seed_and_no_step_is_store
     first.report(job, report(2, 0.7))
     first.release()
     assert [trial.state for trial in trials(storage)] == [TrialState.WAITING]
-    again = job_of(searching(storage, presence, tmp_path))
+    again = job_of(searching(storage, presence, tmp_path, seed=2))  # as its checkpoint was trained with it
     assert (again.number, again.params, again.seed, again.reported) == (job.number, job.params, job.seed, 2)
 
 
@@ -110,6 +110,31 @@ def test_a_replayed_step_is_not_reported_again_but_a_finished_trial_is_told(
     again = job_of(second)
     assert again.reported == 3
     assert second.report(again, report(3, 0.6)) == "COMPLETE"
+
+
+def test_an_epoch_that_is_told_again_is_not_judged_again(
+    storage: RDBStorage, presence: Presence, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search = searching(storage, presence, tmp_path, pruner="median")
+    job = job_of(search)
+    for epoch in (1, 2):
+        assert search.report(job, report(epoch)) == RUNNING
+    monkeypatch.setattr(optuna.Trial, "should_prune", lambda _trial: True)
+    assert search.report(job, report(1)) == RUNNING  # its worker died and began again
+    assert search.report(job, report(2)) == "PRUNED"
+    assert trials(storage)[0].user_attrs["epochs"] == 2
+
+
+def test_a_trial_that_ends_as_it_is_taken_back_keeps_its_end(
+    storage: RDBStorage, presence: Presence, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search = searching(storage, presence, tmp_path)
+    job = job_of(search)
+    stale = storage.get_trial(storage.get_trial_id_from_study_id_trial_number(search.study._study_id, job.number))
+    optuna.load_study(study_name="idc-cnn", storage=storage).tell(job.number, 0.5)
+    monkeypatch.setattr(storage, "get_trial", lambda _trial_id: stale)  # read a moment before
+    search.release()
+    assert [trial.state for trial in trials(storage)] == [TrialState.COMPLETE]
 
 
 def test_trials_of_a_dead_launch_are_taken_over_and_its_late_result_is_dropped(
@@ -264,7 +289,7 @@ def test_an_epoch_is_written_with_its_rung_and_a_trial_s_end_with_its_descriptio
     with pytest.raises(ZeroDivisionError):
         search.report(job, report(3, 0.8))
     (trial,) = trials(storage)
-    assert (trial.state, trial.value, trial.user_attrs) == (TrialState.RUNNING, None, {})
+    assert (trial.state, trial.value, trial.user_attrs) == (TrialState.RUNNING, None, {"seed": job.seed})
     assert trial.intermediate_values == {1: 0.6, 2: 0.7}
 
 
@@ -277,7 +302,7 @@ def test_the_end_of_a_trial_that_was_ended_by_hand_in_the_same_moment_is_dropped
     optuna.load_study(study_name="idc-cnn", storage=storage).tell(job.number, state=TrialState.FAIL)
     assert search.worker_lost(job, "it died") == LOST
     (trial,) = trials(storage)
-    assert (trial.state, trial.user_attrs) == (TrialState.FAIL, {})
+    assert (trial.state, trial.user_attrs) == (TrialState.FAIL, {"seed": job.seed})
 
 
 def test_the_leader_is_the_first_of_the_ranking(storage: RDBStorage, presence: Presence, tmp_path: Path) -> None:

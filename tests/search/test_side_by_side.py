@@ -1,0 +1,78 @@
+"""Several searches that share the workers, without Ray."""
+
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.storages import RDBStorage
+
+from models._registry import load_model
+from search.comparison import define
+from search.jobs import EpochReport, Job
+from search.launches import Presence
+from search.searching import StudySearch
+from search.side_by_side import Searches
+from studies.ledger import Ledger
+from studies.storage import create_or_resume, make_pruner, make_sampler
+
+
+class Silent:
+    def begun(self, job: Job) -> None:
+        pass
+
+    def epoch(self, job: Job, report: EpochReport | None, state: str) -> None:
+        pass
+
+
+@pytest.fixture
+def both(storage: RDBStorage, tmp_path: Path) -> Searches:
+    """Two studies of one trial each; the model behind both is the same, which does not matter here."""
+    presence = Presence(Ledger(storage.engine), "idc")
+    cnn, vgg16 = (_searching(storage, presence, name, tmp_path) for name in ("cnn", "vgg16"))
+    searches = Searches([cnn, vgg16], timeout=None, watcher=Silent(), check=lambda: None)
+    searches.only_measures = True
+    return searches
+
+
+def _searching(storage: RDBStorage, presence: Presence, name: str, folder: Path) -> StudySearch:
+    model = load_model(name)
+    definition = define(model, None, lock_digest="a" * 64, epochs=3, objective="auc", precision="fp32")
+    sampler, pruner = make_sampler("random", 0), make_pruner("none", 3)
+    return StudySearch(
+        create_or_resume(storage, f"idc-{name}", definition, sampler=sampler, pruner=pruner),
+        model,
+        storage=storage,
+        ledger=Ledger(storage.engine),
+        presence=presence,
+        make_sampler=lambda seed: make_sampler("random", seed),
+        wanted=2 if name == "cnn" else 1,
+        epochs=1,
+        objective="auc",
+        seed=1,
+        checkpoints=folder / name,
+    )
+
+
+def test_a_study_whose_trials_all_failed_unmeasured_keeps_the_other_one_from_nothing(both: Searches) -> None:
+    """On a GPU that several trials are to share, each study is measured first, by one trial."""
+    first = {job.model: job for job in (both.next_job(), both.next_job()) if job is not None}
+    assert set(first) == {"cnn", "vgg16"}
+    assert both.peak_memory() is None
+    both.report(first["cnn"], EpochReport(1, {"auc": 0.5}, 0.1, {"peak_memory": 100}, None))
+    assert both.next_job() is None  # vgg16 is not measured yet
+    both.report(first["vgg16"], EpochReport(0, {}, float("nan"), {}, "out of memory"))
+    assert both.peak_memory() == 100
+    both.only_measures = False
+    last = both.next_job()
+    assert last is not None
+    assert last.model == "cnn"
+
+
+def test_the_study_that_is_furthest_behind_is_next(both: Searches, storage: RDBStorage) -> None:
+    both.only_measures = False
+    assert [job.model for job in iter(both.next_job, None) if job is not None] == ["cnn", "vgg16", "cnn"]
+    assert not both.anything_to_do()
+    assert both.unfinished()
+    both.release()
+    waiting = optuna.load_study(study_name="idc-cnn", storage=storage).trials
+    assert [trial.state.name for trial in waiting] == ["WAITING", "WAITING"]
