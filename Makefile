@@ -18,7 +18,7 @@ DEMO := --study demo --data synthetic:600 --storage sqlite:///runs/studies.db
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
-install: $(STAMP) ## build .venv with everything that the other commands need (about 2 minutes, 6 GB)
+install: $(STAMP) ## build .venv with everything that the other commands need (about 2 minutes, 7 GB)
 
 # A .venv that works is kept and brought up to date; one that was cut off or is too old is made anew.
 $(STAMP): pyproject.toml constraints.txt
@@ -27,7 +27,7 @@ $(STAMP): pyproject.toml constraints.txt
 	    echo "Python 3.11 or later with venv and sqlite3 is needed; looked at: $(or $(PYTHON),$(CANDIDATES))." \
 	      "Install one (Debian: python3 python3-venv) or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3" >&2; exit 1; }; \
 	  echo "Making $(VENV) with $(PYTHON)"; $(PYTHON) -m venv --clear $(VENV); }
-	@echo "Installing into $(VENV): about 2 minutes and 6 GB, most of it PyTorch"
+	@echo "Installing into $(VENV): about 2 minutes and 7 GB, most of it PyTorch"
 	@$(BIN)/python -m pip install -qq --upgrade --constraint constraints.txt pip
 	@$(BIN)/python -m pip install -qq --constraint constraints.txt --build-constraint constraints.txt \
 	  --editable . --group dev

@@ -1,4 +1,4 @@
-"""The only reader of Optuna trials: summaries of studies, and the ranking of their trials."""
+"""Optuna's trials as records: summaries of studies, and the ranking of their trials."""
 
 import json
 import warnings

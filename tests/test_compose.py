@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -123,3 +124,12 @@ def test_the_image_runs_as_a_user_without_rights_and_takes_every_package():
     for package in ("search", "models", "data_utils", "studies"):
         assert f"COPY {package} {package}\n" in dockerfile
         assert f"!{package}\n" in (ROOT / ".dockerignore").read_text()
+
+
+def test_the_image_installs_when_every_package_of_the_project_is_there():
+    """The layer that installs is given no code but one file a package; without it setuptools refuses to build."""
+    before = (ROOT / "Dockerfile").read_text().split("pip install")[0]
+    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    folders = [name.replace(".", "/") for name in packages]
+    assert folders
+    assert [name for name in folders if f"\nCOPY {name}/__init__.py {name}/\n" not in before] == []
