@@ -130,8 +130,8 @@ def add_patience(parser: Parser) -> None:
 def add_data(group: _ArgumentGroup) -> None:
     """Where the patches are."""
     forms = (
-        "folder with X.npy and Y.npy, patient folder, zip of a patient folder, or synthetic[:N[:SEED]] for N made-up patches "
-        "(default: $HISTOTUNE_DATA, then data/)"
+        "folder with X.npy and Y.npy, patient folder, zip of a patient folder, or synthetic[:N[:SEED]] for N made-up "
+        "patches (default: $HISTOTUNE_DATA, then data/)"
     )
     group.add_argument("--data", metavar="PATH", type=some_text, help=forms)
 

@@ -12,7 +12,9 @@ import pytest
 from search.alone import alone
 from search.comparison import LOGS, Comparison, Division
 from search.errors import UsageError
+from search.session import search
 from search.settings import LaunchSettings, parse_launch
+from search.signals import Signals
 
 HOLD = "import sys, time; from pathlib import Path; from search.alone import alone\n"
 HOLD += "with alone(Path(sys.argv[1]), lambda: None):\n    print('held', flush=True); time.sleep(600)"
@@ -75,3 +77,17 @@ def test_a_second_finalize_is_refused(tmp_path: Path) -> None:
         comparison.finalized_alone(),
     ):
         pytest.fail("two would retrain the same members")
+
+
+def test_a_launch_is_on_record_before_it_reads_patches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else search.clean would take them from it."""
+    found = []
+
+    def prepared(comparison: Comparison, *_: object) -> None:
+        found.extend(comparison.ledger.open_launches("s"))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Comparison, "prepared", prepared)
+    with pytest.raises(KeyboardInterrupt):
+        search(settings(tmp_path), Signals(""))
+    assert len(found) == 1
