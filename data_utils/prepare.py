@@ -247,7 +247,10 @@ def _stored(folder: Path, mark: str, lock: SplitLock) -> Summary | None:
 
 @contextmanager
 def replacing(folder: Path) -> Iterator[Path]:
-    """A new folder beside ``folder``, which takes its place if all goes well and leaves nothing if not."""
+    """A new folder beside ``folder``, which takes its place if all goes well and leaves nothing if not.
+
+    Folders that only the old one holds are carried over.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
     for left in leftovers(folder):
         shutil.rmtree(left, ignore_errors=True)
@@ -263,6 +266,9 @@ def replacing(folder: Path) -> Iterator[Path]:
 def _swap(new: Path, folder: Path) -> None:
     old = _sibling(folder, "old")
     with suppress(FileNotFoundError):
+        for entry in folder.iterdir():  # pixels derived from the caches stay: a search may be at work on them
+            if entry.is_dir() and not entry.name.startswith(".") and not (new / entry.name).exists():
+                entry.rename(new / entry.name)
         folder.rename(old)
     new.rename(folder)
     shutil.rmtree(old, ignore_errors=True)

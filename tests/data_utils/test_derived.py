@@ -47,6 +47,19 @@ def test_a_second_time_nothing_is_fitted_or_written(
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
 
 
+def test_it_stays_where_the_patches_are_read_anew(tmp_path: Path) -> None:
+    """As finalize does; a search may be at work on them."""
+    asked = {"name": "first", "fractions": (70, 15, 15), "seed": 0}
+    made = prepare("synthetic:120", tmp_path / "data", lock=None, **asked)
+    folder = made.development.with_name("macenko")
+    fitted = derive("macenko", made.development, folder)
+    before = made.development.stat().st_ino
+    again = prepare("synthetic:120", tmp_path / "data", lock=made.lock, rehash=True, **asked)
+    assert again.development.stat().st_ino != before
+    assert load_derived(folder, load_development(again.development))[1] == fitted
+    assert not list(tmp_path.glob(".data-*"))
+
+
 def test_none_writes_nothing(development: Path) -> None:
     assert derive("none", development, development.with_name("none")) == Preprocessing()
     assert sorted(path.name for path in development.parent.iterdir()) == ["development", "meta.json", "sealed"]
