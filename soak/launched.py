@@ -13,6 +13,7 @@ import psutil
 ROOT = Path(__file__).resolve().parent.parent
 STUDY, MODEL = "soak", "cnn"
 _SEARCH = ("--model", MODEL, "--data", "synthetic:300", "--study", STUDY, "--epochs", "3", "--workers", "2")
+_WORKERS = ("TrialWorker", "ResourceTrainable")
 _LOOK_SECONDS = 0.05
 _REAP_SECONDS = 30.0
 _LONGEST_SECONDS = 3600.0
@@ -74,12 +75,12 @@ class LaunchedSearch:
         return self._process.wait(_LONGEST_SECONDS)
 
     def _workers(self) -> list[psutil.Process]:
-        """Processes that train: they call themselves ray::TrialWorker."""
+        """Processes of workers: ray::TrialWorker as they begin, ray::ResourceTrainable.train in an epoch."""
         found = []
         with suppress(psutil.NoSuchProcess):
             for child in psutil.Process(self._process.pid).children(recursive=True):
                 with suppress(psutil.NoSuchProcess):
-                    if any("TrialWorker" in part for part in child.cmdline()):
+                    if any(name in part for part in child.cmdline() for name in _WORKERS):
                         found.append(child)
         return found
 
