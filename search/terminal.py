@@ -182,6 +182,8 @@ def log_to(folder: Path, command: str, level: str) -> Path:
     path = folder / f"{command}-{datetime.now(UTC):%Y%m%d-%H%M%S}.log"
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    for before in LOGGER.handlers:
+        before.close()
     LOGGER.handlers = [handler]
     LOGGER.setLevel(level.upper())
     LOGGER.propagate = False
