@@ -61,7 +61,7 @@ def read_cache(folder: Path) -> tuple[PatchSet, Strings, dict[str, Any]]:
     meta = read_meta(folder)
     known = [name for name in _COLUMNS if name != "patients" or os.path.lexists(folder / "patients.npy")]
     columns = {name: _column(folder, name) for name in known}
-    count = len(columns["names"])
+    count = columns["names"].size  # also of an array without dimensions
     for name, column in columns.items():
         row, kind = _COLUMNS[name]
         if column.shape != (count, *row) or column.dtype.kind != kind:

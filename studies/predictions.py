@@ -105,7 +105,7 @@ def _known(position: np.int64) -> object:
 
 def _check(predictions: Predictions) -> None:
     """Every array is of its kind, and has a row for each patch."""
-    count = len(predictions.names)
+    count = predictions.names.size  # also of an array without dimensions
     columns = {name: getattr(predictions, name) for name in _COLUMNS}
     wrong = [name for name, column in columns.items() if column.shape != (count,)]
     wrong += [name for name, column in columns.items() if column.dtype.kind != _COLUMNS[name]]

@@ -199,6 +199,14 @@ def test_taking_rows_keeps_the_part(tmp_path: Path) -> None:
     assert len(train) == len(train.part) == (development.part == "train").sum()
 
 
+def test_a_cache_with_an_array_without_dimensions_is_not_whole(tmp_path: Path) -> None:
+    """Found by ``soak.inputs``, guided by coverage."""
+    prepared = prepared_in(tmp_path)
+    np.save(prepared.sealed / "names.npy", np.array("row_000000"))
+    with pytest.raises(SealError, match=r"names has the shape \(\)"):
+        open_sealed(prepared.sealed)
+
+
 def test_a_sealed_cache_that_was_changed_is_refused(tmp_path: Path) -> None:
     prepared = prepared_in(tmp_path)
     with pytest.raises(LockMismatchError, match="holds test rows"):
