@@ -154,13 +154,19 @@ def _side_by_side(
 def _room(count: int, file: Path, *, begun: bool) -> Pixels:
     """A mapped file for so many patches: the one that an interrupted reading has left, or a new one."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    if begun:
-        with suppress(OSError, ValueError, EOFError):
-            room: Pixels = np.load(file, mmap_mode="r+", allow_pickle=False)
-            if room.shape == (count, PATCH_SIZE, PATCH_SIZE, 3) and room.dtype == np.uint8:
-                reserve(file)
-                return room
-    return new_pixels(count, file)
+    room = _begun(count, file) if begun else None
+    if room is None:
+        return new_pixels(count, file)
+    reserve(file)  # the disk may have been full when it was made
+    return room
+
+
+def _begun(count: int, file: Path) -> Pixels | None:
+    with suppress(OSError, ValueError, EOFError):
+        room: Pixels = np.load(file, mmap_mode="r+", allow_pickle=False)
+        if room.shape == (count, PATCH_SIZE, PATCH_SIZE, 3) and room.dtype == np.uint8:
+            return room
+    return None
 
 
 def _fill(root: Path, file: Path, kept: Path | None, start: int, files: Sequence[ImageFile]) -> list[str]:

@@ -10,18 +10,19 @@ _LOOK_SECONDS = 0.2
 
 
 @contextmanager
-def alone(file: Path, meanwhile: Callable[[], None]) -> Iterator[None]:
+def alone(file: Path, otherwise: Callable[[], None]) -> Iterator[None]:
     """Holds ``file``, which is made, as long as the block runs.
 
     Args:
         file: whoever holds it is alone.
-        meanwhile: called again and again as long as another process holds it; what it raises ends the waiting.
+        otherwise: called once where another process holds it, before it is waited for; what it raises ends the waiting.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("a", encoding="utf-8") as held:
-        while not _taken(held.fileno()):
-            meanwhile()
-            time.sleep(_LOOK_SECONDS)
+        if not _taken(held.fileno()):
+            otherwise()
+            while not _taken(held.fileno()):
+                time.sleep(_LOOK_SECONDS)
         yield
 
 

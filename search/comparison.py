@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from data_utils.errors import LockMismatchError
 from data_utils.lock import Fractions, SplitLock
 from data_utils.patches import Progress, where_is_data
 from data_utils.prepare import Prepared, prepare
+from data_utils.preprocessing import Preprocessing
 from data_utils.rules import easing
 from data_utils.split_file import PatientLists, read_lists
 from models._registry import load_model
@@ -23,7 +24,7 @@ from models._spec import Model
 from models._weights import Weights, vgg16_weights
 from search.alone import alone
 from search.errors import UsageError
-from search.preprocess import kind_of, text_of
+from search.preprocess import kind_of, text_of, write_derived
 from search.settings import CommonSettings, LaunchSettings
 from search.terminal import LOGGER, say
 from studies.definition import StudyDefinition
@@ -126,35 +127,30 @@ class Comparison:
         Raises:
             DataError: see ``data_utils.prepare``; LockMismatchError where the lock file was edited.
         """
-        with self.alone_with_data():
+        with self._alone_with_data():
             return self._prepared(data, division, rehash)
 
-    @contextmanager
-    def alone_with_data(self) -> Iterator[None]:
+    def transformed(self, prepared: Prepared, kind: str) -> Preprocessing:
+        """Has what workers will map written; see ``search.preprocess.write_derived``."""
+        with self._alone_with_data():
+            return write_derived(prepared, kind)
+
+    def _alone_with_data(self) -> AbstractContextManager[None]:
         """Waits until no other command reads, replaces or transforms the patches of this comparison."""
-        waits: list[str] = []
+        words = f"waiting: another command is reading the patches of {self.name}"
+        return alone(self.folder / LOGS / ".reading", lambda: say(Console(), words))
 
-        def meanwhile() -> None:
-            if not waits:
-                waits.append(f"waiting: another command is reading the patches of {self.name}")
-                say(Console(), waits[0])
-
-        with alone(self.folder / LOGS / ".reading", meanwhile):
-            yield
-
-    @contextmanager
-    def finalized_alone(self) -> Iterator[None]:
+    def finalized_alone(self) -> AbstractContextManager[None]:
         """Two that retrain would write the same members.
 
         Raises:
             UsageError: another command is finalizing this comparison.
         """
 
-        def meanwhile() -> None:
+        def refuse() -> None:
             raise UsageError(f"another command is finalizing {self.name}: wait for its end, or end it")
 
-        with alone(self.folder / LOGS / ".finalizing", meanwhile):
-            yield
+        return alone(self.folder / LOGS / ".finalizing", refuse)
 
     def _prepared(self, data: str | None, division: "Division", rehash: bool) -> Prepared:
         lock = self.stored_lock()

@@ -29,7 +29,7 @@ from search.last_words import LastWords
 from search.launches import Presence, scratch
 from search.marks import check_folder
 from search.opening import Entrant, check_reopening, open_test
-from search.preprocess import place_of, write_derived
+from search.preprocess import place_of
 from search.reporting import write_comparison_report
 from search.retraining import FOLDS, Candidate, Members, Retrained, candidates, conclude, member_folder
 from search.scored import patients_of, scored
@@ -126,14 +126,12 @@ def _begin(settings: FinalizeSettings, comparison: Comparison, signals: Signals,
     source = settings.common.data or studies[0].settings.get("source")
     with naming(comparison.folder / "data"):
         prepared = comparison.prepared(source, comparison.locked_division(), rehash=True)
-    with comparison.alone_with_data():
-        preprocessing = write_derived(prepared, comparison.preprocessing() or "none")
     device = choose_device(settings.worker.device)
     return _Final(
         settings=settings,
         comparison=comparison,
         prepared=prepared,
-        preprocessing=preprocessing,
+        preprocessing=comparison.transformed(prepared, comparison.preprocessing() or "none"),
         studies=studies,
         wanted={study.model: candidates(study, settings.finalists) for study in studies},
         crew=plan_crew(settings.worker, device, torch.cuda.device_count()),

@@ -24,7 +24,7 @@ from search.environment import environment
 from search.errors import UsageError
 from search.jobs import FeatureStore, WorkerContext
 from search.launches import Presence, scratch
-from search.preprocess import chosen_preprocessing, place_of, write_derived
+from search.preprocess import chosen_preprocessing, place_of
 from search.refusals import begun, check_asked
 from search.searching import StudySearch
 from search.settings import CommonSettings, LaunchSettings
@@ -67,8 +67,7 @@ def run_trials(
     _check_studies(settings, comparison, context, prepared)
     say(console, _introduction(comparison, prepared, crew, context, log))
     if ray is not None and context.preprocessed is not None:
-        with comparison.alone_with_data():
-            say(console, f"pixels: {write_derived(prepared, context.preprocess).words}")
+        say(console, f"pixels: {comparison.transformed(prepared, context.preprocess).words}")
     with quiet_optuna():
         searches = [
             _study_search(settings, comparison, context, prepared, presence, name, signals) for name in settings.models

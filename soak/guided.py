@@ -29,7 +29,7 @@ GUIDED = {
     "enqueue": "first.json",
 }
 """Name of a format: the file of its input that is changed."""
-_WATCHED = ["data_utils", "studies", "models", "search", "zipfile", "PIL.PngImagePlugin", "numpy.lib._format_impl"]
+_WATCHED = ["data_utils", "studies", "models", "search", "zipfile", "numpy.lib._format_impl"]
 _SECONDS = 600.0
 
 

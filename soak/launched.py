@@ -23,6 +23,17 @@ class EndedError(Exception):
     """The launch ended by itself while something was waited for."""
 
 
+def workers_of(driver: int) -> list[psutil.Process]:
+    """Its workers: they call themselves ray::TrialWorker as they begin, ray::ResourceTrainable.train in an epoch."""
+    found = []
+    with suppress(psutil.NoSuchProcess):
+        for child in psutil.Process(driver).children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                if any(name in part for part in child.cmdline() for name in _WORKERS):
+                    found.append(child)
+    return found
+
+
 class LaunchedSearch:
     """A running ``search.launch`` with all its processes."""
 
@@ -51,8 +62,8 @@ class LaunchedSearch:
 
     def kill_worker(self, number: int) -> None:
         """Waits for processes that train, and kills one of them; ``number`` picks it."""
-        self._until(lambda: bool(self._workers()))
-        found = self._workers()
+        self._until(lambda: bool(workers_of(self._process.pid)))
+        found = workers_of(self._process.pid)
         if found:
             with suppress(psutil.NoSuchProcess):
                 found[number % len(found)].kill()
@@ -73,16 +84,6 @@ class LaunchedSearch:
     def end(self) -> int:
         """Waits for its end; the exit code, -9 where it was killed."""
         return self._process.wait(_LONGEST_SECONDS)
-
-    def _workers(self) -> list[psutil.Process]:
-        """Processes of workers: ray::TrialWorker as they begin, ray::ResourceTrainable.train in an epoch."""
-        found = []
-        with suppress(psutil.NoSuchProcess):
-            for child in psutil.Process(self._process.pid).children(recursive=True):
-                with suppress(psutil.NoSuchProcess):
-                    if any(name in part for part in child.cmdline() for name in _WORKERS):
-                        found.append(child)
-        return found
 
     def _log(self) -> str:
         return "".join(path.read_text(encoding="utf-8") for path in set(self._logs.glob("*.log")) - self._before)

@@ -146,20 +146,6 @@ def wait_until(condition: Callable[[], bool], seconds: float = 120, what: str = 
         time.sleep(0.1)
 
 
-def workers_of(driver: int) -> list[int]:
-    """Processes that train for a driver: descendants that call themselves ray::...train."""
-    import psutil
-
-    found = []
-    for process in psutil.Process(driver).children(recursive=True):
-        try:
-            if any("TrialWorker" in part or "ResourceTrainable" in part for part in process.cmdline()):
-                found.append(process.pid)
-        except psutil.NoSuchProcess:
-            continue
-    return found
-
-
 def stored_values(database: Path) -> dict[int, list[int]]:
     """Trial number -> steps with an intermediate value, read past Optuna."""
     with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:

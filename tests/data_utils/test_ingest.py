@@ -89,13 +89,14 @@ def test_an_interrupted_reading_goes_on_and_decodes_nothing_twice(made: PatchSet
     assert not (tmp_path / "pieces").exists()
 
 
+def full(*_: int) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 @pytest.mark.usefixtures("many")
 def test_a_reading_that_found_no_room_finds_none_the_next_time_either(
     made: PatchSet, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
     places = {"into": tmp_path / "pixels.npy", "pieces": tmp_path / "pieces"}
     with monkeypatch.context() as disk:
         disk.setattr(os, "posix_fallocate", full)
@@ -103,6 +104,20 @@ def test_a_reading_that_found_no_room_finds_none_the_next_time_either(
             with pytest.raises(OSError, match="No space left"):
                 read_patches(str(source), **places)
     assert len(read_patches(str(source), **places)) == len(made)
+
+
+@pytest.mark.usefixtures("many")
+def test_a_reading_that_finds_no_room_to_go_on_loses_nothing(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = {"into": tmp_path / "pixels.npy", "pieces": tmp_path / "pieces"}
+    with pytest.raises(KeyboardInterrupt):
+        read_patches(str(source), progress=interrupt_after(120), **places)
+    begun = (tmp_path / "pieces" / "pixels.npy").read_bytes()
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(OSError, match="No space left"):
+        read_patches(str(source), **places)
+    assert (tmp_path / "pieces" / "pixels.npy").read_bytes() == begun
 
 
 def cut(piece: Path) -> None:

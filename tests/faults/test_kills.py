@@ -6,11 +6,11 @@ import time
 from functools import partial
 from pathlib import Path
 
-import psutil
 import pytest
-from tree import Tree, copy_tree, end, epochs_stored, stored_values, wait_until, workers_of
+from tree import Tree, copy_tree, end, epochs_stored, stored_values, wait_until
 
 from data_utils.prepare import load_development
+from soak.launched import workers_of
 
 PATCHES = "synthetic:300"
 
@@ -60,7 +60,6 @@ def more_epochs(tree: Tree, wanted: int) -> bool:
 
 # Notes how many patches each batch of a training has; those of the probe of memory layouts are smaller.
 DIARY = """
-import json
 import os
 from torch import nn
 from search.training import PROBE_PATCHES
@@ -83,8 +82,8 @@ def test_a_killed_worker_loses_an_epoch_at_most_and_no_slot(packages: Path, tmp_
     driver = tree.start(*launch(6, 5, "--pruner", "none", "--workers", "2"))
     wait_until(lambda: epochs_stored(tree) >= 3, what="three epochs")
     victim = workers_of(driver.pid)[0]
-    psutil.Process(victim).kill()
-    wait_until(lambda: len([pid for pid in workers_of(driver.pid) if pid != victim]) == 2, 180, "a second worker")
+    victim.kill()
+    wait_until(lambda: len(set(workers_of(driver.pid)) - {victim}) == 2, 180, "a second worker")
     output, _ = driver.communicate(timeout=300)
     assert driver.returncode == 0, output
     check_whole(tree, 6, 5)

@@ -41,19 +41,19 @@ def test_a_process_that_is_killed_lets_go(tmp_path: Path) -> None:
     waits = []
     with held(tmp_path / "logs" / "x") as process:
 
-        def meanwhile() -> None:
+        def otherwise() -> None:
             waits.append(1)
             process.kill()
 
-        with alone(tmp_path / "logs" / "x", meanwhile):
+        with alone(tmp_path / "logs" / "x", otherwise):
             assert waits
 
 
 def test_what_is_raised_meanwhile_ends_the_waiting(tmp_path: Path) -> None:
-    def meanwhile() -> None:
+    def otherwise() -> None:
         raise KeyboardInterrupt
 
-    with held(tmp_path / "x"), pytest.raises(KeyboardInterrupt), alone(tmp_path / "x", meanwhile):
+    with held(tmp_path / "x"), pytest.raises(KeyboardInterrupt), alone(tmp_path / "x", otherwise):
         pytest.fail("it was not alone")
 
 

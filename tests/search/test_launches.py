@@ -11,13 +11,10 @@ import psutil
 import pytest
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
+from searches import searching
 
-from models._registry import load_model
-from search.comparison import define
 from search.launches import MISSED_BEATS, Presence, is_alive
-from search.searching import StudySearch
 from studies.ledger import BEAT_SECONDS, Launch, Ledger
-from studies.storage import create_or_resume, make_pruner, make_sampler
 
 
 @pytest.fixture
@@ -65,32 +62,11 @@ def test_a_clock_that_is_set_makes_no_living_process_another_one(
         assert is_alive(launch)
 
 
-def searching(storage: RDBStorage, presence: Presence, folder: Path) -> StudySearch:
-    model = load_model("cnn")
-    definition = define(model, None, lock_digest="a" * 64, epochs=3, objective="auc", precision="fp32")
-    study = create_or_resume(
-        storage, "idc-cnn", definition, sampler=make_sampler("random", 0), pruner=make_pruner("none", 3)
-    )
-    return StudySearch(
-        study,
-        model,
-        storage=storage,
-        ledger=Ledger(storage.engine),
-        presence=presence,
-        make_sampler=lambda seed: make_sampler("random", seed),
-        wanted=1,
-        epochs=3,
-        objective="auc",
-        seed=1,
-        checkpoints=folder,
-    )
-
-
 def test_a_trial_that_was_asked_for_under_a_lost_lease_is_given_up_and_handed_out_once(
     storage: RDBStorage, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     presence = Presence(ledger, "idc")
-    search = searching(storage, presence, tmp_path)
+    search = searching(storage, presence, tmp_path, wanted=1)
     ask = search.study.ask
     asked = []
 

@@ -8,10 +8,9 @@ import pytest
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
+from searches import searching
 from sqlalchemy import event
 
-from models._registry import load_model
-from search.comparison import define
 from search.jobs import EpochReport, Job
 from search.launches import Presence
 from search.searching import LOST, RUNNING, StudySearch
@@ -19,30 +18,7 @@ from search.seeds import derive_seed
 from studies.attributes import at_once, set_attributes
 from studies.ledger import Ledger
 from studies.results import leader, ranking, summarise
-from studies.storage import create_or_resume, make_pruner, make_sampler
-
-
-def searching(
-    storage: RDBStorage, presence: Presence, folder: Path, *, wanted: int = 3, pruner: str = "none", seed: int = 1
-) -> StudySearch:
-    model = load_model("cnn")
-    definition = define(model, None, lock_digest="a" * 64, epochs=3, objective="auc", precision="fp32")
-    study = create_or_resume(
-        storage, "idc-cnn", definition, sampler=make_sampler("random", 0), pruner=make_pruner(pruner, 3)
-    )
-    return StudySearch(
-        study,
-        model,
-        storage=storage,
-        ledger=Ledger(storage.engine),
-        presence=presence,
-        make_sampler=lambda seed: make_sampler("random", seed),
-        wanted=wanted,
-        epochs=3,
-        objective="auc",
-        seed=seed,
-        checkpoints=folder,
-    )
+from studies.storage import make_sampler
 
 
 def report(epoch: int, value: float = 0.5, failure: str | None = None) -> EpochReport:

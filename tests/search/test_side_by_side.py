@@ -5,15 +5,12 @@ from pathlib import Path
 import optuna
 import pytest
 from optuna.storages import RDBStorage
+from searches import searching
 
-from models._registry import load_model
-from search.comparison import define
 from search.jobs import EpochReport, Job
 from search.launches import Presence
-from search.searching import StudySearch
 from search.side_by_side import Searches
 from studies.ledger import Ledger
-from studies.storage import create_or_resume, make_pruner, make_sampler
 
 
 class Silent:
@@ -26,31 +23,13 @@ class Silent:
 
 @pytest.fixture
 def both(storage: RDBStorage, tmp_path: Path) -> Searches:
-    """Two studies of one trial each; the model behind both is the same, which does not matter here."""
+    """Two studies, of two trials and of one, as on a GPU whose memory is to be measured first."""
     presence = Presence(Ledger(storage.engine), "idc")
-    cnn, vgg16 = (_searching(storage, presence, name, tmp_path) for name in ("cnn", "vgg16"))
+    cnn = searching(storage, presence, tmp_path, wanted=2, epochs=1)
+    vgg16 = searching(storage, presence, tmp_path, model="vgg16", wanted=1, epochs=1)
     searches = Searches([cnn, vgg16], timeout=None, watcher=Silent(), check=lambda: None)
     searches.only_measures = True
     return searches
-
-
-def _searching(storage: RDBStorage, presence: Presence, name: str, folder: Path) -> StudySearch:
-    model = load_model(name)
-    definition = define(model, None, lock_digest="a" * 64, epochs=3, objective="auc", precision="fp32")
-    sampler, pruner = make_sampler("random", 0), make_pruner("none", 3)
-    return StudySearch(
-        create_or_resume(storage, f"idc-{name}", definition, sampler=sampler, pruner=pruner),
-        model,
-        storage=storage,
-        ledger=Ledger(storage.engine),
-        presence=presence,
-        make_sampler=lambda seed: make_sampler("random", seed),
-        wanted=2 if name == "cnn" else 1,
-        epochs=1,
-        objective="auc",
-        seed=1,
-        checkpoints=folder / name,
-    )
 
 
 def test_a_study_whose_trials_all_failed_unmeasured_keeps_the_other_one_from_nothing(both: Searches) -> None:

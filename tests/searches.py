@@ -1,0 +1,44 @@
+"""The search of one study as a launch makes it, without Ray."""
+
+from pathlib import Path
+
+from optuna.storages import RDBStorage
+
+from models._registry import load_model
+from search.comparison import define
+from search.launches import Presence
+from search.searching import StudySearch
+from studies.ledger import Ledger
+from studies.storage import create_or_resume, make_pruner, make_sampler
+
+
+def searching(
+    storage: RDBStorage,
+    presence: Presence,
+    folder: Path,
+    *,
+    model: str = "cnn",
+    wanted: int = 3,
+    epochs: int = 3,
+    pruner: str = "none",
+    seed: int = 1,
+) -> StudySearch:
+    """The study ``idc-MODEL``, made or resumed."""
+    loaded = load_model(model)
+    definition = define(loaded, None, lock_digest="a" * 64, epochs=3, objective="auc", precision="fp32")
+    study = create_or_resume(
+        storage, f"idc-{model}", definition, sampler=make_sampler("random", 0), pruner=make_pruner(pruner, 3)
+    )
+    return StudySearch(
+        study,
+        loaded,
+        storage=storage,
+        ledger=Ledger(storage.engine),
+        presence=presence,
+        make_sampler=lambda seed: make_sampler("random", seed),
+        wanted=wanted,
+        epochs=epochs,
+        objective="auc",
+        seed=seed,
+        checkpoints=folder,
+    )
