@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from optuna.trial import FixedTrial
 from torch.profiler import ProfilerActivity, profile
 
@@ -24,7 +23,7 @@ from benchmarks._report import conditions
 from benchmarks.whole_search import CONFIGURATIONS, FIXED, PATCHES
 from data_utils.prepare import load_development
 from models._registry import load_model
-from search._device import Compute, choose_precision
+from search._device import Compute, choose_precision, set_up
 from search.training import DevicePatches, Training, probe_layout, train
 
 DEVICE = "cpu"
@@ -76,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.arithmetic", description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="cnn", choices=sorted(FIXED))
     model = parser.parse_args(argv).model
-    torch.set_num_threads(1)
+    set_up(DEVICE, threads=1)
     print("; ".join(conditions()))
     total: Counter[str] = Counter()
     whole = 0.0

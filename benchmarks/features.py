@@ -15,7 +15,6 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-import torch
 from optuna.trial import FixedTrial
 
 from benchmarks._launch import patches, prepared, scratch_folder, weights, weights_option
@@ -24,7 +23,7 @@ from data_utils.prepare import load_development
 from models._registry import load_model
 from models._spec import Model, ModelConfig
 from models._weights import Weights
-from search._device import Compute, choose_precision
+from search._device import Compute, choose_precision, set_up
 from search.features import Features
 from search.jobs import FeatureStore
 from search.training import DevicePatches, EpochScores, Rows, Training, probe_layout, train
@@ -69,7 +68,7 @@ class Setting:
 
 def measure(full: bool) -> list[Result]:
     """One figure for each number of frozen blocks."""
-    torch.set_num_threads(1)
+    set_up(DEVICE, threads=1)
     with scratch_folder() as folder:
         source = patches(FULL_PATCHES if full else PATCHES, folder / "patches")
         words = "random weights" if weights_option() == "none" else "ImageNet weights"

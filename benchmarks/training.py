@@ -1,19 +1,23 @@
 """Training: patches a second of our loop against the peers', one thread each, and the validation AUC of both.
 
 The default network and recipe of cnn, the same patches, split, batch size, views and jitter; ours in the precision
-and memory layout that a search would choose here, the peer in fp32. The two take turns, an epoch each. Patches a
-second are of training alone, the median over all epochs of all seeds. The AUC, of the last epoch, must agree: means
+and memory layout that a search would choose here, the peer in fp32. The two take turns, an epoch each, in a process of
+their own, so that what a worker sets for its process is not the peer's. Patches a second are of training alone, the
+median over all epochs of all seeds. The AUC, of the last epoch, must agree: means
 over three seeds no further apart than the seeds of either side are.
 
     python -m benchmarks.training [--full]
 """
 
+import multiprocessing
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, median
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +28,7 @@ from benchmarks._launch import patches, prepared, scratch_folder
 from benchmarks._report import Result, main
 from data_utils.prepare import load_development
 from models._registry import load_model
-from search._device import Compute, choose_precision, has_bf16
+from search._device import Compute, choose_precision, has_bf16, set_up
 from search.training import DevicePatches, Training, evaluate, probe_layout, train
 from search.worker import validation_scores
 
@@ -44,7 +48,6 @@ class Epoch:
 
 def measure(full: bool) -> list[Result]:
     """Trains both sides on every seed, in turn."""
-    torch.set_num_threads(1)
     epochs = FULL_EPOCHS if full else EPOCHS
     with scratch_folder() as folder:
         source = patches(FULL_PATCHES if full else PATCHES, folder / "patches")
@@ -73,14 +76,43 @@ def same_auc(ours: list[float], theirs: list[float]) -> bool:
 
 def alternate(development: Path, seed: int, epochs: int) -> tuple[list[Epoch], list[Epoch]]:
     """One seed of both sides, an epoch in turn."""
-    pairs = list(zip(our_epochs(development, seed, epochs), peer_epochs(development, seed, epochs), strict=True))
-    for ours, theirs in pairs[-1:]:
-        print(f"  seed {seed}: ours {ours.pace:.0f} patches a second, peer {theirs.pace:.0f}", flush=True)
+    with _Side(our_epochs, development, seed, epochs) as ours, _Side(peer_epochs, development, seed, epochs) as theirs:
+        pairs = [(ours.next_epoch(), theirs.next_epoch()) for _ in range(epochs)]
+    print(f"  seed {seed}: ours {pairs[-1][0].pace:.0f} patches a second, peer {pairs[-1][1].pace:.0f}", flush=True)
     return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+
+
+class _Side:
+    """Epochs of one side, each trained when it is asked for, in a process of its own."""
+
+    def __init__(self, side: Callable[[Path, int, int], Iterator[Epoch]], *run: Any) -> None:
+        self._pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _begin, (side, *run))
+
+    def __enter__(self) -> "_Side":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown()
+
+    def next_epoch(self) -> Epoch:
+        return self._pool.submit(_next_epoch).result()
+
+
+_epochs: Iterator[Epoch]  # of the process of a side
+
+
+def _begin(side: Callable[[Path, int, int], Iterator[Epoch]], development: Path, seed: int, epochs: int) -> None:
+    global _epochs
+    _epochs = side(development, seed, epochs)
+
+
+def _next_epoch() -> Epoch:
+    return next(_epochs)
 
 
 def our_epochs(development: Path, seed: int, epochs: int) -> Iterator[Epoch]:
     """What a worker does with a trial, without the worker."""
+    set_up(DEVICE, threads=1)
     model = load_model("cnn")
     config = model.suggest(FixedTrial(dict(model.default)))
     loaded = load_development(development)
@@ -98,6 +130,7 @@ def our_epochs(development: Path, seed: int, epochs: int) -> Iterator[Epoch]:
 
 def peer_epochs(development: Path, seed: int, epochs: int) -> Iterator[Epoch]:
     """The peers' loop, timed around the training of an epoch."""
+    torch.set_num_threads(1)
     params = load_model("cnn").default
     training = peer_training.begin("cnn", params, development, None, epochs=epochs, seed=seed)
     for _ in range(epochs):

@@ -28,7 +28,7 @@ def dihedral(batch: Tensor, view: Tensor) -> Tensor:
         (N, C, H, W), a new tensor.
     """
     count, channels, height, width = batch.shape
-    source = _sources(height, batch.device)[view]  # (N, H * W)
+    source = _sources(height, batch.device).index_select(0, view)  # (N, H * W)
     pixels = batch.flatten(2).gather(2, source[:, None, :].expand(count, channels, height * width))
     return pixels.reshape(count, channels, height, width)
 
@@ -47,17 +47,18 @@ def stain_jitter(batch: Tensor, strength: float, generator: torch.Generator) -> 
         generator: on the batch's device or on the CPU; the same state gives the same change.
 
     Returns:
-        The same shape, dtype and memory format, in [0, 1].
+        The same shape and dtype, in [0, 1].
     """
     if strength == 0:
         return batch
     draw = torch.rand((2, len(batch), 1, 3), generator=generator, device=generator.device)
     scale, shift = ((2 * draw - 1) * strength).to(batch.device)  # each (N, 1, 3)
     to_stains, to_colours = _matrices(batch.device)
-    density = -batch.float().clamp_min(_DARKEST).log().permute(0, 2, 3, 1).flatten(1, 2)  # (N, H * W, 3)
-    stains = (density @ to_stains) * (1 + scale) + _TYPICAL * shift
-    changed = torch.exp(-(stains @ to_colours)).clamp(0, 1)  # (N, H * W, 3)
-    return changed.reshape(len(batch), *batch.shape[2:], 3).permute(0, 3, 1, 2).to(batch.dtype)
+    mixed = ((to_stains * (1 + scale)) @ to_colours).mT  # (N, 3, 3): density before -> after, in one step
+    darker = (_TYPICAL * shift @ to_colours).mT  # (N, 3, 1)
+    light = batch.float().clamp_min(_DARKEST).log_().flatten(2)  # (N, 3, H * W): density with the sign of a logarithm
+    changed = torch.baddbmm(-darker, mixed, light).exp_().clamp_(0, 1)
+    return changed.reshape(batch.shape).to(batch.dtype)
 
 
 @lru_cache(maxsize=8)

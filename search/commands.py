@@ -1,5 +1,6 @@
 """What all commands share: errors of our own become one line and an exit code, everything else keeps its traceback."""
 
+import gc
 import logging
 import os
 import shlex
@@ -94,4 +95,5 @@ def _left(code: int) -> int:
         with suppress(OSError):
             sys.stdout.flush()
         os._exit(code)
+    gc.freeze()  # else the interpreter looks through all that torch and Ray hold once more, for a second
     return code

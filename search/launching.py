@@ -35,7 +35,7 @@ from search.trainable import TrialWorker
 from studies.definition import StudyDefinition, check_same
 from studies.files import naming
 from studies.results import leader
-from studies.storage import DEFINITION, create_or_resume, make_pruner, make_sampler, quiet_optuna
+from studies.storage import DEFINITION, create_or_resume, make_pruner, make_sampler, quiet_optuna, shared_space
 
 WAIT_SECONDS = 2.0
 """Between two looks at trials that another launch has in hand."""
@@ -170,13 +170,14 @@ def _study_search(
     with comparison.ledger.lease(study.study_name, presence.launch):
         enqueue_first(study, model, settings.enqueue, older)
         study.set_user_attr("settings", _remembered(settings, signals))
+    space = shared_space()
     return StudySearch(
         study,
         model,
         storage=comparison.storage,
         ledger=comparison.ledger,
         presence=presence,
-        make_sampler=lambda seed: make_sampler(settings.sampler, seed),
+        make_sampler=lambda seed: make_sampler(settings.sampler, seed, space),
         wanted=settings.trials,
         epochs=settings.epochs,
         objective=settings.objective,

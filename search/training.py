@@ -68,7 +68,7 @@ class DevicePatches:
     def batch(self, rows: Tensor, views: Tensor) -> Tensor:
         """(B,) rows, each turned to its view -> (B, 3, 50, 50) float in [0, 1]."""
         rows, views = rows.to(self.pixels.device), views.to(self.pixels.device)
-        turned = dihedral(self.pixels[rows].permute(0, 3, 1, 2), views)  # (B, 3, 50, 50) uint8
+        turned = dihedral(self.pixels.index_select(0, rows).permute(0, 3, 1, 2), views)  # (B, 3, 50, 50) uint8
         return turned.float().div_(255)
 
 

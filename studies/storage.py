@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import TypeVar
 
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
+from optuna.search_space import IntersectionSearchSpace
 from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 
@@ -127,17 +130,47 @@ def create_or_resume(
     return study
 
 
-def make_sampler(kind: str, seed: int) -> BaseSampler:
-    """The sampler of this kind: "tpe", "random" or "gp"."""
+def make_sampler(kind: str, seed: int, space: IntersectionSearchSpace | None = None) -> BaseSampler:
+    """The sampler of this kind: "tpe", "random" or "gp".
+
+    Args:
+        kind: one of them.
+        seed: of what it draws.
+        space: what trials of the study have in common so far; with it the next sampler of the same study goes on from
+            there, and does not look through all trials again.
+    """
     if kind == "tpe":
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return TPESampler(seed=seed, multivariate=True, constant_liar=True)
+            return _Tpe(seed, space or shared_space())
     if kind == "random":
         return RandomSampler(seed=seed)
     if kind == "gp":
         return GPSampler(seed=seed)
     raise ValueError(f"sampler {kind!r} is none of tpe, random, gp")
+
+
+def shared_space() -> IntersectionSearchSpace:
+    """For all samplers of one study; pruned trials tell of its space as well."""
+    return IntersectionSearchSpace(include_pruned=True)
+
+
+class _Tpe(TPESampler):
+    """Optuna's, with a search space that outlives it: each trial has a sampler of its own, for the sake of its seed."""
+
+    def __init__(self, seed: int, space: IntersectionSearchSpace) -> None:
+        super().__init__(seed=seed, multivariate=True, constant_liar=True)
+        self._space = space
+
+    def infer_relative_search_space(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,  # noqa: ARG002 - Optuna hands it over
+    ) -> dict[str, BaseDistribution]:
+        """What ``TPESampler`` infers."""
+        return {
+            name: values for name, values in self._space.calculate(study, use_cache=True).items() if not values.single()
+        }
 
 
 def make_pruner(kind: str, epochs: int) -> BasePruner:

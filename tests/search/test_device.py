@@ -1,5 +1,8 @@
 """What to compute on, in which precision; how much memory there is and when it ran out."""
 
+import ctypes
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -9,10 +12,12 @@ from search._device import (
     DeviceError,
     choose_device,
     choose_precision,
+    free_memory,
     has_bf16,
     held_memory,
     is_out_of_memory,
     peak_memory,
+    set_up,
 )
 from search.cluster import pack, plan_crew
 from search.errors import UsageError
@@ -70,11 +75,34 @@ def test_running_out_of_memory_is_told_from_other_failures() -> None:
 
 
 def test_held_memory_counts_what_is_kept_and_forgets_what_is_not() -> None:
+    set_up("cpu", torch.get_num_threads())
     before = held_memory("cpu")
     kept = torch.ones(50_000_000)  # 200 MB
     assert held_memory("cpu") - before > 0.9 * kept.nbytes
     del kept
+    free_memory("cpu")
     assert held_memory("cpu") - before < 50_000_000
+
+
+STEPS = """
+import resource, torch
+from search._device import set_up
+{}
+def step():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.ones(10_000_000)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+print(min(step() for _ in range(20)))
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="this C library is not glibc")
+@pytest.mark.parametrize(
+    ("settings", "takes_new_pages"), [("set_up('cpu', 1)", False), ("torch.set_num_threads(1)", True)]
+)
+def test_steps_take_the_memory_that_earlier_ones_freed(settings: str, takes_new_pages: bool) -> None:
+    ran = subprocess.run([sys.executable, "-c", STEPS.format(settings)], capture_output=True, check=True, text=True)
+    assert (int(ran.stdout) > 1000) is takes_new_pages
 
 
 # --- sharing a GPU --------------------------------------------------------------------------------------------------

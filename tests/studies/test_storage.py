@@ -1,11 +1,15 @@
 """Opening databases, and refusing to mix studies."""
 
+import warnings
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
+from optuna.samplers import BaseSampler, TPESampler
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
@@ -14,7 +18,7 @@ from studies.definition import StudyDefinition
 from studies.errors import DefinitionMismatchError, NoCompleteTrialError, StorageError
 from studies.records import TrialResult
 from studies.results import best_trial, count_states, ranking, summarise
-from studies.storage import create_or_resume, make_pruner, make_sampler, open_existing, open_storage
+from studies.storage import create_or_resume, make_pruner, make_sampler, open_existing, open_storage, shared_space
 
 DEFINITION = StudyDefinition(
     model="cnn",
@@ -38,6 +42,29 @@ def test_a_study_is_made_and_resumed(storage: RDBStorage) -> None:
     trial = new_study(storage).ask()
     assert trial.number == 0
     assert len(new_study(storage).trials) == 1
+
+
+def test_a_sampler_a_trial_draws_what_optunas_own_would_draw() -> None:
+    space = shared_space()
+
+    def drawn(sampler_of: Callable[[int], BaseSampler]) -> list[dict[str, Any]]:
+        study = optuna.create_study(direction="maximize")
+        for number in range(25):
+            study.sampler = sampler_of(number)
+            trial = study.ask()
+            width = trial.suggest_categorical("width", [16, 32, 48])
+            rate = trial.suggest_float("rate", 1e-4, 1e-1, log=True)
+            ended = TrialState.FAIL if number == 7 else TrialState.COMPLETE
+            study.tell(trial, None if number == 7 else width * rate, state=ended)
+        return [trial.params for trial in study.trials]
+
+    assert drawn(lambda number: make_sampler("tpe", number, space)) == drawn(_stock_tpe)
+
+
+def _stock_tpe(seed: int) -> BaseSampler:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return TPESampler(seed=seed, multivariate=True, constant_liar=True)
 
 
 @pytest.mark.parametrize(
