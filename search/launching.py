@@ -18,7 +18,6 @@ from search.bridge import run_work
 from search.cluster import Crew, RaySession, pack, plan_crew
 from search.commands import command_line
 from search.comparison import LOCK_FILE, Comparison, Division, data_source, define, load_models, weights_of
-from search.dry_run import describe_launch
 from search.enqueue import enqueue_first, older_study
 from search.environment import environment
 from search.errors import UsageError
@@ -80,6 +79,8 @@ def run_trials(
 
 def dry_run(settings: LaunchSettings) -> int:
     """Says what a search would take, refuses what it would refuse, and leaves nothing behind; the exit code."""
+    from search.dry_run import describe_launch  # with the statistics of finalize, which take half a second to import
+
     check_asked(settings)
     comparison = begun(settings.common)
     lock_file = settings.common.runs / settings.common.study / LOCK_FILE
