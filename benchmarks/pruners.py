@@ -1,9 +1,11 @@
 """Which pruner saves most epochs at no loss of the best: full curves are recorded once, then replayed.
 
-    python -m benchmarks.pruners record --model cnn --data PATH     # the default and 29 random configurations, not pruned
+    python -m benchmarks.pruners record --model cnn --data PATH     # the default and 29 random configurations, unpruned
     python -m benchmarks.pruners replay                             # every pruner on those curves, in many orders
 
-vgg16 is recorded at 50 pixels alone: larger inputs take up to four times as long. A replay tells trials in a random order, the default configuration first as a search does, epoch by epoch, and lets the
+vgg16 is recorded at 50 pixels alone: larger inputs take up to four times as long.
+
+A replay tells trials in a random order, the default configuration first as a search does, epoch by epoch, and lets the
 pruner end them. It counts the epochs that are trained and the best value that is left among whole trials: what is lost
 is what a search with this pruner would have called best, against the best of all curves.
 """
