@@ -1,7 +1,7 @@
 """Was speed bought with quality? Validation AUC of the same configurations and seeds, now and at an older commit.
 
 Both run as a user would run them, in turn, each from its own tree: the default configuration and random ones of the
-space, none pruned, on the same patches and the same split.
+space (vgg16 at 50 pixels), none pruned, on the same patches and the same split.
 
     python -m benchmarks.before COMMIT [--model cnn] [--configurations 5] [--seeds 2] [--epochs 8] [--patches 2000]
 """
@@ -21,6 +21,7 @@ from rich.table import Table
 
 from benchmarks._launch import ROOT, Source, configurations, launch, patches, scratch_folder, stored_trials
 from benchmarks._report import conditions
+from benchmarks.whole_search import FIXED
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,7 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         older = tree(typed.commit, folder / "older")
         source = patches(typed.patches, folder / "patches")
         first = folder / "first.json"
-        first.write_text(json.dumps(configurations(typed.model, typed.configurations)), encoding="utf-8")
+        chosen = configurations(typed.model, typed.configurations, **FIXED[typed.model])
+        first.write_text(json.dumps(chosen), encoding="utf-8")
         aucs: dict[str, list[list[float]]] = {"then": [], "now": []}
         for seed in range(typed.seeds):
             for when, code in (("then", older), ("now", ROOT)):
@@ -49,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.before", description=__doc__.splitlines()[0])
     parser.add_argument("commit", help="what is compared with")
-    parser.add_argument("--model", default="cnn", help="default: %(default)s")
+    parser.add_argument("--model", default="cnn", choices=sorted(FIXED), help="default: %(default)s")
     parser.add_argument("--configurations", type=int, default=5, help="default: %(default)s")
     parser.add_argument("--seeds", type=int, default=2, help="default: %(default)s")
     parser.add_argument("--epochs", type=int, default=8, help="default: %(default)s")
