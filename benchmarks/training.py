@@ -3,8 +3,8 @@
 The default network and recipe of cnn, the same patches, split, batch size, views and jitter; ours in the precision
 and memory layout that a search would choose here, the peer in fp32. The two take turns, an epoch each, in a process of
 their own, so that what a worker sets for its process is not the peer's. Patches a second are of training alone, the
-median over all epochs of all seeds. The AUC, of the last epoch, must agree: means
-over three seeds no further apart than the seeds of either side are.
+median over all epochs of all seeds. The AUC, of the last epoch, must agree: means over three seeds no further apart
+than the seeds of either side are.
 
     python -m benchmarks.training [--full]
 """

@@ -255,8 +255,7 @@ def _update(training: Training, rows: Tensor, views: Tensor, jitter: torch.Gener
 
 
 def _loss(training: Training, rows: Tensor, views: Tensor, jitter: torch.Generator) -> Tensor:
-    with training.compute.autocast():
-        logits = _logits_in_training(training, rows, views, jitter)
+    logits = _logits_in_training(training, rows, views, jitter)
     labels = training.patches.labels[rows.to(training.compute.device)]
     smoothing = training.recipe.label_smoothing
     targets = labels * (1 - smoothing) + smoothing / 2
@@ -266,11 +265,13 @@ def _loss(training: Training, rows: Tensor, views: Tensor, jitter: torch.Generat
 
 def _logits_in_training(training: Training, rows: Tensor, views: Tensor, jitter: torch.Generator) -> Tensor:
     if training.learns_on_features:
-        return _behind_prefix(training.network, training.features, rows, views, training.compute)
+        with training.compute.autocast():
+            return _behind_prefix(training.network, training.features, rows, views, training.compute)
     images = training.patches.batch(rows, views)
-    if training.recipe.stain_jitter > 0:
+    if training.recipe.stain_jitter > 0:  # in fp32: what bf16 would round here, evaluation does not
         images = stain_jitter(images, training.recipe.stain_jitter, jitter)
-    logits: Tensor = training.network(training.compute.arrange(images))
+    with training.compute.autocast():
+        logits: Tensor = training.network(training.compute.arrange(images))
     return logits
 
 
