@@ -6,7 +6,7 @@ rungs of pruning, until an epoch in its database has at least that AUC; its time
 stopped when Tune's whole search would have been over: what was not reached by then falls short. Both sides begin with
 the default configuration, which is part of the space (``points_to_evaluate``): without it Tune would begin blind.
 
-The time to one best value is luck to a good part. The short run has one seed, the full one three, and their median.
+The time to one best value is luck to a good part: the figure is the median of three seeds.
 
     python -m benchmarks.quality [--full]
 """
@@ -58,7 +58,7 @@ def measure(full: bool) -> list[Result]:
         print(f"{source.words}; Tune: {trials} trials of at most {epochs} epochs", flush=True)
         development = prepared(source, folder / "prepared").development
         races = []
-        for seed in range(SEEDS if full else 1):
+        for seed in range(SEEDS):
             place = folder / str(seed)
             place.mkdir()
             races.append(race(source, development, place, trials, epochs, seed))
