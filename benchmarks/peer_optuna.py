@@ -88,7 +88,7 @@ def run_search(search: PeerSearch, folder: Path) -> list[Curve]:
 def _pruner(search: PeerSearch) -> optuna.pruners.BasePruner:
     if not search.prune:
         return optuna.pruners.NopPruner()
-    return optuna.pruners.SuccessiveHalvingPruner(min_resource=max(1, search.epochs // 6), reduction_factor=3)
+    return optuna.pruners.SuccessiveHalvingPruner(min_resource=max(1, search.epochs // 4), reduction_factor=4)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

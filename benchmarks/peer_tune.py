@@ -127,7 +127,7 @@ def ask(model: str, trial: Any) -> None:
 
 
 def _asha(epochs: int) -> ASHAScheduler:
-    return ASHAScheduler(max_t=epochs, grace_period=max(1, epochs // 6), reduction_factor=3)
+    return ASHAScheduler(max_t=epochs, grace_period=max(1, epochs // 4), reduction_factor=4)
 
 
 def parse(description: str | None, argv: Sequence[str] | None) -> tuple[PeerSearch, Path | None]:

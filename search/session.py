@@ -1,4 +1,4 @@
-"""One launch: opens what it needs, starts Ray beside the seconds that patches and torch take, and runs the trials."""
+"""One launch: opens what it needs, starts Ray beside the seconds that torch takes to import, and runs the trials."""
 
 from contextlib import nullcontext
 
@@ -32,10 +32,10 @@ def search(settings: LaunchSettings, signals: Signals) -> int:
         LastWords(signals.go_on, log) as last_words,
         Presence(comparison.ledger, comparison.name) as presence,  # search.clean keeps away from what is read now
     ):
+        with naming(comparison.folder / "data"):
+            prepared = comparison.prepared(settings.common.data, Division.asked(settings))
         missing = any(comparison.finished(model) < settings.trials for model in settings.models)
         with RaySession(settings.worker, last_words) if missing else nullcontext() as ray:
-            with naming(comparison.folder / "data"):
-                prepared = comparison.prepared(settings.common.data, Division.asked(settings))
             from search.launching import run_trials
 
             return run_trials(settings, signals, comparison, prepared, presence, ray, log)
