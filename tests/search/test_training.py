@@ -97,9 +97,8 @@ def patches() -> DevicePatches:
 
 def begin(patches: DevicePatches, seed: int = 7, epochs: int = 4, compute: Compute = CPU, **recipe: object) -> Training:
     config = SmallConfig(replace(RECIPE, **recipe))
-    return Training.begin(
-        small_model(), config, None, patches, np.arange(COUNT - 5), epochs=epochs, seed=seed, compute=compute
-    )
+    rows = np.arange(COUNT - 5)
+    return Training.begin(small_model(), config, None, patches, rows, epochs=epochs, seed=seed, compute=compute)
 
 
 def same(one: Training, other: Training) -> bool:
@@ -287,9 +286,8 @@ def test_a_batch_that_does_not_fit_is_learned_in_two_parts_with_the_same_result(
     def run(room: int) -> tuple[Training, list[float]]:
         monkeypatch.setattr(Small2, "room", room)
         config = SmallConfig(replace(RECIPE, stain_jitter=0.0))
-        training = Training.begin(
-            a_model("small", Small2), config, None, patches, np.arange(64), epochs=2, seed=7, compute=CPU
-        )
+        model = a_model("small", Small2)
+        training = Training.begin(model, config, None, patches, np.arange(64), epochs=2, seed=7, compute=CPU)
         return training, [score.train_loss for score in train(training)]
 
     whole, expected = run(100)
@@ -303,9 +301,8 @@ def test_a_batch_that_fits_in_no_way_ends_the_trial_with_what_to_do(
     patches: DevicePatches, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Small2, "room", 7)
-    training = Training.begin(
-        a_model("small", Small2), SmallConfig(), None, patches, np.arange(64), epochs=2, seed=7, compute=CPU
-    )
+    model = a_model("small", Small2)
+    training = Training.begin(model, SmallConfig(), None, patches, np.arange(64), epochs=2, seed=7, compute=CPU)
     with pytest.raises(OutOfMemoryError, match=r"batches of 16, also in 2 parts: use fewer workers"):
         next(train(training))
 
