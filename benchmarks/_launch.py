@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,11 @@ PACKAGES = ("search", "models", "data_utils", "studies")
 WEIGHTS_FILE = "vgg16_imagenet_features.safetensors"
 SETTINGS = ("HISTOTUNE_", "TUNE_", "OMP_")  # beginnings of variables that no benchmark takes over
 STUDY = "bench"
+WORKERS = 2  # of our command, one core each
+FIXED: Mapping[str, Mapping[str, Any]] = {
+    "cnn": {},
+    "vgg16": {"input_size": 50},
+}  # larger inputs take up to 4 x as long
 SPLIT, SPLIT_SEED = (70, 15, 15), 0  # the defaults of search.launch
 
 EMPTY = '''"""A network that computes nothing, with the search space of cnn: its epochs are nearly empty."""
@@ -132,6 +137,12 @@ def configurations(model: str, count: int, **fixed: Any) -> list[dict[str, Any]]
     return chosen
 
 
+def write_configurations(path: Path, model: str, count: int) -> Path:
+    """A file for ``--enqueue``, and for the peers' ``--first``: ``configurations`` of a model, vgg16 at 50 pixels."""
+    path.write_text(json.dumps(configurations(model, count, **FIXED[model])), encoding="utf-8")
+    return path
+
+
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
     """A folder that is gone after the block."""
@@ -183,7 +194,7 @@ class Command:
 
 def launch(model: str, source: Source, runs: Path, *more: str, folder: Path = ROOT) -> Command:
     """``search.launch`` with two workers of one core each."""
-    fixed = ("--workers", "2", "--cpus-per-worker", "1", "--device", "cpu", "--study", STUDY)
+    fixed = ("--workers", str(WORKERS), "--cpus-per-worker", "1", "--device", "cpu", "--study", STUDY)
     weights = ("--vgg16-weights", weights_option()) if model == "vgg16" else ()
     place = ("--data", source.data, "--runs", str(runs), "--storage", f"sqlite:///{runs}/studies.db")
     return Command("search.launch", ("--model", model, *fixed, *weights, *place, *more), folder)
@@ -221,6 +232,13 @@ def pace(ends: Sequence[float]) -> float:
     if len(ends) < 2:
         raise ValueError(f"a pace needs at least 2 trials, not {len(ends)}")
     return (max(ends) - min(ends)) / (len(ends) - 1)
+
+
+def first_batch(trials: Sequence[FrozenTrial]) -> float:
+    """When the first of these finished trials began to train; seconds since the epoch of Unix."""
+    costs = [trial.user_attrs["cost"] for trial in trials]
+    worked = [cost["training"] + cost["evaluation"] for cost in costs]
+    return min(trial.datetime_complete.timestamp() - seconds for trial, seconds in zip(trials, worked, strict=True))
 
 
 def ends(trials: Sequence[FrozenTrial]) -> list[float]:

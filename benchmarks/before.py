@@ -8,7 +8,6 @@ space (vgg16 at 50 pixels), none pruned, on the same patches and the same split.
 
 import argparse
 import io
-import json
 import subprocess
 import sys
 import tarfile
@@ -19,9 +18,17 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks._launch import ROOT, Source, configurations, launch, patches, scratch_folder, stored_trials
+from benchmarks._launch import (
+    FIXED,
+    ROOT,
+    Source,
+    launch,
+    patches,
+    scratch_folder,
+    stored_trials,
+    write_configurations,
+)
 from benchmarks._report import conditions
-from benchmarks.whole_search import FIXED
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,9 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with scratch_folder() as folder:
         older = tree(typed.commit, folder / "older")
         source = patches(typed.patches, folder / "patches")
-        first = folder / "first.json"
-        chosen = configurations(typed.model, typed.configurations, **FIXED[typed.model])
-        first.write_text(json.dumps(chosen), encoding="utf-8")
+        first = write_configurations(folder / "first.json", typed.model, typed.configurations)
         aucs: dict[str, list[list[float]]] = {"then": [], "now": []}
         for seed in range(typed.seeds):
             for when, code in (("then", older), ("now", ROOT)):

@@ -19,12 +19,11 @@ from pathlib import Path
 
 from optuna.trial import FrozenTrial
 
-from benchmarks._launch import Source, launch, patches, scratch_folder, stored_trials
+from benchmarks._launch import WORKERS, Source, launch, patches, scratch_folder, stored_trials
 from benchmarks._report import Result, main
 
 SHORT = ("--trials", "200", "--epochs", "2", "--timeout", "165")
 FULL = ("--trials", "20", "--epochs", "12")
-WORKERS = 2
 
 
 @dataclass(frozen=True)

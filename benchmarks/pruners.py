@@ -12,7 +12,6 @@ epochs compares pruners at equal cost: what one saves, it spends on more trials.
 """
 
 import argparse
-import json
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -28,8 +27,7 @@ from optuna.pruners import SuccessiveHalvingPruner as Sha
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks._launch import configurations
-from benchmarks.whole_search import FIXED
+from benchmarks._launch import FIXED, write_configurations
 from studies.storage import open_existing, open_storage, quiet_optuna
 
 STUDY = "curves"
@@ -136,8 +134,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _record(typed: argparse.Namespace) -> int:
     typed.runs.mkdir(parents=True, exist_ok=True)
-    first = typed.runs / f"{typed.model}.json"
-    first.write_text(json.dumps(configurations(typed.model, typed.trials, **FIXED[typed.model])), encoding="utf-8")
+    first = write_configurations(typed.runs / f"{typed.model}.json", typed.model, typed.trials)
     command = [sys.executable, "-m", "search.launch", "--study", STUDY, "--runs", str(typed.runs)]
     command += ["--model", typed.model, "--data", typed.data, "--epochs", str(typed.epochs)]
     command += ["--trials", str(typed.trials), "--pruner", "none", "--enqueue", str(first)]

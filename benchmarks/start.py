@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from statistics import median
 
-from benchmarks._launch import Source, launch, patches, scratch_folder, stored_trials
+from benchmarks._launch import Source, first_batch, launch, patches, scratch_folder, stored_trials
 from benchmarks._report import Result, main
 
 ROUNDS, FULL_ROUNDS = 3, 9
@@ -38,9 +38,7 @@ def seconds_to_first_batch(source: Source, runs: Path, log: Path, trials: int) -
     """Of one launch that adds one trial."""
     began = time.time()
     launch("cnn", source, runs, "--trials", str(trials), "--epochs", "1").seconds(log)
-    newest = stored_trials(runs, "cnn")[-1]
-    cost = newest.user_attrs["cost"]
-    return newest.datetime_complete.timestamp() - cost["training"] - cost["evaluation"] - began
+    return first_batch(stored_trials(runs, "cnn")[-1:]) - began
 
 
 if __name__ == "__main__":

@@ -8,20 +8,20 @@ configurations are the default one and 7 random ones of the space; ours gets the
     python -m benchmarks.whole_search [--full]
 """
 
-import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 from optuna.trial import FrozenTrial
 
 from benchmarks._launch import (
+    WORKERS,
     Command,
     Source,
-    configurations,
+    ends,
+    first_batch,
     launch,
     patches,
     prepared,
@@ -29,11 +29,11 @@ from benchmarks._launch import (
     scratch_folder,
     stored_trials,
     weights_option,
+    write_configurations,
 )
 from benchmarks._report import Result, main
 
-PATCHES, CONFIGURATIONS, EPOCHS, WORKERS = 700, 8, 3, 2
-FIXED: Mapping[str, Mapping[str, Any]] = {"cnn": {}, "vgg16": {"input_size": 50}}
+PATCHES, CONFIGURATIONS, EPOCHS = 700, 8, 3
 WANTED = {"cnn": 3.0, "vgg16": 2.5}
 ROUNDS = {"cnn": 2, "vgg16": 1}
 FULL_ROUNDS = 3
@@ -55,8 +55,7 @@ def measure(full: bool) -> list[Result]:
 def compare(model: str, source: Source, development: Path, folder: Path, rounds: int) -> Result:
     """One model: A B A B."""
     folder.mkdir()
-    first = folder / "first.json"
-    first.write_text(json.dumps(configurations(model, CONFIGURATIONS, **FIXED[model])), encoding="utf-8")
+    first = write_configurations(folder / "first.json", model, CONFIGURATIONS)
     seconds: dict[str, list[float]] = {"ours": [], "Tune": []}
     for number in range(rounds):
         place = folder / str(number)
@@ -87,11 +86,10 @@ def ours(model: str, source: Source, place: Path, first: Path) -> float:
 
 def _show_where(trials: Sequence[FrozenTrial], began: float, seconds: float) -> None:
     """Prints where our time went: what a search without any start or end would still take, for limits.toml."""
-    ended = [trial.datetime_complete.timestamp() - began for trial in trials if trial.datetime_complete is not None]
     costs = [trial.user_attrs["cost"] for trial in trials]
     worked = sum(cost["training"] + cost["evaluation"] for cost in costs)
-    first_batch = min(end - cost["training"] - cost["evaluation"] for end, cost in zip(ended, costs, strict=True))
-    print(f"    first batch after {first_batch:.1f} s, last trial over {seconds - max(ended):.1f} s before the end;")
+    before, after = first_batch(trials) - began, began + seconds - ends(trials)[-1]
+    print(f"    first batch after {before:.1f} s, last trial over {after:.1f} s before the end;")
     print(f"    training and evaluation {worked:.1f} s, {worked / WORKERS:.1f} on each core", flush=True)
 
 
