@@ -1,5 +1,6 @@
 """What all commands share: errors of our own become one line and an exit code, everything else keeps its traceback."""
 
+import atexit
 import gc
 import logging
 import os
@@ -23,6 +24,8 @@ _LOGGER = logging.getLogger("histotune")
 RAY_THREAD = "ray"
 FAILED = 1
 BAD_INPUT = 2
+
+atexit.register(gc.freeze)  # else the interpreter looks through all that torch and Ray hold once more, for a second
 
 
 def run_command(main: Callable[[], int]) -> int:
@@ -95,5 +98,4 @@ def _left(code: int) -> int:
         with suppress(OSError):
             sys.stdout.flush()
         os._exit(code)
-    gc.freeze()  # else the interpreter looks through all that torch and Ray hold once more, for a second
     return code

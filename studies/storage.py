@@ -168,17 +168,16 @@ class _Tpe(TPESampler):
         trial: FrozenTrial,  # noqa: ARG002 - Optuna hands it over
     ) -> dict[str, BaseDistribution]:
         """What ``TPESampler`` infers."""
-        return {
-            name: values for name, values in self._space.calculate(study, use_cache=True).items() if not values.single()
-        }
+        found = self._space.calculate(study, use_cache=True)
+        return {name: values for name, values in found.items() if not values.single()}
 
 
 def make_pruner(kind: str, epochs: int) -> BasePruner:
     """The pruner of this kind: "sha", "hyperband", "median" or "none"; epochs are those of a full trial.
 
-    Successive halving looks after a quarter of the epochs and lets the best quarter go on: of recorded curves of both
-    models this lost nothing for half of the epochs, while further rungs ended trials on differences that were noise
-    (LOG.md). Its first rung is stated, since "auto" prunes nothing until a trial is complete.
+    Successive halving looks after a quarter of the epochs and lets the best quarter go on: of cnn's recorded curves
+    this lost nothing for half of the epochs, while further rungs ended trials on differences that were noise (LOG.md).
+    Its first rung is stated, since "auto" prunes nothing until a trial is complete.
     """
     if kind == "sha":
         return SuccessiveHalvingPruner(min_resource=max(1, epochs // 4), reduction_factor=4)
