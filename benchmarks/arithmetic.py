@@ -1,12 +1,14 @@
 """Where a worker's time goes: the share of training that is arithmetic of the network, for benchmarks/limits.toml.
 
 Trains the configurations of ``benchmarks.whole_search`` for an epoch each in this process, on one thread, under
-``torch.profiler``. What is left beside the network's own operators is all that a faster loop could still save.
+``torch.profiler``. What is left beside the network's own operators is all that a faster loop could still save. How fast
+the same thread multiplies matrices in fp32 and in bf16 bounds what precision can gain.
 
     python -m benchmarks.arithmetic --model vgg16
 """
 
 import argparse
+import math
 import sys
 import time
 from collections import Counter
@@ -15,18 +17,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from optuna.trial import FixedTrial
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks._launch import configurations, patches, prepared, scratch_folder, weights
+from benchmarks._launch import FIXED, configurations, patches, prepared, scratch_folder, weights
 from benchmarks._report import conditions
-from benchmarks.whole_search import CONFIGURATIONS, FIXED, PATCHES
+from benchmarks.whole_search import CONFIGURATIONS, PATCHES
 from data_utils.prepare import load_development
 from models._registry import load_model
 from search._device import Compute, choose_precision, set_up
 from search.training import DevicePatches, Training, probe_layout, train
 
 DEVICE = "cpu"
+SIDE, ROUNDS = 1024, 30
 GROUPS = {  # operators of ATen by the beginning of their names; the first that fits
     "convolution": ("mkldnn_convolution", "convolution", "conv", "slow_conv", "thnn_conv"),
     "linear": ("addmm", "mm", "linear", "bmm", "matmul"),
@@ -70,6 +74,17 @@ def _epoch(model_name: str, params: dict[str, Any], development: Path) -> float:
     return time.perf_counter() - began
 
 
+def multiplications(precision: torch.dtype) -> float:
+    """GFLOP/s of one thread that multiplies square matrices: the best of many."""
+    left, right = (torch.randn(SIDE, SIDE, dtype=precision) for _ in range(2))
+    best = math.inf
+    for _ in range(ROUNDS):
+        began = time.perf_counter()
+        torch.mm(left, right)
+        best = min(best, time.perf_counter() - began)
+    return 2 * SIDE**3 / best / 1e9
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Prints the table of one model."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.arithmetic", description=__doc__.splitlines()[0])
@@ -88,6 +103,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"{model}: {whole:.1f} s for an epoch of each configuration, on one thread; of that")
     for group, seconds in total.most_common():
         print(f"  {seconds / total.total():6.1%}  {group}")
+    fp32, bf16 = multiplications(torch.float32), multiplications(torch.bfloat16)
+    print(f"  {SIDE} x {SIDE} matrices: {fp32:.0f} GFLOP/s in fp32, {bf16:.0f} in bf16, {bf16 / fp32:.2f} x")
     return 0
 
 
