@@ -139,21 +139,33 @@ def test_two_sides_agree_while_their_means_are_within_the_spread_of_their_seeds(
 
 def test_the_best_value_of_a_database_is_read_past_optuna(tmp_path):
     path = tmp_path / "studies.db"
-    assert quality.best_so_far(path) == 0.0
+    assert quality.so_far(path) == (0.0, 0)
     study = optuna.create_study(storage=f"sqlite:///{path}", direction="maximize")
-    assert quality.best_so_far(path) == 0.0
+    assert quality.so_far(path) == (0.0, 0)
     trial = study.ask()
     trial.report(0.7, 1)
     trial.report(0.6, 2)
-    assert quality.best_so_far(path) == 0.7
+    assert quality.so_far(path) == (0.7, 2)
     study._storage.remove_session()
 
 
-def test_a_race_that_was_not_won_in_time_falls_short_unless_most_were():
-    won, lost = quality.Race(0.9, 90, 30, reached=True), quality.Race(0.9, 90, 10, reached=False)
-    assert verdict(quality.result([won]), NO_LIMITS) == OK
-    assert verdict(quality.result([lost]), NO_LIMITS) == SHORT
-    assert verdict(quality.result([won, won, lost]), NO_LIMITS) == OK
+def test_a_climb_is_the_best_so_far():
+    curves = [_launch.Curve((101, 103, 106), (0.5, 0.8, 0.9)), _launch.Curve((102, 104, 107), (0.6, 0.9, 0.7))]
+    climb = quality.climb_of(curves, began=100, seconds=10)
+    assert climb == quality.Climb(((1, 1, 0.5), (2, 2, 0.6), (3, 3, 0.8), (4, 4, 0.9)), 10, 6)
+    assert (climb.best, climb.seconds_to(0.7), climb.seconds_to(0.95)) == (0.9, 3, None)
+
+
+def test_time_to_quality_counts_what_was_spent_in_vain_and_no_race_of_a_search_to_its_own_best():
+    theirs = [quality.Climb(((20, 5, 0.8), (60, 9, 0.9)), 100, 20), quality.Climb(((30, 8, 0.8),), 100, 20)]
+    ours = [quality.Climb(((10, 5, 0.8), (30, 9, 0.9)), 30, 9), quality.Climb(((20, 9, 0.8),), 100, 30)]
+    assert quality.expected_seconds([(climb, 0.9) for climb in ours]) == 130
+    found = quality.result(ours, theirs)
+    assert found.value == pytest.approx((20 + 100) / ((10 + 20 + 30 + 100) / 3))
+    assert "3 of 4 reached; Tune 120 s, 1 of 2 reached" in found.detail
+    assert quality.against_setters(ours, theirs) == pytest.approx((30 / 20 + 60 / 30) / 2)
+    nowhere = [quality.Climb((), 100, 30)]
+    assert verdict(quality.result(nowhere, theirs), NO_LIMITS) == SHORT
 
 
 def test_mapped_patches_are_found_among_the_mappings_of_this_process(tmp_path):
