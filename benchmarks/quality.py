@@ -5,9 +5,9 @@ is a target. Then our command searches with the same seeds, the same sampler and
 reached or it has taken as long as Tune. Both sides begin with the default configuration, which is part of the space
 (``points_to_evaluate``): without it Tune would begin blind. Seconds count from the start of the process.
 
-The figure is the ratio of expected running times (Auger and Hansen 2005): all seconds of all races to a target, over the
-races that reached theirs. Tune's search that set a target does not race to it: it has found the best of its epochs by
-definition, half of the time before its end, and nothing equally fast would be expected to find as much as early. How
+The figure is the ratio of expected running times (Auger and Hansen 2005): all seconds of all races to a target, over
+the races that reached theirs. Tune's search that set a target does not race to it: it has found the best of its epochs
+by definition, half of the time before its end, and nothing equally fast would be expected to find as much as early. How
 that reading would judge is printed beside it, for ours and for Tune's other searches, which it should call equal.
 
     python -m benchmarks.quality [--full]
