@@ -1,9 +1,9 @@
 """Time to quality: wall time until a validation AUC is reached that a whole search by stock Ray Tune ends with.
 
 cnn, 1,500 patches, two trials at a time on a core each. Tune searches once for each seed; the best AUC of each
-is a target. Then our command searches with the same seeds, the same sampler and rungs of pruning, until all targets are
-reached or it has taken as long as Tune. Both sides begin with the default configuration, which is part of the space
-(``points_to_evaluate``): without it Tune would begin blind. Seconds count from the start of the process.
+is a target. Then our command searches with the same seeds and rungs of pruning, each side with its own TPE, until all
+targets are reached or it has taken as long as Tune. Both begin with the default configuration, which is part of the
+space (``points_to_evaluate``): without it Tune would begin blind. Seconds count from the start of the process.
 
 The figure is the ratio of expected running times (Auger and Hansen 2005): all seconds of all races to a target, over
 the races that reached theirs. Tune's search that set a target does not race to it: it has found the best of its epochs
@@ -22,64 +22,32 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 
 from benchmarks._launch import Command, Curve, Source, launch, patches, prepared, read_curves, scratch_folder
+from benchmarks._races import Climb, Races, by_luck, climb_of, race
 from benchmarks._report import Result, main
 from models._registry import load_model
 
 PATCHES = 1500
-SHORT, FULL = (3, 16, 8), (8, 40, 12)  # seeds, trials of Tune, epochs
+TRIALS, EPOCHS = 16, 8  # of Tune
+SHORT, FULL = 3, 8  # seeds
 LOOK_SECONDS = 0.2
 END_SECONDS = 60
 
 
-@dataclass(frozen=True)
-class Climb:
-    """The best AUC so far of one search.
-
-    Attributes:
-        steps: seconds, epochs trained and AUC, whenever it was the best so far.
-        seconds: until the search ended or was stopped.
-        epochs: of all its trials.
-    """
-
-    steps: tuple[tuple[float, int, float], ...]
-    seconds: float
-    epochs: int
-
-    @property
-    def best(self) -> float:
-        """The largest AUC of any epoch."""
-        return max((auc for _, _, auc in self.steps), default=0.0)
-
-    def seconds_to(self, target: float) -> float | None:
-        """Until an epoch had at least this AUC; None if none had."""
-        return next((seconds for seconds, _, auc in self.steps if auc >= target), None)
-
-    def __str__(self) -> str:
-        steps = ", ".join(f"{auc:.4f} after {seconds:.0f} s and {epochs} epochs" for seconds, epochs, auc in self.steps)
-        return f"{self.seconds:.0f} s, {self.epochs} epochs; best so far {steps}"
-
-
-Race = tuple[Climb, float]
-"""A search, and the AUC that it is to reach."""
-
-
 def measure(full: bool) -> list[Result]:
     """All searches of Tune, then all of ours."""
-    seeds, trials, epochs = FULL if full else SHORT
+    seeds = range(FULL if full else SHORT)
     with scratch_folder() as folder:
         source = patches(PATCHES, folder / "patches")
-        print(f"{source.words}; Tune: {trials} trials of at most {epochs} epochs", flush=True)
+        print(f"{source.words}; Tune: {TRIALS} trials of at most {EPOCHS} epochs", flush=True)
         development = prepared(source, folder / "prepared").development
-        theirs = [told("Tune", seed, climb_of_tune(development, folder, trials, epochs, seed)) for seed in range(seeds)]
+        theirs = [told("Tune", seed, climb_of_tune(development, folder, seed)) for seed in seeds]
         hardest = max(climb.best for climb in theirs)
         ours = [
-            told("ours", seed, our_climb(source, folder / str(seed), epochs, seed, hardest, climb.seconds))
-            for seed, climb in enumerate(theirs)
+            told("ours", seed, our_climb(source, folder / str(seed), seed, hardest, climb.seconds))
+            for seed, climb in zip(seeds, theirs, strict=True)
         ]
     return [result(ours, theirs)]
 
@@ -92,47 +60,23 @@ def told(side: str, seed: int, climb: Climb) -> Climb:
 
 def result(ours: Sequence[Climb], theirs: Sequence[Climb]) -> Result:
     """The figure of the table."""
-    our_races = [(climb, setter.best) for setter in theirs for climb in ours]
-    their_races = [(climb, setter.best) for setter in theirs for climb in theirs if climb is not setter]
-    seconds, tune_seconds = expected_seconds(our_races), expected_seconds(their_races)
-    own, tunes = against_setters(ours, theirs), against_setters(theirs, theirs)
-    detail = (
-        f"ours {seconds:.0f} s, {_reached(our_races)}; Tune {tune_seconds:.0f} s, {_reached(their_races)}; "
-        f"against the search that set the AUC: ours {own:.2f} x, Tune {tunes:.2f} x; {len(theirs)} seeds"
-    )
+    won, tune = race(ours, theirs), race(theirs, theirs)
     # A side that reached nothing has no time: then there is no figure.
-    sound = math.isfinite(seconds) and math.isfinite(tune_seconds)
-    return Result("time to quality", tune_seconds / seconds if sound else math.nan, 3, detail=detail, sound=sound)
+    sound = math.isfinite(won.seconds) and math.isfinite(tune.seconds)
+    old = f"against the search that set the AUC: ours {won.against_setters:.2f} x, Tune {tune.against_setters:.2f} x"
+    told = f"ours {won}; Tune {tune}; {luck(won, tune, len(theirs)) if sound else 'no figure'}; {old}"
+    value = tune.seconds / won.seconds if sound else math.nan
+    return Result("time to quality", value, 3, detail=f"{told}; {len(theirs)} seeds", sound=sound)
 
 
-def expected_seconds(races: Sequence[Race]) -> float:
-    """Expected running time: seconds of all races over the number that reached their AUC; infinite if none did."""
-    reached = sum(climb.seconds_to(target) is not None for climb, target in races)
-    return sum(map(_spent, races)) / reached if reached else math.inf
+def luck(won: Races, tune: Races, seeds: int) -> str:
+    """How much faster our epochs are, and what searches that differ in that alone would show."""
+    pace = (tune.seconds / tune.epochs) / (won.seconds / won.epochs)
+    low, middle, high = by_luck(pace, seeds)
+    return f"an epoch {pace:.2f} x, by which {middle:.2f} x would be expected ({low:.1f} to {high:.1f})"
 
 
-def against_setters(climbs: Sequence[Climb], setters: Sequence[Climb]) -> float:
-    """Median over races of the seconds that the setter of an AUC took, over those of another search."""
-    races = [
-        (climb, setter.best, setter.seconds_to(setter.best))
-        for setter in setters
-        for climb in climbs
-        if climb is not setter
-    ]
-    return median((own or 0.0) / _spent((climb, target)) for climb, target, own in races)
-
-
-def _spent(race: Race) -> float:
-    climb, target = race
-    seconds = climb.seconds_to(target)
-    return climb.seconds if seconds is None else seconds
-
-
-def _reached(races: Sequence[Race]) -> str:
-    return f"{sum(climb.seconds_to(target) is not None for climb, target in races)} of {len(races)} reached"
-
-
-def climb_of_tune(development: Path, folder: Path, trials: int, epochs: int, seed: int) -> Climb:
+def climb_of_tune(development: Path, folder: Path, seed: int) -> Climb:
     """A whole search by Tune."""
     place = folder / str(seed)
     place.mkdir()
@@ -140,29 +84,25 @@ def climb_of_tune(development: Path, folder: Path, trials: int, epochs: int, see
     first.write_text(json.dumps([dict(load_model("cnn").default)]), encoding="utf-8")
     out = place / "curves.json"
     fixed = ("--model", "cnn", "--development", str(development), "--first", str(first), "--out", str(out))
-    size = ("--trials", str(trials), "--epochs", str(epochs), "--seed", str(seed))
+    size = ("--trials", str(TRIALS), "--epochs", str(EPOCHS), "--seed", str(seed))
     began = time.time()
     seconds = Command("benchmarks.peer_tune", (*fixed, *size)).seconds(place / "peer.log")
-    return climb_of(read_curves(out), began, seconds)
+    return climb_of_curves(read_curves(out), began, seconds)
 
 
-def climb_of(curves: Sequence[Curve], began: float, seconds: float) -> Climb:
+def climb_of_curves(curves: Sequence[Curve], began: float, seconds: float) -> Climb:
     """The climb of a peer's search that began then (seconds since the epoch of Unix) and took so long."""
-    epochs = sorted((at, auc) for curve in curves for at, auc in zip(curve.times, curve.aucs, strict=True))
-    steps: list[tuple[float, int, float]] = []
-    for number, (at, auc) in enumerate(epochs, 1):
-        if not steps or auc > steps[-1][-1]:
-            steps.append((at - began, number, auc))
-    return Climb(tuple(steps), seconds, len(epochs))
+    epochs = sorted((at - began, auc) for curve in curves for at, auc in zip(curve.times, curve.aucs, strict=True))
+    return climb_of([auc for _, auc in epochs], [at for at, _ in epochs], seconds)
 
 
-def our_climb(source: Source, place: Path, epochs: int, seed: int, target: float, limit: float) -> Climb:
+def our_climb(source: Source, place: Path, seed: int, target: float, limit: float) -> Climb:
     """Our command, until its database has this AUC, for at most ``limit`` seconds.
 
     Raises:
         RuntimeError: the search ended by itself before.
     """
-    more = ("--trials", "100000", "--epochs", str(epochs), "--seed", str(seed))
+    more = ("--trials", "100000", "--epochs", str(EPOCHS), "--seed", str(seed))
     log, database = place / "log", place / "runs" / "studies.db"
     steps: list[tuple[float, int, float]] = []
     began = time.perf_counter()

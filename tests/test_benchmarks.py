@@ -11,6 +11,7 @@ import torch
 from torchvision.transforms import v2
 
 from benchmarks import _launch, data, overhead, peer_training, quality, run, training
+from benchmarks._races import Climb, Way, by_luck, race
 from benchmarks._report import LIMIT, OK, SHORT, Limit, Result, exit_code, load_limits, verdict
 from data_utils.augment import VIEWS, dihedral
 from models._registry import load_model
@@ -151,21 +152,29 @@ def test_the_best_value_of_a_database_is_read_past_optuna(tmp_path):
 
 def test_a_climb_is_the_best_so_far():
     curves = [_launch.Curve((101, 103, 106), (0.5, 0.8, 0.9)), _launch.Curve((102, 104, 107), (0.6, 0.9, 0.7))]
-    climb = quality.climb_of(curves, began=100, seconds=10)
-    assert climb == quality.Climb(((1, 1, 0.5), (2, 2, 0.6), (3, 3, 0.8), (4, 4, 0.9)), 10, 6)
-    assert (climb.best, climb.seconds_to(0.7), climb.seconds_to(0.95)) == (0.9, 3, None)
+    climb = quality.climb_of_curves(curves, began=100, seconds=10)
+    assert climb == Climb(((1, 1, 0.5), (2, 2, 0.6), (3, 3, 0.8), (4, 4, 0.9)), 10, 6)
+    assert climb.best == 0.9
+    assert climb.way_to(0.7) == Way(3, 3, reached=True)
+    assert climb.way_to(0.95) == Way(10, 6, reached=False)
 
 
 def test_time_to_quality_counts_what_was_spent_in_vain_and_no_race_of_a_search_to_its_own_best():
-    theirs = [quality.Climb(((20, 5, 0.8), (60, 9, 0.9)), 100, 20), quality.Climb(((30, 8, 0.8),), 100, 20)]
-    ours = [quality.Climb(((10, 5, 0.8), (30, 9, 0.9)), 30, 9), quality.Climb(((20, 9, 0.8),), 100, 30)]
-    assert quality.expected_seconds([(climb, 0.9) for climb in ours]) == 130
+    theirs = [Climb(((20, 5, 0.8), (60, 9, 0.9)), 100, 20), Climb(((30, 8, 0.8),), 100, 20)]
+    ours = [Climb(((10, 5, 0.8), (30, 9, 0.9)), 30, 9), Climb(((20, 9, 0.8),), 100, 30)]
+    assert race(ours, theirs[:1]).seconds == 130
     found = quality.result(ours, theirs)
     assert found.value == pytest.approx((20 + 100) / ((10 + 20 + 30 + 100) / 3))
-    assert "3 of 4 reached; Tune 120 s, 1 of 2 reached" in found.detail
-    assert quality.against_setters(ours, theirs) == pytest.approx((30 / 20 + 60 / 30) / 2)
-    nowhere = [quality.Climb((), 100, 30)]
+    assert "ours 53 s or 18 epochs, 3 of 4 reached; Tune 120 s or 25 epochs, 1 of 2 reached" in found.detail
+    assert race(ours, theirs).against_setters == pytest.approx((30 / 20 + 60 / 30) / 2)
+    nowhere = [Climb((), 100, 30)]
     assert verdict(quality.result(nowhere, theirs), NO_LIMITS) == SHORT
+
+
+def test_luck_alone_makes_equal_searches_equal_and_less_than_their_pace_of_faster_ones():
+    low, middle, high = by_luck(1, seeds=8)
+    assert low < 0.7 < 0.9 < middle < 1.1 < 1.4 < high
+    assert 1.7 < by_luck(2.5, seeds=8)[1] < 2.3
 
 
 def test_mapped_patches_are_found_among_the_mappings_of_this_process(tmp_path):
