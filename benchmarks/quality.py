@@ -7,8 +7,8 @@ space (``points_to_evaluate``): without it Tune would begin blind. Seconds count
 
 The figure is the ratio of expected running times (Auger and Hansen 2005): all seconds of all races to a target, over
 the races that reached theirs. Tune's search that set a target does not race to it: it has found the best of its epochs
-by definition, half of the time before its end, and nothing equally fast would be expected to find as much as early. How
-that reading would judge is printed beside it, for ours and for Tune's other searches, which it should call equal.
+by definition, halfway in the mean, and nothing equally fast would be expected to find as much as early. How that
+reading would judge is printed beside it, for ours and for Tune's other searches, which it should call equal.
 
     python -m benchmarks.quality [--full]
 """
@@ -64,9 +64,9 @@ def result(ours: Sequence[Climb], theirs: Sequence[Climb]) -> Result:
     # A side that reached nothing has no time: then there is no figure.
     sound = math.isfinite(won.seconds) and math.isfinite(tune.seconds)
     old = f"against the search that set the AUC: ours {won.against_setters:.2f} x, Tune {tune.against_setters:.2f} x"
-    told = f"ours {won}; Tune {tune}; {luck(won, tune, len(theirs)) if sound else 'no figure'}; {old}"
+    detail = f"ours {won}; Tune {tune}; {luck(won, tune, len(theirs)) if sound else 'no figure'}; {old}"
     value = tune.seconds / won.seconds if sound else math.nan
-    return Result("time to quality", value, 3, detail=f"{told}; {len(theirs)} seeds", sound=sound)
+    return Result("time to quality", value, 3, detail=f"{detail}; {len(theirs)} seeds", sound=sound)
 
 
 def luck(won: Races, tune: Races, seeds: int) -> str:
