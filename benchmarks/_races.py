@@ -86,19 +86,20 @@ def race(climbs: Sequence[Climb], setters: Sequence[Climb]) -> Races:
     )
 
 
-def climb_of(aucs: Sequence[float], seconds: Sequence[float], whole: float) -> Climb:
+def climb_of(points: Sequence[tuple[float, int, float]], whole: float) -> Climb:
     """The climb of a search that took ``whole`` seconds.
 
     Args:
-        aucs: of all epochs of all trials, in the order of their ends.
-        seconds: when each ended.
-        whole: until the search ended.
+        points: in the order of time: seconds, epochs trained by then and an AUC, above 0 where it counts.
+        whole: until the search ended or was stopped.
     """
     steps: list[tuple[float, int, float]] = []
-    for number, (auc, at) in enumerate(zip(aucs, seconds, strict=True), 1):
-        if not steps or auc > steps[-1][-1]:
-            steps.append((at, number, auc))
-    return Climb(tuple(steps), whole, len(aucs))
+    best = 0.0
+    for point in points:
+        if point[-1] > best:
+            steps.append(point)
+            best = point[-1]
+    return Climb(tuple(steps), whole, max(epochs for _, epochs, _ in points))
 
 
 def by_luck(pace: float, seeds: int) -> tuple[float, float, float]:
@@ -123,5 +124,5 @@ def by_luck(pace: float, seeds: int) -> tuple[float, float, float]:
 
 
 def _any_climb(rng: np.random.Generator, epochs: int, pace: float) -> Climb:
-    aucs = rng.random(epochs).tolist()
-    return climb_of(aucs, [number / pace for number in range(1, epochs + 1)], epochs / pace)
+    points = [(number / pace, number, auc) for number, auc in enumerate(rng.random(epochs).tolist(), 1)]
+    return climb_of(points, epochs / pace)

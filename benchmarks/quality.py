@@ -93,7 +93,7 @@ def climb_of_tune(development: Path, folder: Path, seed: int) -> Climb:
 def climb_of_curves(curves: Sequence[Curve], began: float, seconds: float) -> Climb:
     """The climb of a peer's search that began then (seconds since the epoch of Unix) and took so long."""
     epochs = sorted((at - began, auc) for curve in curves for at, auc in zip(curve.times, curve.aucs, strict=True))
-    return climb_of([auc for _, auc in epochs], [at for at, _ in epochs], seconds)
+    return climb_of([(at, number, auc) for number, (at, auc) in enumerate(epochs, 1)], seconds)
 
 
 def our_climb(source: Source, place: Path, seed: int, target: float, limit: float) -> Climb:
@@ -104,17 +104,16 @@ def our_climb(source: Source, place: Path, seed: int, target: float, limit: floa
     """
     more = ("--trials", "100000", "--epochs", str(EPOCHS), "--seed", str(seed))
     log, database = place / "log", place / "runs" / "studies.db"
-    steps: list[tuple[float, int, float]] = []
+    points = []
     began = time.perf_counter()
     process = launch("cnn", source, place / "runs", *more).start(log)
     try:
         while True:
             seconds = time.perf_counter() - began
             best, trained = so_far(database)
-            if best > (steps[-1][-1] if steps else 0.0):
-                steps.append((seconds, trained, best))
+            points.append((seconds, trained, best))
             if best >= target or seconds >= limit:
-                return Climb(tuple(steps), seconds, trained)
+                return climb_of(points, seconds)
             if process.poll() is not None:
                 raise RuntimeError(f"our search ended by itself:\n{log.read_text(errors='replace')[-3000:]}")
             time.sleep(LOOK_SECONDS)
