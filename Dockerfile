@@ -22,7 +22,6 @@ COPY search/__init__.py search/
 COPY models/__init__.py models/
 COPY data_utils/__init__.py data_utils/
 COPY studies/__init__.py studies/
-COPY studies/figures/__init__.py studies/figures/
 RUN python3 -m venv /opt/venv \
     && pip install --no-cache-dir --upgrade --constraint constraints.txt pip \
     && pip install --no-cache-dir --constraint constraints.txt --build-constraint constraints.txt --editable .

@@ -17,7 +17,7 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial
 
-from data_utils.prepare import Prepared, prepare
+from data_utils.split.prepare import Prepared, prepare
 from models._registry import load_model
 from models._weights import Weights, vgg16_weights
 

@@ -112,8 +112,8 @@ def exit_code(results: Sequence[Result], limits: Mapping[str, Limit]) -> int:
 
 def conditions() -> list[str]:
     """Hardware, load before the run, and versions; one line each."""
-    from search._device import has_bf16
-    from search.environment import environment
+    from search.command.environment import environment
+    from search.training.device import has_bf16
 
     here = environment()
     bf16 = "bf16" if has_bf16("cpu") else "no bf16"

@@ -24,10 +24,11 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks._launch import FIXED, configurations, patches, prepared, scratch_folder, weights
 from benchmarks._report import conditions
 from benchmarks.whole_search import CONFIGURATIONS, PATCHES
-from data_utils.prepare import load_development
+from data_utils.split.prepare import load_development
 from models._registry import load_model
-from search._device import Compute, choose_precision, set_up
-from search.training import DevicePatches, Training, probe_layout, train
+from search.training.device import Compute, choose_precision, set_up
+from search.training.device_patches import DevicePatches
+from search.training.loop import Training, probe_layout, train
 
 DEVICE = "cpu"
 SIDE, ROUNDS = 1024, 30

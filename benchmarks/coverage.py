@@ -17,10 +17,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from studies.calibration import calibration_line
-from studies.comparison import delong, delong_interval, exact_mcnemar, paired_difference
-from studies.resampling import Floats, Ints, Resampling, resample
-from studies.statistics import METRICS, Estimate, estimate, measure
+from studies.statistics.calibration import calibration_line
+from studies.statistics.comparison import delong, delong_interval, exact_mcnemar, paired_difference
+from studies.statistics.metrics import METRICS, Estimate, estimate, measure
+from studies.statistics.resampling import Floats, Ints, Resampling, resample
 
 DESIGNS = ("20x24", "34x24", "49x200")
 THRESHOLD = 0.5

@@ -22,8 +22,8 @@ import numpy as np
 
 from benchmarks._launch import SPLIT, SPLIT_SEED, STUDY, Source, prepared, scratch_folder
 from benchmarks._report import Result, main
-from data_utils.lock import SplitLock
-from data_utils.prepare import load_development, prepare
+from data_utils.split.lock import SplitLock
+from data_utils.split.prepare import load_development, prepare
 
 COUNTS = (5_547, 277_524)
 PATCHES_OF_A_PATIENT = 1000  # as in the public set: 279 patients
@@ -122,8 +122,8 @@ def _all(pipes: list[Connection], word: str) -> None:
 
 
 def _worker(development: Path, pipe: Connection) -> None:
-    """Loads as ``search.worker`` does, touches every page, tells its memory once all have, and waits for the others."""
-    from search.training import DevicePatches
+    """Loads as ``search.workers.worker`` does, touches every page, tells its memory once all have, waits for all."""
+    from search.training.device_patches import DevicePatches
 
     pipe.send("imported")
     pipe.recv()

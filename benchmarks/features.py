@@ -19,14 +19,15 @@ from optuna.trial import FixedTrial
 
 from benchmarks._launch import patches, prepared, scratch_folder, weights, weights_option
 from benchmarks._report import Result, main
-from data_utils.prepare import load_development
+from data_utils.split.prepare import load_development
 from models._registry import load_model
 from models._spec import Model, ModelConfig
 from models._weights import Weights
-from search._device import Compute, choose_precision, set_up
-from search.features import Features
-from search.jobs import FeatureStore
-from search.training import DevicePatches, EpochScores, Rows, Training, probe_layout, train
+from search.training.device import Compute, choose_precision, set_up
+from search.training.device_patches import DevicePatches
+from search.training.features import Features
+from search.training.jobs import FeatureStore
+from search.training.loop import EpochScores, Rows, Training, probe_layout, train
 
 WANTED = {5: 30.0, 4: 3.0, 3: 1.3}
 PATCHES, FULL_PATCHES = 700, 2000

@@ -32,13 +32,13 @@ import psutil
 from PIL import Image
 
 from benchmarks._report import Result, main
-from data_utils._decode import _decode_one
-from data_utils._patchset import PATCH_SIZE, Pixels, new_pixels
-from data_utils.patches import read_patches
+from data_utils.readers._decode import _decode_one
+from data_utils.readers.patches import read_patches
+from data_utils.readers.patchset import PATCH_SIZE, Pixels, new_pixels
 
 if TYPE_CHECKING:
-    from data_utils.lock import SplitLock
-    from data_utils.prepare import Prepared
+    from data_utils.split.lock import SplitLock
+    from data_utils.split.prepare import Prepared
 
 FILES, ALL_FILES = 40_000, 277_524
 ROUNDS, FULL_ROUNDS = 3, 1
@@ -239,7 +239,7 @@ def start(source: Path, folder: Path) -> tuple[float, float, float]:
         time.sleep(0.2)
     process.join()
     first, lock = ours.recv()
-    import data_utils.prepare  # noqa: F401 - so that the second start is timed without its import
+    import data_utils.split.prepare  # noqa: F401 - so that the second start is timed without its import
 
     second = _timed(lambda: _second_start(source, folder, lock))
     return first, second, peak
@@ -252,14 +252,14 @@ def _first_start(source: Path, folder: Path, pipe: Connection) -> None:
 
 
 def _second_start(source: Path, folder: Path, lock: "SplitLock") -> None:
-    from data_utils.prepare import load_development
+    from data_utils.split.prepare import load_development
 
     load_development(_prepare(source, folder, lock).development)
 
 
 def _prepare(source: Path, folder: Path, lock: "SplitLock | None") -> "Prepared":
     # imported here: the processes that decode import this module, as they would a command's, which is light
-    from data_utils.prepare import prepare
+    from data_utils.split.prepare import prepare
 
     return prepare(str(source), folder, name="bench", fractions=(70, 15, 15), seed=0, lock=lock)
 

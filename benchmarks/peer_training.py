@@ -19,11 +19,11 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
-from data_utils.augment import stain_jitter
+from data_utils.colour.augment import stain_jitter
 from models._registry import load_model
 from models._spec import Recipe
 from models._weights import Weights
-from search._recipe import class_weights, rate_scale
+from search.training._recipe import class_weights, rate_scale
 
 EVALUATION_BATCH = 256
 

@@ -32,18 +32,20 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from benchmarks._launch import patches, scratch_folder
 from benchmarks._report import conditions
-from data_utils.cleaning import clean
-from data_utils.patches import PatchSet, read_patches
-from data_utils.preprocessing import fit
+from data_utils.colour.augment import VIEWS
+from data_utils.colour.preprocessing import fit
+from data_utils.quality.cleaning import clean
+from data_utils.readers.patches import PatchSet, read_patches
 from models._registry import load_model
-from search._device import Compute, choose_precision, set_up
-from search.baselines import COLOUR, baseline_logits
-from search.seeds import derive_seed
-from search.training import VIEWS, DevicePatches, Training, evaluate, probe_layout, train
-from studies.calibration import sigmoid
-from studies.comparison import Difference, paired_difference
-from studies.resampling import Floats, Ints, Resampling, resample
-from studies.statistics import Sampled, at_threshold, ranking
+from search.final.baselines import COLOUR, baseline_logits
+from search.training.device import Compute, choose_precision, set_up
+from search.training.device_patches import DevicePatches
+from search.training.loop import Training, evaluate, probe_layout, train
+from search.training.seeds import derive_seed
+from studies.statistics.calibration import sigmoid
+from studies.statistics.comparison import Difference, paired_difference
+from studies.statistics.metrics import Sampled, at_threshold, ranking
+from studies.statistics.resampling import Floats, Ints, Resampling, resample
 
 MODEL, DEVICE, STATISTICS_SEED = "cnn", "cpu", 0
 

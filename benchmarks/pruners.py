@@ -28,7 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks._launch import FIXED, write_configurations
-from studies.storage import open_existing, open_storage, quiet_optuna
+from studies.storage.studies import open_existing, open_storage, quiet_optuna
 
 STUDY = "curves"
 TRIALS = 30

@@ -26,11 +26,12 @@ from optuna.trial import FixedTrial
 from benchmarks import peer_training
 from benchmarks._launch import patches, prepared, scratch_folder
 from benchmarks._report import Result, main
-from data_utils.prepare import load_development
+from data_utils.split.prepare import load_development
 from models._registry import load_model
-from search._device import Compute, choose_precision, has_bf16, set_up
-from search.training import DevicePatches, Training, evaluate, probe_layout, train
-from search.worker import validation_scores
+from search.training.device import Compute, choose_precision, has_bf16, set_up
+from search.training.device_patches import DevicePatches
+from search.training.loop import Training, evaluate, probe_layout, train
+from search.workers.worker import validation_scores
 
 SEEDS = 3
 PATCHES, EPOCHS = 2000, 4

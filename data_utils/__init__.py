@@ -1,5 +1,5 @@
 """Patches on disk to a locked patient-wise split to tensors."""
 
-from data_utils._interrupt import guard_imports
+from data_utils.interrupt import guard_imports
 
 guard_imports()

@@ -15,10 +15,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_utils._command import OneLineParser, one_of, run_command
-from data_utils._npy import LABELS, PIXELS
+from data_utils.command import OneLineParser, one_of, run_command
 from data_utils.errors import FormatError, NotFoundError
-from data_utils.patches import PATCH_SIZE, read_patches
+from data_utils.readers.npy import LABELS, PIXELS
+from data_utils.readers.patches import PATCH_SIZE, read_patches
 
 _CACHE = ".kagglehub"
 _NAME = re.compile(r"(?P<patient>[^/]+)_idx\d+_x\d+_y\d+_class(?P<label>[01])\.png", re.IGNORECASE)

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
-from data_utils._command import OneLineParser, run_command
-from data_utils._npy import PATIENTS, PIXELS, POSITIONS, read_pixels
-from data_utils._patchset import Bools, Ints, PatchSet, Progress, Strings, patch_digests
-from data_utils._scratch import scratch_in
+from data_utils.command import OneLineParser, run_command
 from data_utils.errors import FormatError
-from data_utils.patches import read_patches
-from data_utils.rules import NO_PATIENT
+from data_utils.quality.rules import NO_PATIENT
+from data_utils.readers.npy import PATIENTS, PIXELS, POSITIONS, read_pixels
+from data_utils.readers.patches import read_patches
+from data_utils.readers.patchset import Bools, Ints, PatchSet, Progress, Strings, patch_digests
+from data_utils.scratch import scratch_in
 
 _SCRATCH = "match"
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, None}  # None: NumPy's own "n requested and m written"

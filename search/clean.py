@@ -3,14 +3,14 @@
 import sys
 from collections.abc import Sequence
 
-from search.commands import run_command
-from search.settings import parse_clean
+from search.command.outcome import run_command
+from search.command.settings import parse_clean
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Shows what may go and how large it is, asks, and removes it."""
     settings = parse_clean(argv)
-    from search.cleaning import clean  # takes seconds to import; --help does not wait for it
+    from search.upkeep.leftovers import clean  # takes seconds to import; --help does not wait for it
 
     return clean(settings)
 

@@ -12,27 +12,29 @@ from optuna.storages import RDBStorage
 from rich.console import Console
 from rich.progress import Progress as Bar
 
+from data_utils.colour.preprocessing import Preprocessing
 from data_utils.errors import LockMismatchError
-from data_utils.lock import Fractions, SplitLock
-from data_utils.patches import Progress, where_is_data
-from data_utils.prepare import Prepared, prepare
-from data_utils.preprocessing import Preprocessing
-from data_utils.rules import easing
-from data_utils.split_file import PatientLists, read_lists
+from data_utils.quality.rules import easing
+from data_utils.readers.patches import Progress, where_is_data
+from data_utils.split.lock import Fractions, SplitLock
+from data_utils.split.prepare import Prepared, prepare
+from data_utils.split.split_file import PatientLists, read_lists
 from models._registry import load_model
 from models._spec import Model
 from models._weights import Weights, vgg16_weights
-from search.alone import alone
+from search.command.alone import alone
+from search.command.settings import CommonSettings, LaunchSettings
+from search.command.terminal import LOGGER, say
 from search.errors import UsageError
-from search.preprocess import kind_of, text_of, write_derived
-from search.settings import CommonSettings, LaunchSettings
-from search.terminal import LOGGER, say
-from studies.definition import StudyDefinition
+from search.training.preprocess import kind_of, text_of, write_derived
 from studies.files import write_whole
-from studies.ledger import Ledger
+from studies.ledger.ledger import Ledger
 from studies.records import DataSummary, PartSummary, to_json
-from studies.storage import DEFINITION, SERVER_SECONDS, open_existing, open_storage, quiet_optuna
+from studies.storage.definition import StudyDefinition
+from studies.storage.studies import DEFINITION, SERVER_SECONDS, open_existing, open_storage, quiet_optuna
 
+FOLDS = 5
+"""Of the development patients: a configuration that is retrained has one member for each."""
 OPENING = "opening"
 LOGS = "logs"
 LOCK_FILE = "lock.json"
@@ -125,13 +127,13 @@ class Comparison:
         """The data behind its lock, which is made at the first call and verified at every other.
 
         Raises:
-            DataError: see ``data_utils.prepare``; LockMismatchError where the lock file was edited.
+            DataError: see ``data_utils.split.prepare``; LockMismatchError where the lock file was edited.
         """
         with self._alone_with_data():
             return self._prepared(data, division, rehash)
 
     def transformed(self, prepared: Prepared, kind: str) -> Preprocessing:
-        """Has what workers will map written; see ``search.preprocess.write_derived``."""
+        """Has what workers will map written; see ``search.training.preprocess.write_derived``."""
         with self._alone_with_data():
             return write_derived(prepared, kind)
 

@@ -11,10 +11,10 @@ from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from search.commands import run_command
+from search.command.outcome import run_command
+from search.command.settings import DashboardSettings, parse_dashboard
+from search.command.signals import Signals
 from search.errors import Interrupted, UsageError
-from search.settings import DashboardSettings, parse_dashboard
-from search.signals import Signals
 from studies.secrets import masked
 
 if TYPE_CHECKING:
@@ -64,8 +64,8 @@ def make_dashboard(storage: "BaseStorage", artifacts: Path, host: str, port: int
 
 def run(settings: DashboardSettings) -> None:
     """Serves until a signal comes; says where on stdout."""
-    from studies.dashboard import ARTIFACTS
-    from studies.storage import open_existing
+    from studies.report.dashboard import ARTIFACTS
+    from studies.storage.studies import open_existing
 
     storage = open_existing(settings.common.storage)
     with make_dashboard(storage, settings.common.runs / ARTIFACTS, settings.host, settings.port) as server:

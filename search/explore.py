@@ -3,9 +3,9 @@
 import sys
 from collections.abc import Sequence
 
-from search.commands import command_line, run_command
-from search.settings import parse_explore
-from search.signals import Signals
+from search.command.outcome import command_line, run_command
+from search.command.settings import parse_explore
+from search.command.signals import Signals
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -13,7 +13,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings = parse_explore(argv)
     signals = Signals(command_line("explore", argv))
     with signals.installed():
-        from search.exploring import explore  # takes seconds to import; --help does not wait for it
+        from search.upkeep.exploration import explore  # takes seconds to import; --help does not wait for it
 
         return explore(settings)
 

@@ -3,9 +3,9 @@
 import sys
 from collections.abc import Sequence
 
-from search.commands import command_line, run_command
-from search.settings import parse_launch
-from search.signals import Signals
+from search.command.outcome import command_line, run_command
+from search.command.settings import parse_launch
+from search.command.signals import Signals
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -15,10 +15,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     with signals.installed():
         # torch and Ray take seconds to import; --help and a refused argument do not wait for them.
         if settings.dry_run:
-            from search.launching import dry_run
+            from search.trials.course import dry_run
 
             return dry_run(settings)
-        from search.session import search
+        from search.trials.session import search
 
         return search(settings, signals)
 

@@ -3,9 +3,9 @@
 import sys
 from collections.abc import Sequence
 
-from search.commands import command_line, run_command
-from search.settings import parse_predict
-from search.signals import Signals
+from search.command.outcome import command_line, run_command
+from search.command.settings import parse_predict
+from search.command.signals import Signals
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -13,7 +13,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings = parse_predict(argv)
     signals = Signals(command_line("predict", argv))
     with signals.installed():
-        from search.predicting import predict  # takes seconds to import; --help does not wait for it
+        from search.final.prediction import predict  # takes seconds to import; --help does not wait for it
 
         return predict(settings)
 

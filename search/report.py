@@ -3,15 +3,15 @@
 import sys
 from collections.abc import Sequence
 
-from search.commands import run_command
-from search.settings import parse_report
+from search.command.outcome import run_command
+from search.command.settings import parse_report
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Writes the report of a comparison and prints where it is."""
     settings = parse_report(argv)
     from search.comparison import Comparison  # these take seconds to import; --help does not wait for them
-    from search.reporting import write_comparison_report
+    from search.final.contents import write_comparison_report
 
     report = write_comparison_report(Comparison.open(settings.common))
     sys.stdout.write(f"report: {report}\n")

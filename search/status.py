@@ -9,8 +9,8 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from search.commands import run_command
-from search.settings import StatusSettings, parse_status
+from search.command.outcome import run_command
+from search.command.settings import StatusSettings, parse_status
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -34,8 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _check(settings: StatusSettings) -> int:
     """Prints what is wrong, a line each; the exit code."""
-    from search.checking import problems
-    from search.commands import FAILED
+    from search.command.outcome import FAILED
+    from search.upkeep.checks import problems
 
     studies = [entry["study"] for entry in _look(settings)]
     found = problems(settings.common, studies)
@@ -67,8 +67,8 @@ def _look(settings: StatusSettings) -> list[dict[str, Any]]:
     import optuna  # takes a second; --help does not wait for it
 
     from search.errors import UsageError
-    from studies.results import summarise
-    from studies.storage import open_existing, quiet_optuna
+    from studies.storage.results import summarise
+    from studies.storage.studies import open_existing, quiet_optuna
 
     storage = open_existing(settings.common.storage)
     wanted = settings.common.study
@@ -85,7 +85,7 @@ def _belongs(study: str, comparison: str) -> bool:
 
 
 def _entry(study: "StudySummary", engine: "Engine") -> dict[str, Any]:
-    from studies.costs import cost_of
+    from studies.findings.costs import cost_of
 
     states = Counter(trial.state for trial in study.trials)
     left = _left(study, engine)
@@ -108,9 +108,9 @@ def _entry(study: "StudySummary", engine: "Engine") -> dict[str, Any]:
 
 def _left(study: "StudySummary", engine: "Engine") -> list[int]:
     """Trials that nobody works on, although they are RUNNING."""
-    from search.launches import is_alive
-    from studies.invariants import left_running
-    from studies.ledger import Ledger
+    from search.trials.launches import is_alive
+    from studies.ledger.invariants import left_running
+    from studies.ledger.ledger import Ledger
 
     running = [trial.number for trial in study.trials if trial.state == "RUNNING"]
     if not running:

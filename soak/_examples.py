@@ -1,5 +1,6 @@
 """One small valid input for each reader, as files by their names."""
 
+import functools
 import hashlib
 import io
 import json
@@ -7,22 +8,22 @@ import sqlite3
 import tempfile
 import zipfile
 from contextlib import closing
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from data_utils import _cache, synthetic
-from data_utils._patchset import PatchSet
-from data_utils.lock import SplitLock
+from data_utils.readers import synthetic
+from data_utils.readers.patchset import PatchSet
+from data_utils.split import cache
+from data_utils.split.lock import SplitLock
 from soak._changes import Files
 
 PATCHES = 12
 FEW_BLOCKS = ((4,), (8,))
 
 
-@cache
+@functools.cache
 def patches() -> PatchSet:
     """A few made-up patches of several patients, of both classes."""
     made = synthetic.make_patches(synthetic.SyntheticRequest(60, 0), "synthetic:60")
@@ -73,7 +74,7 @@ def cache_folder() -> Files:
     """A cache of prepared patches."""
     with tempfile.TemporaryDirectory() as place:
         inside = Path(place) / "sealed"
-        _cache.write_cache(inside, patches(), np.full(PATCHES, "test"), np.arange(PATCHES))
+        cache.write_cache(inside, patches(), np.full(PATCHES, "test"), np.arange(PATCHES))
         return {f"sealed/{path.name}": path.read_bytes() for path in inside.iterdir()}
 
 
@@ -108,7 +109,7 @@ def records() -> Files:
 
 def index() -> Files:
     """The index of a report's pictures."""
-    from studies.examples import save_index
+    from studies.findings.examples import save_index
     from studies.records import Example
 
     with tempfile.TemporaryDirectory() as place:
@@ -123,7 +124,7 @@ def report() -> Files:
 
 def predictions() -> Files:
     """Predictions on disk."""
-    from studies.predictions import PREDICTIONS_FILE, save_predictions
+    from studies.findings.predictions import PREDICTIONS_FILE, save_predictions
     from studies.records import Predictions
 
     made, scores = patches(), np.linspace(-1, 1, PATCHES)
@@ -140,10 +141,10 @@ def predictions() -> Files:
 
 def checkpoint() -> Files:
     """A checkpoint of ``job``."""
-    from search.checkpoints import Checkpoint
+    from search.workers.checkpoints import Checkpoint
 
     training = {"epoch": 1, "network": {"a.weight": _tensor(64)}, "optimizer": {"state": {0: {"step": _tensor(1)}}}}
-    from search.jobs import EpochReport
+    from search.training.jobs import EpochReport
 
     told = [EpochReport(1, {"auc": 0.75}, 0.5, {"cost": {"training": 1.0}})]
     with tempfile.TemporaryDirectory() as place:
@@ -153,7 +154,7 @@ def checkpoint() -> Files:
 
 def job(place: Path) -> "object":
     """A job with its checkpoint in ``place``."""
-    from search.jobs import Job
+    from search.training.jobs import Job
 
     return Job("cnn 0", "cnn", 0, {"width": 16}, 7, 3, 3, place)
 
@@ -164,14 +165,14 @@ def _tensor(count: int) -> object:
     return torch.arange(count, dtype=torch.float32)
 
 
-@cache
+@functools.cache
 def final_model() -> Files:
     """A final model with one member."""
     from optuna.trial import FixedTrial
     from safetensors.torch import save
 
     from models import cnn
-    from search.final_models import MODEL_FILE, StoredModel
+    from search.final.members import MODEL_FILE, StoredModel
     from studies.records import to_json
 
     params = {**cnn.DEFAULT, "width": 16, "depth": 1}
@@ -200,12 +201,12 @@ def configurations() -> Files:
     return {"first.json": json.dumps({"cnn": [{**DEFAULT, "width": 16}, {"dropout": 0.25}]}).encode()}
 
 
-@cache
+@functools.cache
 def database() -> Files:
     """An SQLite database with a study in it."""
     import optuna
 
-    from studies.storage import open_storage, quiet_optuna
+    from studies.storage.studies import open_storage, quiet_optuna
 
     with tempfile.TemporaryDirectory() as place:
         storage = open_storage(f"sqlite:///{place}/studies.db")

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from data_utils import holdout, patches
 from data_utils.errors import FormatError
-from data_utils.lock import SplitLock
-from data_utils.split_file import read_lists
+from data_utils.readers import patches
+from data_utils.split import holdout
+from data_utils.split.lock import SplitLock
+from data_utils.split.split_file import read_lists
 from soak import _examples as examples
 from soak import _mutations as mutations
 from soak._changes import Files, Special, any_bytes, any_file, special
@@ -120,8 +121,8 @@ def _read_records(place: Path) -> None:
 
 
 def _read_index(place: Path) -> None:
-    from studies.examples import load_examples
-    from studies.report import _Picture
+    from studies.findings.examples import load_examples
+    from studies.report.page import _Picture
 
     listed = load_examples(place)
     for example in listed:
@@ -131,21 +132,21 @@ def _read_index(place: Path) -> None:
 
 
 def _read_report(place: Path) -> None:
-    from search.checking import _head_in
+    from search.upkeep.checks import _head_in
 
     if _head_in(place / "report.json") is None:
         raise FormatError(f"{place} has no report that can be read, which --check says")
 
 
 def _read_predictions(place: Path) -> None:
-    from studies.predictions import load_predictions
+    from studies.findings.predictions import load_predictions
 
     load_predictions(place)
 
 
 def _read_checkpoint(place: Path) -> None:
     """A damaged checkpoint is no error: the job begins again, which is said in the log."""
-    from search.checkpoints import Checkpoint
+    from search.workers.checkpoints import Checkpoint
 
     if Checkpoint.read(examples.job(place)) is None:
         raise FormatError(f"the checkpoint in {place} is left aside, the job begins again")
@@ -159,7 +160,7 @@ def _change_model(rng: Random, files: Files) -> Files:
 
 
 def _read_model(place: Path) -> None:
-    from search.final_models import load_member, load_stored
+    from search.final.members import load_member, load_stored
 
     stored = load_stored(place)
     load_member(stored, place, 0)
@@ -180,7 +181,7 @@ def _read_weights(place: Path) -> None:
 
 def _read_configurations(place: Path) -> None:
     from models._registry import load_model
-    from search.enqueue import read_configurations
+    from search.trials.enqueue import read_configurations
 
     read_configurations(place / "first.json", load_model("cnn"))
 
@@ -193,7 +194,7 @@ def _change_database(rng: Random, files: Files) -> Files:
 
 def _read_database(place: Path) -> None:
     """Refused before it is opened for writing; what is well is opened read-only by the same check."""
-    from studies.database_url import check_file
+    from studies.storage.database_url import check_file
 
     check_file(place / "studies.db")
 

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from data_utils._command import one_line
+from data_utils.command import one_line
 from data_utils.errors import DataError
 from models._errors import ModelError
-from search.commands import BAD_INPUT
+from search.command.outcome import BAD_INPUT
 from search.errors import UsageError
 from studies.errors import StudyError
 from studies.secrets import masked
@@ -33,7 +33,7 @@ MOST_MEMORY = 96 * 2**20
 """Bytes beyond the input's own size."""
 LONGEST_LINE = 1100
 REFUSALS = (DataError, ModelError, StudyError, UsageError)
-"""What ``search.commands`` turns into one line and exit code 2."""
+"""What ``search.command.outcome`` turns into one line and exit code 2."""
 
 Read = Callable[[Path], object]
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
-from search import settings
-from search._arguments import storage_url
+from search.command import settings
+from search.command._arguments import storage_url
 from soak._changes import TEXTS, Files, any_bytes
 
 PARSERS: dict[str, Callable[..., object]] = {
@@ -40,7 +40,7 @@ def read_url(place: Path) -> None:
     from sqlalchemy import create_engine
 
     from search.errors import UsageError
-    from studies.database_url import read_url
+    from studies.storage.database_url import read_url
 
     text = (place / "url").read_bytes().decode("utf-8", "surrogateescape")
     try:

@@ -71,8 +71,8 @@ def main(name: str, runs: int) -> None:
     import atheris
 
     with atheris.instrument_imports(include=_WATCHED):
+        from soak._feeding import feed_example, limit_memory
         from soak._formats import FORMATS
-        from soak.inputs import feed_example, limit_memory
 
         feed_example(name, alarm=False)  # imports the rest of what the reader needs, to be watched as well
     from soak import _mutations as mutations

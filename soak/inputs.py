@@ -12,7 +12,6 @@ import json
 import os
 import queue
 import random
-import resource
 import shutil
 import subprocess
 import sys
@@ -24,11 +23,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from soak._changes import place_files
+from soak._feeding import feed_example, limit_memory
 from soak._judge import MOST_MEMORY, MOST_SECONDS, Verdict, judge
 
 ROOT = Path(__file__).resolve().parent.parent
-LARGEST_PROCESS = 2**30
-"""Bytes of address space that a child may take beyond what it has before the first input."""
 _TRIES = 4  # inputs drawn at most for each that is to be refused
 _SILENCE = 60.0  # seconds after which a child that says nothing is ended
 
@@ -186,27 +184,6 @@ def _child(name: str, seed: int, wanted: int) -> None:
         print(json.dumps({"at": number, "tally": asdict(tally)}), flush=True)
         if refused >= wanted:
             return
-
-
-def feed_example(name: str, *, alarm: bool = True) -> Verdict:
-    """Feeds the valid example, which also loads all that the reader needs; ``alarm`` as for ``judge``."""
-    from soak._formats import FORMATS
-
-    one = FORMATS[name]
-    place = Path(tempfile.mkdtemp(prefix="soak-input-"))
-    try:
-        place_files(one.example(), place)
-        one.read(place)  # imports what it needs, which is not to be measured
-        return judge(one.read, place, alarm=alarm)
-    finally:
-        shutil.rmtree(place)
-
-
-def limit_memory() -> None:
-    """From here on, this process gets no more than a certain address space, whatever an input claims."""
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-    limit = pages * resource.getpagesize() + LARGEST_PROCESS
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
 # --- guided by coverage ---------------------------------------------------------------------------------------------

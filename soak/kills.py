@@ -12,14 +12,14 @@ from pathlib import Path
 import optuna
 from optuna.trial import TrialState
 
-from search.bridge import DEATHS_FORGIVEN
-from search.launches import is_alive
+from search.trials.launches import is_alive
+from search.workers.bridge import DEATHS_FORGIVEN
 from soak.databases import database
 from soak.launched import MODEL, STUDY, EndedError, LaunchedSearch, launched
 from soak.plan import END, START_UP, TRAINING, WHOLE, Launch, draw
-from studies import invariants
 from studies.files import write_whole
-from studies.storage import open_storage, quiet_optuna
+from studies.ledger import invariants
+from studies.storage.studies import open_storage, quiet_optuna
 
 _MORE = {START_UP: 4, TRAINING: 8, END: 2, WHOLE: 4}
 """Trials that a launch has still to do at least, so that it does not end before it is killed."""

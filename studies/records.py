@@ -309,7 +309,7 @@ class ReportData:
     plan_digest: str
     frozen_at: datetime
     openings: tuple[Opening, ...]  # every reading of these test patches, under any name, oldest first
-    chain_head: str  # newest link of the chain of records (studies.chain)
+    chain_head: str  # newest link of the chain of records (studies.ledger.chain)
     test: Predictions
     out_of_fold: dict[str, Predictions]  # model -> its development rows, entries as in test
     examples: tuple[Example, ...]

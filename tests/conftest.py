@@ -12,7 +12,7 @@ import sqlalchemy
 from optuna.storages import RDBStorage
 from server import running_server
 
-from studies.storage import open_storage
+from studies.storage.studies import open_storage
 
 ROOT = Path(__file__).resolve().parent.parent
 

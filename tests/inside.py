@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from data_utils.prepare import prepare
+from data_utils.split.prepare import prepare
 from models._registry import load_model
-from search.jobs import Job, WorkerContext
+from search.training.jobs import Job, WorkerContext
 
 PARAMS = {**load_model("cnn").default, "depth": 1, "width": 16}
 

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter
 
-from data_utils._near import symmetries
-from data_utils.quality import near_white
+from data_utils.quality._near import symmetries
+from data_utils.quality.measures import near_white
 
 Ints = npt.NDArray[np.int64]
 

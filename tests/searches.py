@@ -6,10 +6,10 @@ from optuna.storages import RDBStorage
 
 from models._registry import load_model
 from search.comparison import define
-from search.launches import Presence
-from search.searching import StudySearch
-from studies.ledger import Ledger
-from studies.storage import create_or_resume, make_pruner, make_sampler
+from search.trials.launches import Presence
+from search.trials.study_search import StudySearch
+from studies.ledger.ledger import Ledger
+from studies.storage.studies import create_or_resume, make_pruner, make_sampler
 
 
 def searching(

@@ -13,7 +13,7 @@ from torchvision.transforms import v2
 from benchmarks import _launch, data, overhead, peer_training, quality, run, training
 from benchmarks._races import Climb, Way, by_luck, race
 from benchmarks._report import LIMIT, OK, SHORT, Limit, Result, exit_code, load_limits, verdict
-from data_utils.augment import VIEWS, dihedral
+from data_utils.colour.augment import VIEWS, dihedral
 from models._registry import load_model
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -129,7 +129,7 @@ def test_the_image_runs_as_a_user_without_rights_and_takes_every_package():
 def test_the_image_installs_when_every_package_of_the_project_is_there():
     """The layer that installs is given no code but one file a package; without it setuptools refuses to build."""
     before = (ROOT / "Dockerfile").read_text().split("pip install")[0]
-    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
-    folders = [name.replace(".", "/") for name in packages]
+    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]["find"]
+    folders = [pattern.removesuffix("*") for pattern in packages["include"]]
     assert folders
     assert [name for name in folders if f"\nCOPY {name}/__init__.py {name}/\n" not in before] == []

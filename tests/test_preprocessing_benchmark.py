@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import preprocessing
 from benchmarks.preprocessing import ARMS, NONE, Arm, Job, Scores
-from data_utils.patches import PatchSet
+from data_utils.readers.patches import PatchSet
 
 
 @pytest.fixture

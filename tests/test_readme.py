@@ -146,7 +146,7 @@ def test_every_variable_is_in_the_table_and_nothing_else() -> None:
 
 
 def test_the_exit_codes_are_those_of_the_code() -> None:
-    from search.commands import BAD_INPUT, FAILED
+    from search.command.outcome import BAD_INPUT, FAILED
 
     codes = dict(re.findall(r"^\| (\d[\d, ]*) \| (.*) \|$", README, re.MULTILINE))
     assert set(codes) == {"0", str(FAILED), str(BAD_INPUT), "129, 130, 143"}

@@ -1,6 +1,6 @@
 """What the figures of a search ask of its trials."""
 
-from studies.figures._style import slug
+from studies.figures.style import slug
 from studies.records import StudySummary, TrialResult
 
 Drawn = list[float | None]

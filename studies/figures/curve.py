@@ -5,8 +5,8 @@ from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from studies.figures._style import STATES
 from studies.figures._trials import objective_of
+from studies.figures.style import STATES
 from studies.records import StudySummary, TrialResult
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 464, 56, 256  # of the curve in its picture, in pixels
@@ -41,7 +41,9 @@ def curve_picture(study: StudySummary, trial: TrialResult) -> str:
 
 @cache
 def _template() -> Template:
-    page = Environment(loader=PackageLoader("studies"), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    page = Environment(
+        loader=PackageLoader("studies.figures"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
     return page.get_template("curve.svg.j2")
 
 

@@ -1,6 +1,6 @@
 """Figures of the data: how the classes and the patients fall on the parts of the split."""
 
-from studies.figures._style import COLOURS, NEUTRAL, SYMBOLS, Figure, Table, canvas, plain
+from studies.figures.style import COLOURS, NEUTRAL, SYMBOLS, Figure, Table, canvas, plain
 from studies.records import ReportData
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from studies.figures._style import (
+from studies.figures._trials import Drawn, key_of, objective_of, with_value
+from studies.figures.style import (
     COLOURS,
     STATES,
     Figure,
@@ -18,7 +19,6 @@ from studies.figures._style import (
     whole_numbers,
     words,
 )
-from studies.figures._trials import Drawn, key_of, objective_of, with_value
 from studies.records import ParamValue, StudySummary, TrialResult
 
 TRUSTED_TRIALS = 50

@@ -1,6 +1,6 @@
 """Figures of the retraining: how much folds and seeds matter, and how much the search flattered itself."""
 
-from studies.figures._style import (
+from studies.figures.style import (
     COLOURS,
     DASHES,
     SYMBOLS,
@@ -12,7 +12,7 @@ from studies.figures._style import (
     plain,
     rows_axis,
 )
-from studies.findings import Findings
+from studies.findings.findings import Findings
 from studies.records import FinalModel, ReportData
 
 

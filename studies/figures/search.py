@@ -5,7 +5,9 @@ from datetime import datetime
 
 import plotly.graph_objects as go
 
-from studies.figures._style import (
+from studies.figures._trials import Drawn, key_of, objective_of, with_value
+from studies.figures.parameters import parameter_figures
+from studies.figures.style import (
     COLOURS,
     NEUTRAL,
     STATES,
@@ -17,8 +19,6 @@ from studies.figures._style import (
     plain,
     whole_numbers,
 )
-from studies.figures._trials import Drawn, key_of, objective_of, with_value
-from studies.figures.parameters import parameter_figures
 from studies.records import StudySummary, TrialResult
 
 

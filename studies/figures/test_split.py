@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from studies import curves
-from studies.figures._style import (
+from studies.figures.style import (
     COLOURS,
     NEUTRAL,
     SYMBOLS,
@@ -20,9 +19,10 @@ from studies.figures._style import (
     slug,
     spread,
 )
-from studies.findings import Findings, ModelFindings
+from studies.findings.findings import Findings, ModelFindings
 from studies.records import ReportData
-from studies.statistics import METRICS
+from studies.statistics import curves
+from studies.statistics.metrics import METRICS
 
 MOST_POINTS = 2000
 """Patches drawn in the scatter of two models; more would slow the page down and show no more."""

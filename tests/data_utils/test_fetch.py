@@ -19,9 +19,9 @@ from PIL import Image
 
 from data_utils.errors import FormatError, NotFoundError
 from data_utils.fetch import FULL, SMALL, PublicSet, fetch, verify
-from data_utils.patches import PatchSet, read_patches
+from data_utils.readers.patches import PatchSet, read_patches
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -204,7 +204,7 @@ def test_where_kaggle_is_out_of_reach_the_command_says_what_to_do_in_one_line(tm
     begin = (
         "import sys; from kagglesdk import kaggle_env as k;"
         "k._env_to_endpoint[k.KaggleEnv.PROD] = 'http://127.0.0.1:9';"  # nobody listens there
-        "from data_utils._command import run_command; from data_utils.fetch import main; sys.exit(run_command(main))"
+        "from data_utils.command import run_command; from data_utils.fetch import main; sys.exit(run_command(main))"
     )
     command = [sys.executable, "-c", begin, "--to", str(tmp_path), "--set", "full"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)

@@ -16,12 +16,12 @@ import pytest
 from PIL import Image
 
 from data_utils import fetch
-from data_utils._command import run_command
+from data_utils.command import run_command
 from data_utils.errors import FormatError
 from data_utils.match import check_free, main, match, save
-from data_utils.patches import PatchSet, read_patches, signature
+from data_utils.readers.patches import PatchSet, read_patches, signature
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,11 @@ import torch
 from inside import context_of, job_for
 from torch import Tensor, nn
 
-from search import training, worker
-from search.checkpoints import Checkpoint
-from search.failures import IN_A_ROW
-from search.jobs import WorkerContext
-from search.worker import Worker
+from search.training import loop as training
+from search.training.jobs import IN_A_ROW, WorkerContext
+from search.workers import worker
+from search.workers.checkpoints import Checkpoint
+from search.workers.worker import Worker
 
 NO_MACHINE_HAS_SO_MUCH = 10**16
 

@@ -77,7 +77,7 @@ def test_killed_while_it_retrains_it_keeps_the_members_that_are_whole(searched: 
     del searched.environment["TINY_PAUSE"]
     kept = members(searched)
     assert rows(searched, "openings") == []
-    killed_at(searched, "search.opening:open_sealed")
+    killed_at(searched, "search.final.opening:open_sealed")
     assert len(members(searched)) in (5, 10)
     assert {path: written for path, written in members(searched).items() if path in kept} == kept
 
@@ -92,9 +92,9 @@ def test_the_opening_is_recorded_before_the_first_row_is_read(searched: Tree) ->
 @pytest.mark.parametrize(
     ("function", "closed"),
     [
-        ("search.opening:scored", 0),  # the rows are read, the members have predicted them
-        ("studies.ledger:Ledger.close_opening", 0),  # all is predicted and written
-        ("search.finalizing:write_comparison_report", 1),
+        ("search.final.opening:scored", 0),  # the rows are read, the members have predicted them
+        ("studies.ledger.ledger:Ledger.close_opening", 0),  # all is predicted and written
+        ("search.final.procedure:write_comparison_report", 1),
     ],
 )
 def test_cut_off_anywhere_after_it_goes_on_under_the_same_record(searched: Tree, function: str, closed: int) -> None:

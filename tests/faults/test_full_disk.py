@@ -18,11 +18,11 @@ from tree import copy_tree
 
 from data_utils import match
 from data_utils.errors import FormatError
-from search._device import Compute
-from search.checkpoints import Checkpoint
-from search.jobs import FeatureStore, WorkerContext
-from search.settings import parse_explore, parse_launch
-from search.worker import Worker
+from search.command.settings import parse_explore, parse_launch
+from search.training.device import Compute
+from search.training.jobs import FeatureStore, WorkerContext
+from search.workers.checkpoints import Checkpoint
+from search.workers.worker import Worker
 from studies.errors import NotWrittenError
 from studies.files import naming, whole, write_whole
 
@@ -159,8 +159,8 @@ def archive(tmp_path: Path) -> Path:
 def test_a_look_a_dry_run_and_a_match_that_find_no_room_name_the_place_and_leave_nothing(
     tmp_path: Path, archive: Path
 ) -> None:
-    from search.exploring import explore
-    from search.launching import dry_run
+    from search.trials.course import dry_run
+    from search.upkeep.exploration import explore
 
     place = ["--data", str(archive), "--runs", str(tmp_path / "runs"), "--study", "s", "--vgg16-weights", "none"]
     out = tmp_path / "out"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tree import Tree, copy_tree, end, epochs_stored, stored_values, wait_until
 
-from data_utils.prepare import load_development
+from data_utils.split.prepare import load_development
 from soak.launched import workers_of
 
 PATCHES = "synthetic:300"
@@ -62,7 +62,7 @@ def more_epochs(tree: Tree, wanted: int) -> bool:
 DIARY = """
 import os
 from torch import nn
-from search.training import PROBE_PATCHES
+from search.training.loop import PROBE_PATCHES
 
 def noting(self, images, forward=nn.Conv2d.forward):
     if self.training and len(images) > PROBE_PATCHES:

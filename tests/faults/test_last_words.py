@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DRIVER = """
 import os, sys
 from pathlib import Path
-from search.last_words import LastWords
+from search.command.last_words import LastWords
 
 with LastWords("python -m search.launch --model cnn", Path(sys.argv[1])) as last_words:
     if sys.argv[2] == "killed":

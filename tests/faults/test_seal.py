@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from tree import Tree, copy_tree
 
-from data_utils.holdout import open_sealed
-from data_utils.patches import patch_digests
-from data_utils.prepare import load_development
-from search.retraining import FOLDS
+from data_utils.readers.patches import patch_digests
+from data_utils.split.holdout import open_sealed
+from data_utils.split.prepare import load_development
+from search.comparison import FOLDS
 
 Json = dict[str, Any]
 

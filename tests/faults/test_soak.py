@@ -11,7 +11,7 @@ import pytest
 from soak.kills import look
 from soak.launched import MODEL, STUDY
 from soak.plan import END, START_UP, TRAINING, WHOLE, draw
-from studies.storage import open_storage
+from studies.storage.studies import open_storage
 
 ROOT = Path(__file__).resolve().parents[2]
 

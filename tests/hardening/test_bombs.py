@@ -14,16 +14,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_utils import patches
 from data_utils.errors import DataError
+from data_utils.readers import patches
 from search import launch
-from search.commands import BAD_INPUT, run_command
+from search.command.outcome import BAD_INPUT, run_command
 from soak import _examples as examples
 from soak._changes import place_files
 from soak._judge import judge
-from studies.database_url import check_file
 from studies.errors import StorageError
-from studies.storage import open_existing
+from studies.storage.database_url import check_file
+from studies.storage.studies import open_existing
 
 NAME = "S0001/0/S0001_idx5_x9001_y1_class0.png"
 
@@ -316,7 +316,7 @@ def test_a_damaged_database_is_named_and_left_as_it_is(tmp_path: Path) -> None:
 
 def test_a_report_carries_no_other_file_out_of_the_house(tmp_path: Path) -> None:
     from studies.errors import RecordError
-    from studies.examples import load_examples
+    from studies.findings.examples import load_examples
 
     files = examples.index()
     listed = json.loads(files["examples.json"])  # type: ignore[arg-type]
@@ -342,7 +342,7 @@ def test_a_command_ends_with_one_line_and_exit_code_2(
 
 def test_values_are_counted_before_anything_is_built_of_them(place: Path) -> None:
     """Two bytes of JSON can become sixty in memory, and more where pydantic reads them."""
-    from data_utils.lock import SplitLock
+    from data_utils.split.lock import SplitLock
     from studies.errors import RecordError
     from studies.records import MemberResult, from_json
 

@@ -237,7 +237,7 @@ def test_a_search_s_ray_turns_away_whoever_has_no_token(seen: Seen) -> None:
 def test_joining_a_ray_without_a_token_is_warned_of(
     mode: str | None, warned: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from search.cluster import _warn_of_open_ray
+    from search.workers.cluster import _warn_of_open_ray
 
     monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
     if mode is not None:

@@ -9,9 +9,10 @@ import pytest
 from data_utils.errors import FormatError
 from soak import _judge
 from soak._changes import Special, place_files
+from soak._feeding import feed_example
 from soak._formats import FORMATS
 from soak._judge import judge
-from soak.inputs import feed, feed_example
+from soak.inputs import feed
 
 MALFORMED = 30
 """Inputs of each of the 17 formats that must be refused."""

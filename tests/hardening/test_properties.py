@@ -13,12 +13,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from data_utils import patches, synthetic
-from data_utils._array_file import map_array
-from data_utils._command import one_line
+from data_utils.command import one_line
 from data_utils.errors import DataError
-from data_utils.lock import SplitLock
-from search._arguments import study_name_of
+from data_utils.readers import patches, synthetic
+from data_utils.readers.array_file import map_array
+from data_utils.split.lock import SplitLock
+from search.command._arguments import study_name_of
 from soak import _examples as examples
 from soak._changes import Files, place_files
 from soak._formats import FORMATS
@@ -131,7 +131,7 @@ def test_a_message_is_one_line_that_moves_no_cursor(text: str) -> None:
 @FEW
 @given(data=st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=60))
 def test_a_study_named_after_its_data_has_a_name_that_is_accepted(data: str) -> None:
-    from search._arguments import study_name
+    from search.command._arguments import study_name
 
     assert study_name(study_name_of(data)) == study_name_of(data)
 

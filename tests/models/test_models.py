@@ -14,7 +14,7 @@ import models
 from models._errors import ModelError
 from models._registry import load_model, model_names
 from models._spec import Model
-from search._recipe import make_optimizer
+from search.training._recipe import make_optimizer
 
 SAMPLES = 40
 BUILT = {"cnn": 8}  # of the samples; a large network takes a second to build

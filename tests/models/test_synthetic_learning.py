@@ -8,10 +8,11 @@ from optuna.trial import FixedTrial
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
-from data_utils.prepare import load_development, prepare
+from data_utils.split.prepare import load_development, prepare
 from models._registry import load_model
-from search._device import Compute
-from search.training import DevicePatches, Training, evaluate, train
+from search.training.device import Compute
+from search.training.device_patches import DevicePatches
+from search.training.loop import Training, evaluate, train
 
 
 def test_the_default_cnn_reaches_an_auc_of_090_within_5_epochs(tmp_path: Path) -> None:

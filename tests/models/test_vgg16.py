@@ -12,7 +12,7 @@ from torchvision.models.vgg import cfgs, make_layers
 
 from models import vgg16
 from models._weights import Weights, expected_shapes, read_weights
-from search._recipe import make_optimizer
+from search.training._recipe import make_optimizer
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.3, 0.4)
 

@@ -11,8 +11,8 @@ import urllib.request
 import optuna
 import pytest
 
+from search.command.settings import parse_dashboard
 from search.dashboard import run
-from search.settings import parse_dashboard
 from studies.errors import StorageError
 
 START = [sys.executable, "-W", "error", "-m", "search.dashboard"]

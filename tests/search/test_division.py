@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from data_utils.errors import LockMismatchError
+from search.command.settings import LaunchSettings, parse_launch
 from search.comparison import Comparison, Division
-from search.settings import LaunchSettings, parse_launch
 from studies.records import DataSummary, from_json
 
 IDS = [f"S{number:04d}" for number in range(1, 13)]  # of synthetic:300

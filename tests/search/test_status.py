@@ -9,10 +9,10 @@ import optuna
 import pytest
 from optuna.storages import RDBStorage
 
-from search.launches import Presence
 from search.status import main
-from studies.ledger import Ledger
-from studies.storage import DEFINITION, open_storage
+from search.trials.launches import Presence
+from studies.ledger.ledger import Ledger
+from studies.storage.studies import DEFINITION, open_storage
 
 DEAD = 2**22 + 1  # larger than any process id of Linux
 

@@ -14,11 +14,11 @@ import pytest
 from sklearn.metrics import roc_auc_score
 from tree import Tree, copy_tree, stored_values
 
-from search.checking import problems
+from search.command.settings import CommonSettings
 from search.comparison import Comparison
 from search.errors import UsageError
-from search.opening import check_reopening
-from search.settings import CommonSettings
+from search.final.opening import check_reopening
+from search.upkeep.checks import problems
 
 LAUNCH = ("--model", "tiny", "--data", "synthetic:300", "--trials", "4", "--epochs", "3", "--study", "whole")
 

@@ -29,7 +29,7 @@ from studies.records import (
     TrialResult,
     digest,
 )
-from studies.statistics import PLANNED, PRIMARY, auc, balanced_accuracy
+from studies.statistics.metrics import PLANNED, PRIMARY, auc, balanced_accuracy
 
 BEGUN = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
 HOSTILE = "<script>alert('x')</script> \"quoted\" & Ünïcödé"
@@ -376,7 +376,7 @@ def _picture(rng: np.random.Generator, path: Path) -> Path:
 
 
 if __name__ == "__main__":
-    from studies.report import write_report
+    from studies.report.page import write_report
 
     target = Path(sys.argv[1])
     write_report(report_data(target / "pictures", hostile="--hostile" in sys.argv), target)

@@ -1,0 +1,1 @@
+"""The colours of patches: preprocessing, stain jitter, the dihedral views."""

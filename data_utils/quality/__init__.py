@@ -1,0 +1,1 @@
+"""What patches are like, and which of them are left out."""

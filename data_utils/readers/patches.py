@@ -1,0 +1,180 @@
+"""Patches on disk into a PatchSet, whatever their form; where they are, and whether they are still the same.
+
+Forms: ``synthetic[:N[:SEED]]``; a folder with ``X.npy`` and ``Y.npy``; the public patient folder; a zip of it.
+"""
+
+import json
+import stat
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+
+from data_utils.errors import FormatError, LabelError, NotFoundError
+from data_utils.readers import _folder, synthetic
+from data_utils.readers import npy as _npy
+from data_utils.readers.files import kind, shown
+from data_utils.readers.patchset import (
+    PATCH_SIZE,
+    PatchSet,
+    Pixels,
+    Progress,
+    known,
+    patch_digests,
+)
+
+__all__ = [
+    "FORMS",
+    "PATCH_SIZE",
+    "PatchSet",
+    "Pixels",
+    "Progress",
+    "check_classes",
+    "check_there",
+    "fingerprint",
+    "patch_digests",
+    "read_patches",
+    "signature",
+    "where_is_data",
+]
+
+FORMS = (
+    "a folder with X.npy and Y.npy (and patients.npy where known), "
+    "the public patient folder (PATIENT/CLASS/*.png), a zip of it, or synthetic[:N]"
+)
+PUBLIC_SET = "Kaggle's paultimothymooney/breast-histopathology-images"
+
+
+def read_patches(
+    source: str,
+    *,
+    labelled: bool = True,
+    progress: Progress | None = None,
+    into: Path | None = None,
+    pieces: Path | None = None,
+) -> PatchSet:
+    """Reads all patches of a source.
+
+    Args:
+        source: a path, or "synthetic", "synthetic:600", "synthetic:600:7" (count, seed).
+        labelled: whether labels are needed. Without, they are read where there are any, files are named freely, and
+            a patch is left out only when it cannot be scored.
+        progress: called now and then with (done, all).
+        into: a new ``.npy`` file for pixels that have to be decoded; in memory by default.
+        pieces: a folder beside ``into`` that lets a reading of many files go on where it was interrupted; named after
+            what is read (``signature``), as it must never serve another source.
+
+    Raises:
+        NotFoundError: nothing of an accepted form is there.
+        FormatError: a file is not what its name promises.
+        LabelError: labels other than 0 and 1, or a class without patches.
+    """
+    patches = _read(source, labelled=labelled, progress=progress, into=into, pieces=pieces)
+    if labelled:
+        check_classes(patches)
+    return patches
+
+
+def signature(source: str) -> str:
+    """A cheap sign of change, as sha256: sizes and times; no pixel is read.
+
+    Raises:
+        NotFoundError: nothing of an accepted form is there.
+        FormatError: files that cannot be read as what their names promise.
+    """
+    request = synthetic.parse(source)
+    if request is not None:
+        return _sha256(["synthetic", synthetic.VERSION, request.count, request.seed])
+    path = _existing(source)
+    if _npy.is_array_folder(path):
+        return _sha256(["arrays", _npy.array_stamps(path)])
+    return _sha256(["files", _folder.stamps(path)])
+
+
+def check_there(source: str) -> None:
+    """Refuses a source in which there is nothing of an accepted form; no picture is read.
+
+    Raises:
+        NotFoundError, FormatError: as ``signature``, or a folder holds no PNG file.
+    """
+    if synthetic.parse(source) is None:
+        path = _existing(source)
+        if not _npy.is_array_folder(path):
+            _folder.check_there(path, source)
+
+
+def fingerprint(patches: PatchSet) -> str:
+    """Sha256 over pixels, labels and patients; the order of files and rows makes no difference."""
+    labels = [""] * len(patches) if patches.labels is None else patches.labels.tolist()
+    patients = [""] * len(patches) if patches.patients is None else patches.patients.tolist()
+    # the patient comes last, so that no id can pass for a digest or a label
+    records = sorted(
+        f"{digest} {label} {patient}"
+        for digest, label, patient in zip(patches.digests.tolist(), labels, patients, strict=True)
+    )
+    return _sha256(records)
+
+
+def where_is_data(option: str | None, environ: Mapping[str, str]) -> str:
+    """The source to read: ``--data``, else ``$HISTOTUNE_DATA``, else ``data/`` where it exists.
+
+    Raises:
+        NotFoundError: none of the three; the message says what could be given.
+    """
+    named = option or environ.get("HISTOTUNE_DATA")
+    if named:
+        return named
+    if Path("data").is_dir():
+        return "data"
+    raise NotFoundError(
+        "no patches: neither --data nor $HISTOTUNE_DATA is given and there is no folder data/; "
+        f"try --data synthetic, or give {FORMS}; the public set is {PUBLIC_SET}"
+    )
+
+
+def check_classes(patches: PatchSet) -> None:
+    """Refuses a set in which a class has no patches.
+
+    Raises:
+        LabelError: the class and the number of patches.
+    """
+    counts = np.bincount(known(patches), minlength=2)
+    for label, name in ((0, "no IDC"), (1, "IDC")):
+        if counts[label] == 0:
+            raise LabelError(
+                f"{patches.source} has no patches of class {label} ({name}) among {len(patches)}; "
+                "expected patches of both classes"
+            )
+
+
+def _read(
+    source: str, *, labelled: bool, progress: Progress | None, into: Path | None, pieces: Path | None
+) -> PatchSet:
+    request = synthetic.parse(source)
+    if request is not None:
+        return synthetic.make_patches(request, source)
+    path = _existing(source)
+    if _npy.is_array_folder(path):
+        return _npy.read_arrays(path, source, labelled=labelled)
+    return _folder.read_files(path, source, labelled=labelled, progress=progress, into=into, pieces=pieces)
+
+
+def _existing(source: str) -> Path:
+    try:
+        path = Path(source).expanduser()
+        mode = path.stat().st_mode
+    except FileNotFoundError as error:
+        raise NotFoundError(f"{shown(source)} does not exist; expected {FORMS}") from error
+    except (OSError, ValueError, RuntimeError) as error:  # a name too long, a folder that is closed, no such home
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise NotFoundError(f"{shown(source)} cannot be reached ({reason}); expected {FORMS}") from error
+    if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
+        raise FormatError(f"{shown(source)} is {kind(mode)}; expected {FORMS}")
+    if path.is_file() and path.suffix.lower() == ".npy":
+        raise FormatError(f"{shown(source)} is one array; give the folder that holds X.npy and Y.npy: {path.parent}")
+    return path
+
+
+def _sha256(content: object) -> str:
+    return sha256(json.dumps(content, separators=(",", ":")).encode()).hexdigest()

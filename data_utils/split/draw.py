@@ -1,0 +1,227 @@
+"""How a split lock comes about, and what follows from it: parts, and folds for retraining.
+
+The draw is by patient. Where patients are unknown, groups of exact and near duplicates stay together instead, which
+keeps copies of a patch out of two parts but cannot exclude that a patient is in two. A published split (``split_file``)
+is locked like a drawn one.
+"""
+
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from data_utils.errors import FormatError, LabelError, LockMismatchError, TooFewPatientsError
+from data_utils.quality.measures import duplicate_groups
+from data_utils.quality.rules import in_order
+from data_utils.readers.patches import fingerprint
+from data_utils.readers.patchset import Floats, Ints, PatchSet, Strings, known
+from data_utils.split.lock import Fractions, Published, SplitLock
+from data_utils.split.split_file import PARTS, Part, PatientLists
+
+MIN_PATIENTS = 10
+
+_DRAWS = 1000
+_FOLD_DRAWS = 100
+
+
+def draw_lock(
+    patches: PatchSet, name: str, fractions: Fractions, seed: int, *, exclude: Sequence[str] = ()
+) -> SplitLock:
+    """Draws the split: of many random ones that keep patients whole, the one nearest to the fractions.
+
+    Near means that the largest deviation of a part's share of patients, of patches, of IDC and of other patches is
+    smallest. The draw sees labels and counts only, and does not depend on the order of the rows.
+
+    Args:
+        patches: cleaned.
+        name: of the comparison.
+        fractions: train, validation, test in percent.
+        seed: of the draw.
+        exclude: the rules by which they were cleaned, to be remembered.
+
+    Raises:
+        TooFewPatientsError: fewer than 10 patients (or groups).
+        LabelError: no draw has both classes in every part.
+    """
+    keys, unit = _units(patches)  # patient of each row, or first digest of its group
+    count = int(unit.max()) + 1
+    _check_enough(count, patches)
+    labels = known(patches)
+    idc, others = np.bincount(unit[labels == 1], minlength=count), np.bincount(unit[labels == 0], minlength=count)
+    part_of_unit = _best_draw(others, idc, fractions, seed, patches.source)
+    chosen = {str(key): PARTS[part] for key, part in zip(keys, part_of_unit[unit], strict=True)}
+    assignment = dict(sorted(chosen.items()))
+    return SplitLock(name, fingerprint(patches), fractions, seed, _kind(patches), assignment, in_order(exclude))
+
+
+def published_lock(patches: PatchSet, name: str, lists: PatientLists, *, exclude: Sequence[str] = ()) -> SplitLock:
+    """Locks a published split; patients that it does not name train.
+
+    Args:
+        patches: cleaned, of the patients of ``lists`` (``check_listed``) and, where those train, of others.
+        name: of the comparison.
+        lists: who is in which part.
+        exclude: the rules by which the patches were cleaned, to be remembered.
+
+    Raises:
+        TooFewPatientsError: fewer than 10 patients.
+        LabelError: a part without both classes.
+    """
+    assert patches.patients is not None, "lists were held against the patients"
+    patients = np.unique(patches.patients).tolist()
+    _check_enough(len(patients), patches)
+    assignment: dict[str, Part] = {patient: lists.parts.get(patient, "train") for patient in patients}
+    _check_classes_of_parts(patches, assignment, lists.source)
+    shares = np.array([list(assignment.values()).count(part) for part in PARTS]) / len(patients)
+    whole = _whole(100, (shares * 100).tolist())
+    fractions = (int(whole[0]), int(whole[1]), int(whole[2]))
+    published = Published(lists.source, lists.digest, lists.unlisted)
+    return SplitLock(name, fingerprint(patches), fractions, 0, "patient", assignment, in_order(exclude), published)
+
+
+def check_listed(patches: PatchSet, lists: PatientLists) -> None:
+    """Refuses lists that are not about these patients.
+
+    Raises:
+        FormatError: patients are unknown, a list names one of whom there is no patch, or (by choice) none names one.
+    """
+    if patches.patients is None:
+        raise FormatError(
+            f"--split-file {lists.source} names patients, but {patches.source} has no patient ids; expected "
+            "patients.npy beside X.npy: python -m data_utils.match can find them"
+        )
+    there = set(patches.patients.tolist()) - {""}
+    strangers = sorted(lists.parts.keys() - there)
+    if strangers:
+        raise FormatError(
+            f"--split-file {lists.source} names {len(strangers)} patients of whom {patches.source} has no patch "
+            f"(first: {strangers[0]}); expected patients of these data: take the others out of the lists"
+        )
+    unlisted = sorted(there - lists.parts.keys())
+    if unlisted and lists.unlisted == "error":
+        raise FormatError(
+            f"--split-file {lists.source} does not name {len(unlisted)} of {len(there)} patients of {patches.source} "
+            f"(first: {unlisted[0]}); say what becomes of them: --unlisted train or --unlisted exclude"
+        )
+
+
+def parts(lock: SplitLock, patches: PatchSet) -> Strings:
+    """(N,) "train", "validation" or "test" for each patch.
+
+    Raises:
+        LockMismatchError: patches that the lock does not know.
+    """
+    keys = patches.digests if lock.by != "patient" else patches.patients
+    if keys is None:
+        raise LockMismatchError(f"study {lock.name} is locked by patient, but {patches.source} has no patient ids")
+    unknown = [key for key in keys.tolist() if key not in lock.assignment]
+    if unknown:
+        raise LockMismatchError(
+            f"{len(unknown)} patches of {patches.source} are not in the lock of study {lock.name} (first: "
+            f"{unknown[0]}); start anew under another name: --study NEW"
+        )
+    return np.array([lock.assignment[key] for key in keys.tolist()], dtype=np.str_)
+
+
+def folds(lock: SplitLock, patches: PatchSet, k: int = 5) -> Ints:
+    """(N,) fold of each development patch, 0 to k - 1: whole patients (or groups), both classes in each.
+
+    Drawn from the lock's digest alone, so that every model is retrained on the same folds.
+
+    Raises:
+        LabelError: no draw has both classes in every fold.
+    """
+    labels, (_, unit) = known(patches), _units(patches)
+    for attempt in range(_FOLD_DRAWS):
+        seed = int(sha256(f"{lock.digest} {attempt}".encode()).hexdigest()[:8], 16)
+        drawn = _draw_folds(labels, unit, k, seed)
+        if all(len(np.unique(labels[drawn == fold])) == 2 for fold in range(k)):
+            return drawn
+    raise LabelError(
+        f"no {k} folds of whole {_kind(patches)}s have both classes in each; expected more {_kind(patches)}s with IDC"
+    )
+
+
+def _draw_folds(labels: Ints, unit: Ints, k: int, seed: int) -> Ints:
+    drawn = np.full(len(labels), -1, dtype=np.int64)
+    from sklearn.model_selection import StratifiedGroupKFold  # seconds, and only a retraining needs it
+
+    splitter = StratifiedGroupKFold(k, shuffle=True, random_state=seed)
+    for fold, (_, held_out) in enumerate(splitter.split(labels, labels, unit)):
+        drawn[held_out] = fold
+    return drawn
+
+
+def _check_enough(count: int, patches: PatchSet) -> None:
+    if count < MIN_PATIENTS:
+        raise TooFewPatientsError(
+            f"{patches.source} has {count} {_kind(patches)}s; expected at least {MIN_PATIENTS}, "
+            "or training, validation and test parts mean nothing"
+        )
+
+
+def _check_classes_of_parts(patches: PatchSet, assignment: Mapping[str, Part], source: str) -> None:
+    """Both classes must be in each part."""
+    assert patches.patients is not None
+    part = np.array([assignment[patient] for patient in patches.patients.tolist()])
+    labels = known(patches)
+    for name in PARTS:
+        for label, words in ((0, "no patch without IDC"), (1, "no patch with IDC")):
+            if not (labels[part == name] == label).any():
+                raise LabelError(
+                    f"--split-file {source}: {words} is in {name}; expected both classes in each part, "
+                    "add patients to its list"
+                )
+
+
+def _kind(patches: PatchSet) -> Literal["patient", "duplicate group"]:
+    return "duplicate group" if patches.patients is None else "patient"
+
+
+def _units(patches: PatchSet) -> tuple[Strings, Ints]:
+    """What must stay together: (N,) key in the lock, and (N,) number of its patient or group in a stable order."""
+    if patches.patients is not None:
+        return patches.patients, np.unique(patches.patients, return_inverse=True)[1]
+    groups = np.unique(duplicate_groups(patches), return_inverse=True)[1]
+    order = np.argsort(patches.digests)
+    first = np.full(groups.max() + 1, "", dtype="U64")  # smallest digest of each group: the same in any row order
+    first[groups[order[::-1]]] = patches.digests[order[::-1]]
+    return patches.digests, np.unique(first[groups], return_inverse=True)[1]
+
+
+def _best_draw(others: Ints, idc: Ints, fractions: Fractions, seed: int, source: str) -> Ints:
+    """(units,) 0, 1 or 2: the best of many shuffles of the units, cut at the fractions of their number."""
+    rng = np.random.default_rng(seed)
+    cut = np.repeat(np.arange(3), _whole(len(idc), fractions))  # (units,) part at each place of a shuffle
+    counts = np.stack([others, idc, others + idc])
+    wanted = np.array(fractions)[:, None] / 100
+    best, smallest = None, np.inf
+    for _ in range(_DRAWS):
+        drawn = rng.permutation(cut)
+        inside = _sums(counts, drawn)  # (3 parts, 3 counts)
+        deviation = np.abs(inside / counts.sum(axis=1) - wanted).max()
+        if inside[:, :2].min() > 0 and deviation < smallest:
+            best, smallest = drawn, deviation
+    if best is None:
+        raise LabelError(
+            f"{source}: no split has both classes in train, validation and test; expected IDC in more patients "
+            f"({int((idc > 0).sum())} of {len(idc)} have any)"
+        )
+    return best
+
+
+def _sums(counts: Ints, drawn: Ints) -> Floats:
+    return np.stack([np.bincount(drawn, weights=row, minlength=3) for row in counts], axis=1)
+
+
+def _whole(count: int, fractions: Sequence[float]) -> Ints:
+    """Units of each part: at least one, the rest by largest remainder."""
+    exact = np.array(fractions) * count / 100
+    whole: npt.NDArray[np.int64] = np.maximum(np.floor(exact).astype(np.int64), 1)
+    while whole.sum() < count:
+        whole[np.argmax(exact - whole)] += 1
+    while whole.sum() > count:
+        whole[np.argmax(whole)] -= 1
+    return whole

@@ -1,0 +1,119 @@
+"""A split that was published: lists of patient ids for train, validation and test, read from files.
+
+Two forms: one JSON file ``{"train": [...], "val": [...], "test": [...]}``, or a folder with ``cases_train.txt``,
+``cases_val.txt`` and ``cases_test.txt``, one id a line, which is how Janowczyk & Madabhushi (J Pathol Inform 7:29,
+2016) published the split of Cruz-Roa et al. (Proc SPIE 9041, 2014): 84, 29 and 49 of the patients.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Literal
+
+from data_utils.errors import FormatError, NotFoundError
+from data_utils.readers.files import parse_json, read_small, shown
+
+Part = Literal["train", "validation", "test"]
+PARTS: tuple[Part, Part, Part] = ("train", "validation", "test")
+
+Unlisted = Literal["train", "exclude", "error"]
+"""What becomes of patients that no list names: they train, they stay out, or the command ends."""
+
+_LARGEST = 16 * 2**20  # bytes of a file of ids
+_MOST_VALUES = 1_000_000
+
+_KEYS: dict[str, Part] = {"train": "train", "val": "validation", "test": "test"}
+_FORMS = (
+    'a JSON file {"train": [...], "val": [...], "test": [...]} of patient ids, or a folder with cases_train.txt, '
+    "cases_val.txt and cases_test.txt, one id a line"
+)
+
+
+@dataclass(frozen=True)
+class PatientLists:
+    """Who is in which part, as it was published.
+
+    Attributes:
+        source: path as typed.
+        digest: sha256 over the sorted ids of each part; white space and the order of ids make no difference.
+        unlisted: what becomes of everybody else.
+        parts: patient id -> part.
+    """
+
+    source: str
+    digest: str
+    unlisted: Unlisted
+    parts: Mapping[str, Part]
+
+    def __str__(self) -> str:
+        return f"{self.source}, sha256 {self.digest[:12]}, unlisted patients: {self.unlisted}"
+
+
+def read_lists(source: str, unlisted: Unlisted) -> PatientLists:
+    """Reads the lists of a published split.
+
+    Raises:
+        NotFoundError: nothing is there, or one of the three files is missing.
+        FormatError: it cannot be read as lists of ids, a list is empty, or a patient is in two of them.
+    """
+    path = Path(source).expanduser()
+    if not path.exists():
+        raise NotFoundError(f"--split-file {source} does not exist; expected {_FORMS}")
+    listed = _three_files(path) if path.is_dir() else _json(path)
+    parts: dict[str, Part] = {}
+    for key, part in _KEYS.items():
+        if not listed[key]:
+            raise FormatError(f"--split-file {source}: the list {key} is empty; expected patients in all three")
+        for patient in listed[key]:
+            if parts.setdefault(patient, part) != part:
+                raise FormatError(
+                    f"--split-file {source}: {_overlaps(listed)} patients are in two lists (first: {shown(patient)}, "
+                    f"in {parts[patient]} and {part}); expected each in one"
+                )
+    return PatientLists(source, _digest(parts), unlisted, parts)
+
+
+def _overlaps(listed: Mapping[str, Sequence[str]]) -> int:
+    return sum(len(set(ids)) for ids in listed.values()) - len({patient for ids in listed.values() for patient in ids})
+
+
+def _digest(parts: Mapping[str, Part]) -> str:
+    text = "\n".join(f"{part} {patient}" for patient, part in sorted(parts.items()))
+    return sha256(text.encode()).hexdigest()
+
+
+def _three_files(folder: Path) -> dict[str, list[str]]:
+    return {key: _lines(folder / f"cases_{key}.txt") for key in _KEYS}
+
+
+def _lines(path: Path) -> list[str]:
+    if not path.is_file():
+        raise NotFoundError(f"--split-file {path.parent} holds no {path.name}; expected {_FORMS}")
+    lines = (line.strip() for line in _text(path).splitlines())
+    return [line for line in lines if line]
+
+
+def _json(path: Path) -> dict[str, list[str]]:
+    try:
+        content = parse_json(_text(path), _MOST_VALUES)
+    except ValueError as error:
+        raise FormatError(f"--split-file {path} is not JSON ({error}); expected {_FORMS}") from error
+    if not isinstance(content, dict) or set(content) != set(_KEYS):
+        found = ", ".join(map(str, content)) if isinstance(content, dict) else f"a {type(content).__name__}"
+        raise FormatError(f"--split-file {path} holds {shown(found) or 'nothing'}; expected {_FORMS}")
+    return {key: _ids(content[key], key, path) for key in _KEYS}
+
+
+def _ids(listed: object, key: str, path: Path) -> list[str]:
+    """Ids as text; whole numbers are ids as well, true and 1.5 are not."""
+    if not isinstance(listed, list) or not all(type(one) in (str, int) and str(one).strip() for one in listed):
+        raise FormatError(f"--split-file {path}: the list {key} is no list of ids; expected text or whole numbers")
+    return [str(one).strip() for one in listed]
+
+
+def _text(path: Path) -> str:
+    try:
+        return read_small(path, _LARGEST).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise FormatError(f"--split-file {path} is no text in UTF-8 ({error.reason}); expected {_FORMS}") from error

@@ -1,0 +1,243 @@
+"""Reading arguments: the parser of ``data_utils.command`` as this package uses it, and the kinds of value it takes.
+
+Standard library only, as ``--help`` and a refused argument should answer at once. A kind of value is a function from
+text to value that raises ``argparse.ArgumentTypeError`` with what was found and what to give instead.
+"""
+
+import argparse
+import math
+import os
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from data_utils.command import OneLineParser, did_you_mean, one_of
+from search import __version__
+
+EXIT_CODES = "Exit codes: 0 done; 1 failed; 2 bad input; 129, 130 or 143 interrupted, go on with the same command."
+STORAGE_SCHEMES = ("sqlite", "postgresql", "postgresql+psycopg")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+HOST = re.compile(r"[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63}){0,9}\.?|\[?[0-9A-Fa-f:.]{2,45}\]?")
+LARGEST = 1e9
+"""Of any number: 30 years in seconds, a million terabytes; beyond it clocks and allocators overflow."""
+
+
+class Parser(OneLineParser):
+    """The parser of a command of this package."""
+
+    def __init__(self, command: str, description: str, usage: str = "[options]") -> None:
+        super().__init__(f"search.{command}", description, epilog=EXIT_CODES, usage=f"%(prog)s {usage}", add_help=False)
+
+    def parse(self, argv: Sequence[str] | None, needed: Sequence[str] = ()) -> argparse.Namespace:
+        """As every command's."""
+        self._add_about()
+        return super().parse(argv, needed)
+
+    def _add_about(self) -> None:
+        about = self.add_argument_group("about")  # last, so that --help begins with what the command does
+        about.add_argument("-h", "--help", action="help", help="show this text and stop")
+        version = f"HistoTune {__version__}"
+        about.add_argument("--version", action="version", version=version, help="show the version and stop")
+
+
+def whole(low: int, high: int) -> Callable[[str], int]:
+    """A whole number in [low, high]."""
+
+    def read(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{value} is out of range; give a whole number from {low} to {high}")
+        return value
+
+    return read
+
+
+def positive(text: str) -> float:
+    """A number above 0."""
+    value = _finite(text)
+    if value <= 0:
+        raise argparse.ArgumentTypeError(f"{text} is too small; give a number above 0")
+    return value
+
+
+def core_count(text: str) -> float:
+    """CPU cores, or a share of one that Ray can still count."""
+    value = positive(text)
+    if not 0.01 <= value <= 4096:
+        raise argparse.ArgumentTypeError(f"{text} is out of range; give a number of cores from 0.01 to 4096")
+    return value
+
+
+def not_negative(text: str) -> float:
+    """A number from 0 on."""
+    value = _finite(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is too small; give a number from 0 on")
+    return value
+
+
+def gpu_share(text: str) -> float | str:
+    """A share of one GPU in [0, 1], a whole number of GPUs (Ray divides one GPU, but not three into two), or "auto"."""
+    if text == "auto":
+        return text
+    value = _finite(text)
+    if not 0 <= value <= 1024 or (value > 1 and not value.is_integer()) or 0 < value < 0.0001:
+        raise argparse.ArgumentTypeError(f"{text} is no share of GPUs; give 0 to 1, or a whole number")
+    return value
+
+
+def worker_count(text: str) -> int | None:
+    """A number of workers; None for "auto"."""
+    return None if text == "auto" else whole(1, 4096)(text)
+
+
+def parts(text: str) -> tuple[int, int, int]:
+    """Percent of patients for train, validation and test: "70/15/15"."""
+    found = re.fullmatch(r"(\d{1,2})/(\d{1,2})/(\d{1,2})", text, re.ASCII)
+    shares = tuple(int(share) for share in found.groups()) if found else ()
+    if len(shares) != 3 or sum(shares) != 100 or min(shares) < 1:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a split; give percent of train, validation and test, which add up to 100, like 70/15/15"
+        )
+    return shares
+
+
+def study_name(text: str) -> str:
+    """A name that is safe as a folder and in a database."""
+    if not NAME.fullmatch(text) or text.startswith("studies.db"):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a study name; give up to 80 letters, digits, dots, dashes or underscores, "
+            f"a letter or digit first, and not studies.db"
+        )
+    return text
+
+
+def study_name_of(data: str) -> str:
+    """The name that a comparison on ``data`` takes by default: "synthetic:600" -> "synthetic-600"."""
+    name = Path(data).name or Path(data).resolve().name
+    stem = re.sub(r"\.(zip|npy)$", "", name, flags=re.IGNORECASE)
+    safe = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[:80]
+    return safe if safe and not safe.startswith("studies.db") else "data"
+
+
+def storage_url(text: str) -> str:
+    """A database URL of a kind that the project is tested on. Never quoted whole: it may hold a password."""
+    scheme, colon, _ = text.partition("://")
+    if not colon:
+        raise argparse.ArgumentTypeError(
+            "not a database URL; give one like sqlite:///runs/studies.db or postgresql://user:password@host/name"
+        )
+    if scheme not in STORAGE_SCHEMES:
+        raise argparse.ArgumentTypeError(
+            f"{scheme!r} is no database that is known here{did_you_mean(scheme, STORAGE_SCHEMES)} "
+            f"(one of {', '.join(STORAGE_SCHEMES)})"
+        )
+    return text
+
+
+def some_text(text: str) -> str:
+    """Anything but nothing."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("is empty; say something, or leave the option out")
+    return text
+
+
+def existing_file(text: str) -> Path:
+    """A file that is there."""
+    if not os.path.isfile(text):  # noqa: PTH113 - Path.is_file raises for a name that is too long
+        raise argparse.ArgumentTypeError(f"{text!r} is not a file; check the path")
+    return Path(text)
+
+
+def folder(text: str) -> Path:
+    """A folder, which need not be there yet; without the signs that mean something else in a database URL."""
+    path = Path(text)
+    if not text.strip() or re.search(r"[?\x00-\x1f\x7f-\x9f\ud800-\udfff]", text) or _is_other(text):
+        raise argparse.ArgumentTypeError(f"{text!r} cannot be a folder; give a path in plain text, without ?")
+    return path
+
+
+def new_file(text: str) -> Path:
+    """A file to be written."""
+    if not text.strip() or os.path.isdir(text) or _is_other(os.path.dirname(text) or "."):  # noqa: PTH112, PTH120 - see above
+        raise argparse.ArgumentTypeError(f"{text!r} cannot be written as a file; give a path in a folder")
+    return Path(text)
+
+
+def _is_other(text: str) -> bool:
+    """Whether something that is no folder is there, or a name that no folder can have."""
+    try:
+        return os.path.lexists(text) and not os.path.isdir(text)  # noqa: PTH112 - see above
+    except ValueError:
+        return True
+
+
+def host_name(text: str) -> str:
+    """A name or address of a machine."""
+    if not HOST.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no name or address of a machine; give one like 127.0.0.1")
+    return text
+
+
+def ray_address(text: str) -> str:
+    """Where a running Ray listens."""
+    host, _, port = text.removeprefix("ray://").rpartition(":")
+    known = HOST.fullmatch(host) and re.fullmatch(r"[0-9]{1,5}", port) and 0 < int(port) < 2**16
+    if text != "auto" and not known:
+        raise argparse.ArgumentTypeError(f"{text!r} is no address of a Ray; give auto or HOST:PORT")
+    return text
+
+
+def weights_source(text: str) -> str:
+    """A file with weights, or "torchvision", or "none"."""
+    words = ("torchvision", "none")
+    if text in words or os.path.isfile(text):  # noqa: PTH113 - Path.is_file raises for a name that is too long
+        return text
+    raise argparse.ArgumentTypeError(
+        f"{text!r} is neither a file nor one of {', '.join(words)}{did_you_mean(text, words)}"
+    )
+
+
+def selection(names: Sequence[str]) -> Callable[[str], tuple[str, ...]]:
+    """One or more of ``names``, with commas between them; "all" for every one."""
+
+    def read(text: str) -> tuple[str, ...]:
+        if text == "all":
+            return tuple(names)
+        one = one_of(*names, "all")
+        return tuple(dict.fromkeys(one(part.strip()) for part in text.split(",")))
+
+    return read
+
+
+def several(*names: str) -> Callable[[str], tuple[str, ...]]:
+    """Any of ``names``, with commas between them, once each and in the order of ``names``."""
+
+    def read(text: str) -> tuple[str, ...]:
+        one = one_of(*names)
+        typed = {one(part.strip()) for part in text.split(",")}
+        return tuple(name for name in names if name in typed)
+
+    return read
+
+
+def existing_path(text: str) -> str:
+    """A file or folder that is there."""
+    if not os.path.exists(text):  # noqa: PTH110 - Path.exists raises for a name that is too long
+        raise argparse.ArgumentTypeError(f"{text!r} does not exist; check the path")
+    return text
+
+
+def _finite(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text} is not finite; leave the option out for no limit")
+    if abs(value) > LARGEST:
+        raise argparse.ArgumentTypeError(f"{text} is too large; leave the option out for no limit")
+    return value

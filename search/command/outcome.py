@@ -1,0 +1,101 @@
+"""What all commands share: errors of our own become one line and an exit code, everything else keeps its traceback."""
+
+import atexit
+import gc
+import logging
+import os
+import shlex
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from data_utils.command import one_line
+from data_utils.errors import DataError
+from data_utils.interrupt import let_go
+from models._errors import ModelError
+from search.errors import Interrupted, SearchFailed, UsageError
+from studies.errors import StorageGoneError, StudyError
+from studies.secrets import masked
+
+_LOGGER = logging.getLogger("histotune")
+RAY_THREAD = "ray"
+FAILED = 1
+BAD_INPUT = 2
+
+atexit.register(gc.freeze)  # else the interpreter looks through all that torch and Ray hold once more, for a second
+
+
+def run_command(main: Callable[[], int]) -> int:
+    """Runs a command's ``main`` and returns the exit code of the process.
+
+    Args:
+        main: parses its arguments, does the work, returns 0 where all is well.
+    """
+    return _left(_ran(main))
+
+
+def _ran(main: Callable[[], int]) -> int:
+    let_go()
+    _hide_passwords()
+    try:
+        return main()
+    except StorageGoneError as error:
+        return _end(f"{error}; go on with: {command_line(Path(sys.argv[0]).stem)}", FAILED)
+    except (DataError, ModelError, StudyError, UsageError) as error:
+        return _end(str(error), BAD_INPUT)
+    except SearchFailed as error:
+        return _end(str(error), FAILED)
+    except Interrupted as error:
+        return _interrupted(error.signal, error.go_on)
+    except KeyboardInterrupt:
+        return _interrupted(signal.SIGINT, "")
+
+
+def command_line(command: str, argv: Sequence[str] | None = None) -> str:
+    """What a user types to run ``search.<command>`` again; for logs, reports and "go on with". Without passwords."""
+    typed = sys.argv[1:] if argv is None else argv
+    return shlex.join(["python", "-m", f"search.{command}", *map(masked, typed)])
+
+
+def _hide_passwords() -> None:
+    """Takes passwords out of the process title, and so out of what Ray stores of it.
+
+    For a moment before this everyone on the machine could read them; hence the hint.
+    """
+    shown = [masked(part) for part in sys.orig_argv]
+    if shown == sys.orig_argv:
+        return
+    from setproctitle import setproctitle
+
+    setproctitle(shlex.join(shown))
+    sys.stderr.write(
+        "a password on the command line can be read by everyone on this machine: give the URL in $HISTOTUNE_STORAGE, "
+        "or leave the password out of it and keep it in ~/.pgpass\n"
+    )
+
+
+def _interrupted(number: int, go_on: str) -> int:
+    name = signal.Signals(number).name
+    return _end(f"interrupted by {name}" + (f"; go on with: {go_on}" if go_on else ""), 128 + number)
+
+
+def _end(message: str, code: int) -> int:
+    line = one_line(masked(message))
+    if _LOGGER.handlers:
+        _LOGGER.error("%s", line)
+    with suppress(OSError):  # the terminal may be closed
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
+    return code
+
+
+def _left(code: int) -> int:
+    """The exit code; at once where a Ray that is starting, has died or does not end would hold up the process's end."""
+    if any(thread.name == RAY_THREAD for thread in threading.enumerate()):
+        with suppress(OSError):
+            sys.stdout.flush()
+        os._exit(code)
+    return code

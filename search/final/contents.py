@@ -1,0 +1,90 @@
+"""Gathers all that a report is made of, from the database and ``runs/NAME`` alone; touches no patch."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+from search.comparison import DATA_FILE, ENVIRONMENT_FILE, OPENING, Comparison
+from search.errors import UsageError
+from search.trials.marks import lost
+from studies.errors import RecordError, SealBrokenError
+from studies.files import read_file, write_whole
+from studies.findings.examples import load_examples
+from studies.findings.predictions import TABLE_FILE, as_table, load_predictions, problem_with
+from studies.ledger.chain import head
+from studies.ledger.ledger import OpeningRecord
+from studies.records import AnalysisPlan, DataSummary, ReportData, from_json
+from studies.report.dashboard import ARTIFACTS, publish
+from studies.report.page import REPORT_JSON, write_report
+from studies.storage.results import summarise
+
+_LARGEST = 16 * 2**20  # bytes of a record; that of the data names each development patient
+
+
+def write_comparison_report(comparison: Comparison) -> Path:
+    """Writes the report of a comparison whose test split was opened, also for the dashboard; returns its path."""
+    data = gather(comparison)
+    write_whole(comparison.folder / TABLE_FILE, as_table(data.test))
+    report = write_report(data, comparison.folder)
+    headline = json.loads(report.with_name(REPORT_JSON).read_text(encoding="utf-8"))["verdict"]["headline"]
+    for study in data.studies:
+        publish(comparison.storage, study, report, headline, comparison.folder.parent / ARTIFACTS)
+    return report
+
+
+def gather(comparison: Comparison) -> ReportData:
+    """All that the report shows.
+
+    Raises:
+        UsageError: the test split was not opened yet.
+        RecordError: a stored record cannot be read.
+    """
+    opening = _closed_opening(comparison)
+    plan, frozen = _plan(comparison, opening.plan_digest)
+    folder = comparison.folder
+    return ReportData(
+        name=comparison.name,
+        data=from_json(DataSummary, _read(folder / DATA_FILE), str(folder / DATA_FILE)),
+        studies=tuple(summarise(comparison.load_study(model)) for model in comparison.models()),
+        plan=plan,
+        plan_digest=opening.plan_digest,
+        frozen_at=frozen,
+        openings=comparison.ledger.openings_of_same_patches(comparison.name),
+        chain_head=head(comparison.storage.engine),
+        test=load_predictions(folder / OPENING),
+        out_of_fold={model.model: load_predictions(folder / model.model / "out_of_fold") for model in plan.models},
+        examples=load_examples(folder / "examples") + load_examples(folder / OPENING / "examples"),
+        environment=from_json(dict[str, str], _read(folder / ENVIRONMENT_FILE), str(folder / ENVIRONMENT_FILE)),
+    )
+
+
+def _closed_opening(comparison: Comparison) -> OpeningRecord:
+    """The last opening, whose predictions are still those that it closed with."""
+    last = comparison.ledger.last_opening(comparison.name)
+    if last is None or last.predictions is None:
+        raise UsageError(
+            f"the test split of {comparison.name} was not opened yet: "
+            f"run python -m search.finalize --study {comparison.name}"
+        )
+    problem = problem_with(comparison.folder / OPENING, last.predictions)
+    if problem is not None:
+        raise SealBrokenError(lost(comparison, problem))
+    return last
+
+
+def _plan(comparison: Comparison, digest: str) -> tuple[AnalysisPlan, datetime]:
+    stored = comparison.ledger.plan(digest)
+    if stored is None:
+        raise SealBrokenError(
+            f"the plan {digest[:12]} was taken out of the database: see python -m search.status --check, and put a "
+            "backup of the database back"
+        )
+    text, frozen = stored
+    return from_json(AnalysisPlan, text, "the plan in the database"), frozen.astimezone(UTC)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return read_file(path, _LARGEST)
+    except RecordError as error:
+        raise UsageError(f"{error}, or run python -m search.finalize again") from error

@@ -1,0 +1,174 @@
+"""Final models on disk and at work: members as safetensors, a JSON that rebuilds them, one way to predict."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from hashlib import file_digest
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from optuna.trial import FixedTrial
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from data_utils.colour.augment import VIEWS
+from data_utils.colour.preprocessing import Preprocessing
+from data_utils.readers.files import file_size, read_small, shown
+from data_utils.readers.patchset import chunks
+from models._registry import load_model
+from models._spec import ParamValue
+from search.comparison import space_of
+from search.errors import UsageError
+from search.training.device import Compute
+from search.training.device_patches import DevicePatches
+from search.training.loop import evaluate
+from search.trials.enqueue import check_inside
+from studies.records import from_json
+
+MODEL_FILE = "model.json"
+SEALED_FILE = "sealed_digests.npy"
+Floats = npt.NDArray[np.float64]
+Progress = Callable[[int, int], None]
+
+_LARGEST = 2**20  # bytes of a model.json
+_LARGEST_MEMBER = 2**31  # bytes; vgg16 with a head of its own takes 60 million
+_AT_ONCE = 8192  # patches transformed and on the device together: 60 MB; a multiple of every batch
+_LAYOUT = "channels_last"  # fixed, so that a prediction is the same wherever it is made
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """What rebuilds a final model; lies as ``model.json`` beside its members.
+
+    Attributes:
+        study: name of the comparison.
+        model: name of the model file.
+        params: of the configuration.
+        members: (file relative to this one, sha256 of it).
+        temperature: the mean logit over views and members is divided by it.
+        threshold: on the probability; at or above it a patch is called IDC.
+        precision: in which it was trained and is to predict.
+        weights: where the pretrained layers come from, in words.
+        plan_digest: of the analysis plan that it was put to the test under.
+        preprocessing: of all pixels that it is to see; none in models from before there was any.
+    """
+
+    study: str
+    model: str
+    params: dict[str, ParamValue]
+    members: tuple[tuple[str, str], ...]
+    temperature: float
+    threshold: float
+    precision: str
+    weights: str
+    plan_digest: str
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+
+
+def load_stored(folder: Path) -> StoredModel:
+    """The final model in a folder such as ``runs/NAME/vgg16``.
+
+    Raises:
+        UsageError: there is none.
+        RecordError: its JSON cannot be read.
+    """
+    path = folder / MODEL_FILE
+    if not os.path.isfile(path):  # noqa: PTH113 - Path.is_file raises for a name that is too long
+        raise UsageError(
+            f"{folder} holds no final model: expected {MODEL_FILE} and its members, as search.finalize leaves them "
+            "in runs/NAME/MODEL"
+        )
+    stored = from_json(StoredModel, read_small(path, _LARGEST), str(path))
+    _check(stored, path)
+    return stored
+
+
+def _check(stored: StoredModel, path: Path) -> None:
+    """Refuses what no finalize writes, before a network as large as it claims is built."""
+    space = space_of(load_model(stored.model))
+    check_inside(stored.params, space, str(path))
+    sound = {
+        "params": space.keys() <= stored.params.keys(),
+        "members": len(stored.members) > 0,
+        "temperature": 0 < stored.temperature < float("inf"),
+        "threshold": 0 <= stored.threshold <= 1,
+        "precision": stored.precision in ("fp32", "bf16"),
+    }
+    wrong = [name for name, holds in sound.items() if not holds]
+    if wrong:
+        raise UsageError(
+            f"{path} is no final model: {wrong[0]} is missing or out of range; expected it as search.finalize left it: "
+            "put the original back"
+        )
+
+
+def member_logits(
+    stored: StoredModel, folder: Path, pixels: npt.NDArray[np.uint8], device: str, progress: Progress
+) -> Floats:
+    """Each member's mean logit over the 8 views.
+
+    Args:
+        stored: the model.
+        folder: of its JSON.
+        pixels: (N, 50, 50, 3) uint8 RGB, as they are in files; they are preprocessed here.
+        device: "cpu" or "cuda".
+        progress: called with (members done, all).
+
+    Returns:
+        (N, members).
+
+    Raises:
+        UsageError: a member's file is missing, or is not the one that was put to the test.
+    """
+    compute = Compute(device, stored.precision, _LAYOUT)
+    columns = []
+    for number in range(len(stored.members)):
+        progress(number, len(stored.members))
+        network = compute.place(load_member(stored, folder, number))
+        columns.append(_mean_logits(network, pixels, stored.preprocessing, compute))
+    progress(len(stored.members), len(stored.members))
+    return np.stack(columns, axis=1)
+
+
+def _mean_logits(
+    network: nn.Module, pixels: npt.NDArray[np.uint8], preprocessing: Preprocessing, compute: Compute
+) -> Floats:
+    """(N,) mean logit over the 8 views."""
+    found = [np.empty(0)]
+    for piece in chunks(len(pixels), _AT_ONCE):
+        seen = preprocessing.apply(pixels[piece])
+        patches = DevicePatches.load(seen, np.zeros(len(seen)), compute.device)
+        found.append(evaluate(network, patches, np.arange(len(seen)), compute, views=range(VIEWS)).mean(axis=1))
+    return np.concatenate(found)
+
+
+def load_member(stored: StoredModel, folder: Path, number: int) -> nn.Module:
+    """One member's network, its weights verified, on the CPU."""
+    file, expected = stored.members[number]
+    path = folder / file
+    if not os.path.realpath(path).startswith(os.path.realpath(folder) + os.sep):
+        raise UsageError(
+            f"{folder / MODEL_FILE} names a member outside of its folder, {shown(file)}; expected it below: "
+            "put the original back"
+        )
+    if not os.path.isfile(path):  # noqa: PTH113 - Path.is_file raises for a name that is too long
+        raise UsageError(f"{shown(path)} is missing: {folder / MODEL_FILE} names it as a member of the model")
+    found = _sha256(path)
+    if found != expected:
+        raise UsageError(f"{path} was changed: its sha256 is {found[:12]}, {MODEL_FILE} says {expected[:12]}")
+    model = load_model(stored.model)
+    network = model.build(model.suggest(FixedTrial(dict(stored.params))), None)
+    try:
+        network.load_state_dict(load_file(path))
+    except (RuntimeError, KeyError, TypeError, ValueError, SafetensorError) as error:
+        reason = shown(error)
+        raise UsageError(f"{path} does not fit models/{stored.model}.py, which has changed since: {reason}") from error
+    return network.eval()
+
+
+def _sha256(path: Path) -> str:
+    file_size(path, _LARGEST_MEMBER)
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()

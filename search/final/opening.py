@@ -1,0 +1,210 @@
+"""The frozen plan, the one reading of the test rows, and all that a report will ever show of them.
+
+Order matters and is the point: the plan is stored, then the opening is recorded, and only then is a test row read.
+An opening that was cut off goes on under its own record; what was predicted already is not predicted again.
+"""
+
+import io
+import os
+import socket
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from data_utils.readers.array_file import map_array
+from data_utils.readers.patches import PatchSet
+from data_utils.split.holdout import open_sealed, sealed_digests
+from data_utils.split.prepare import Prepared, load_development
+from search.comparison import OPENING, Comparison
+from search.errors import UsageError
+from search.final.baselines import BASELINES, baseline_logits
+from search.final.examples import save_test_examples
+from search.final.members import SEALED_FILE, Progress, StoredModel, member_logits
+from search.final.scored import scored
+from search.trials.marks import Mark, check_folder, lost
+from studies.files import write_whole
+from studies.findings.examples import problem_with_pictures
+from studies.findings.predictions import TABLE_FILE, as_table, problem_with, save_predictions
+from studies.ledger.ledger import OpeningRecord
+from studies.records import AnalysisPlan, Predictions, digest, from_json, to_json
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """A model that is put to the test: under which name, and where its members are."""
+
+    entry: str
+    stored: StoredModel
+    folder: Path
+
+
+def open_test(
+    comparison: Comparison,
+    prepared: Prepared,
+    plan: AnalysisPlan,
+    entrants: list[Entrant],
+    *,
+    reopen: str | None,
+    device: str,
+    progress: Progress,
+) -> bool:
+    """Opens the test split under a plan; False where that was done already, and nothing was read now.
+
+    Args:
+        comparison: whose test split.
+        prepared: its data.
+        plan: all that was decided; stored before anything is read.
+        entrants: the models, in the order of the report.
+        reopen: why it is opened once more, under another plan or as its predictions were lost; None refuses that.
+        device: to predict on.
+        progress: called with (members done, all) of each entrant.
+
+    Raises:
+        UsageError: it was opened under another database; or it was opened under another plan, or its predictions
+            were lost or edited, and no reason was given.
+        SealError: the sealed rows are not those that were sealed.
+    """
+    plan_digest = digest(plan)
+    opening = _opening(comparison, plan, plan_digest, prepared, reopen)
+    if opening is None:
+        return False
+    folder = comparison.folder / OPENING
+    _begin_anew(folder, Mark(plan_digest, opening))
+    test = open_sealed(prepared.sealed)
+    predictions = _predict(test, prepared, plan, entrants, folder, device, progress)
+    file = save_predictions(predictions, folder)
+    save_test_examples(predictions, test, entrants, folder / "examples")
+    write_whole(comparison.folder / TABLE_FILE, as_table(predictions))
+    for entrant in entrants:
+        _save_array(entrant.folder / SEALED_FILE, test.digests)
+    comparison.ledger.close_opening(opening, sha256(file.read_bytes()).hexdigest())
+    return True
+
+
+def check_reopening(comparison: Comparison, reopen: str | None, planned: str) -> None:
+    """Refuses early, before anything is retrained, what ``open_test`` would refuse.
+
+    Args:
+        comparison: whose test split.
+        reopen: the user's reason; None where there is none.
+        planned: what is about to be planned, as ``plan.settings["planned"]`` has it.
+    """
+    last = comparison.ledger.last_opening(comparison.name)
+    if last is None or reopen is not None:
+        return
+    stored = comparison.ledger.plan(last.plan_digest)
+    if stored is not None and _planned_in(stored[0]) != planned:
+        raise UsageError(_refusal(comparison.name))
+    _is_done(comparison, last, reopen)
+
+
+def _planned_in(text: str) -> object:
+    return from_json(AnalysisPlan, text, "the plan in the database").settings.get("planned")
+
+
+def _refusal(study: str) -> str:
+    return (
+        f"the test split of {study} was opened before, under another plan (other best trials, settings, data "
+        "or version of HistoTune): its numbers would not be the first look any more. "
+        "To open it again, and have that in the report: "
+        '--reopen "reason"'
+    )
+
+
+def _is_done(comparison: Comparison, last: OpeningRecord, reopen: str | None) -> bool:
+    """Whether an opening was closed, and what it left for the report is still there.
+
+    Raises:
+        UsageError: it is not, and there is no reason to read again.
+    """
+    if last.predictions is None:
+        return False
+    folder = comparison.folder / OPENING
+    problem = problem_with(folder, last.predictions) or problem_with_pictures(folder / "examples")
+    if problem is not None and reopen is None:
+        raise UsageError(lost(comparison, problem))
+    return problem is None
+
+
+def _opening(
+    comparison: Comparison, plan: AnalysisPlan, plan_digest: str, prepared: Prepared, reopen: str | None
+) -> int | None:
+    """The record to read under: a new one, or one that was cut off; None where all was read under this plan."""
+    check_folder(comparison)
+    ledger, study = comparison.ledger, comparison.name
+    last = ledger.last_opening(study)
+    if last is not None and last.plan_digest == plan_digest:
+        if not last.closed:
+            return last.number
+        if _is_done(comparison, last, reopen):
+            return None
+    elif last is not None and reopen is None:
+        raise UsageError(_refusal(study))
+    ledger.freeze_plan(study, plan_digest, to_json(plan))
+    by = f"{socket.gethostname()}, process {os.getpid()}"
+    return ledger.record_opening(study, plan_digest, sealed_digests(prepared.sealed).tolist(), reopen or "", by)
+
+
+def _begin_anew(folder: Path, mark: Mark) -> None:
+    """Keeps what this opening has predicted already, and moves what an earlier one has left out of the way."""
+    left = Mark.read(folder)
+    if left != mark and folder.is_dir() and any(folder.iterdir()):
+        folder.rename(folder.with_name(f"{OPENING}-{0 if left is None else left.record}"))
+    folder.mkdir(parents=True, exist_ok=True)
+    mark.write(folder)
+
+
+def _predict(
+    test: PatchSet,
+    prepared: Prepared,
+    plan: AnalysisPlan,
+    entrants: list[Entrant],
+    folder: Path,
+    device: str,
+    progress: Progress,
+) -> Predictions:
+    members = {entrant.entry: _members(entrant, test, folder, device, progress) for entrant in entrants}
+    development = load_development(prepared.development)
+    assert development.labels is not None
+    logits = {entry: scores.mean(axis=1) for entry, scores in members.items()}
+    logits |= baseline_logits(development.pixels, development.labels, test.pixels)
+    thresholds = {entrant.entry: entrant.stored.threshold for entrant in entrants}
+    prevalence = float(np.mean(development.labels))
+    return scored(
+        test,
+        logits,
+        temperatures={entrant.entry: entrant.stored.temperature for entrant in entrants},
+        thresholds=thresholds | _baseline_thresholds(plan, prevalence),
+        members=members,
+    )
+
+
+def _baseline_thresholds(plan: AnalysisPlan, prevalence: float) -> dict[str, float]:
+    """Colour is called at the development prevalence like the models; the majority is whichever class is larger."""
+    thresholds = dict(zip(BASELINES, (prevalence, 0.5), strict=True))
+    return {name: thresholds[name] for name in plan.baselines}
+
+
+def _members(entrant: Entrant, test: PatchSet, folder: Path, device: str, progress: Progress) -> Floats:
+    """(N, M) logits of an entrant's members; kept as soon as they are there."""
+    kept = folder / f"members-{entrant.entry.replace(':', '-')}.npy"
+    if os.path.lexists(kept):
+        logits = np.array(map_array(kept))
+        if logits.shape != (len(test), len(entrant.stored.members)) or logits.dtype != np.float64:
+            raise UsageError(f"{kept} is not what was predicted before; delete it and run the same command again")
+        return logits
+    logits = member_logits(entrant.stored, entrant.folder, test.pixels, device, progress)
+    _save_array(kept, logits)
+    return logits
+
+
+def _save_array(path: Path, array: npt.NDArray[Any]) -> None:
+    content = io.BytesIO()
+    np.save(content, array, allow_pickle=False)
+    write_whole(path, content.getvalue())

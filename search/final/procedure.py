@@ -1,0 +1,331 @@
+"""From studies to a report: candidates -> members -> final models -> frozen plan -> one opening -> report."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+
+from data_utils.colour.augment import VIEWS
+from data_utils.colour.preprocessing import Preprocessing
+from data_utils.split.draw import folds
+from data_utils.split.prepare import DevelopmentSet, Prepared, load_development
+from models._registry import load_model
+from models._weights import Weights
+from search.command.environment import environment
+from search.command.last_words import LastWords
+from search.command.settings import FinalizeSettings
+from search.command.signals import Signals
+from search.command.terminal import LOGGER, Standing, Terminal, log_to, say
+from search.comparison import ENVIRONMENT_FILE, FOLDS, LOGS, Comparison, weights_of
+from search.errors import UsageError
+from search.final.baselines import BASELINES
+from search.final.contents import write_comparison_report
+from search.final.examples import save_development_examples
+from search.final.members import MODEL_FILE, StoredModel
+from search.final.opening import Entrant, check_reopening, open_test
+from search.final.retraining import Candidate, Members, Retrained, candidates, conclude, member_folder
+from search.final.scored import patients_of, scored
+from search.training.device import choose_device
+from search.training.jobs import FeatureStore, WorkerContext
+from search.training.preprocess import place_of
+from search.trials.launches import Presence, scratch
+from search.trials.marks import check_folder
+from search.workers.bridge import run_work
+from search.workers.cluster import Crew, RaySession, plan_crew
+from search.workers.trainable import TrialWorker
+from studies.files import naming, write_whole
+from studies.findings.predictions import save_predictions
+from studies.records import AnalysisPlan, FinalModel, Predictions, StudySummary, digest, to_json
+from studies.statistics.calibration import sigmoid
+from studies.statistics.metrics import PLANNED, PRIMARY
+from studies.storage.patience import interrupt
+from studies.storage.results import best_trial, summarise
+
+STATISTICS_SEED = 0
+
+
+@dataclass(frozen=True, eq=False)
+class _Final:
+    """One finalization: what every step of it needs."""
+
+    settings: FinalizeSettings
+    comparison: Comparison
+    prepared: Prepared
+    preprocessing: Preprocessing
+    studies: tuple[StudySummary, ...]
+    wanted: dict[str, list[Candidate]]  # model -> its candidates
+    crew: Crew
+    signals: Signals
+    last_words: LastWords
+    console: Console
+
+    @property
+    def precision(self) -> str:
+        """In which all studies of the comparison were trained."""
+        return str(self.studies[0].definition["precision"])
+
+
+def finalize(settings: FinalizeSettings, signals: Signals) -> int:
+    """Runs all steps; the exit code.
+
+    Raises:
+        DataError, ModelError, StudyError, SearchError: see where each is raised.
+        Interrupted: a signal came; what was finished is kept.
+    """
+    comparison = Comparison.open(settings.common, patience=settings.storage_timeout)
+    if not comparison.models():  # before its folder is made for the log
+        raise UsageError(f"no study of {comparison.name} is in the database: begin with python -m search.launch")
+    interrupt(comparison.storage.engine, signals.check)
+    check_folder(comparison)  # before the patches are read; check_reopening asks the rest
+    log = log_to(comparison.folder / LOGS, "finalize", settings.common.log_level)
+    LOGGER.info("%s", signals.go_on)
+    with (
+        LastWords(signals.go_on, log) as last_words,
+        Presence(comparison.ledger, comparison.name),  # as long as it works, search.clean keeps away
+        comparison.finalized_alone(),
+    ):
+        return _finalize(_begin(settings, comparison, signals, last_words))
+
+
+def _finalize(final: _Final) -> int:
+    settings, signals = final.settings, final.signals
+    check_reopening(final.comparison, settings.reopen, _planned(final))
+    development = load_development(final.prepared.development)
+    retrained = _retrain(final, development)
+    plan = _plan(final, [model.final for model in retrained])
+    entrants = [entrant for model in retrained for entrant in _entrants(final, model.final, digest(plan))]
+    _keep_development(final, development, retrained)
+    opened = open_test(
+        final.comparison,
+        final.prepared,
+        plan,
+        entrants,
+        reopen=settings.reopen,
+        device=final.crew.device,
+        progress=lambda done, of: LOGGER.info("test predictions: %d of %d members", done, of),
+    )
+    made_in = final.comparison.folder / ENVIRONMENT_FILE
+    if opened or not made_in.exists():  # without it no report could be written
+        write_whole(made_in, to_json({**environment(), "command": signals.go_on}))
+    read = "were read under it" if opened else "had been read under it before; nothing was read again"
+    say(final.console, f"plan {digest(plan)[:12]}: {final.prepared.test_patches} test patches {read}")
+    report = write_comparison_report(final.comparison)
+    say(final.console, f"report: {report}")
+    return 0
+
+
+def _begin(settings: FinalizeSettings, comparison: Comparison, signals: Signals, last_words: LastWords) -> _Final:
+    studies = tuple(summarise(comparison.load_study(model)) for model in comparison.models())
+    for study in studies:
+        best_trial(study)  # raises where none is COMPLETE
+    source = settings.common.data or studies[0].settings.get("source")
+    with naming(comparison.folder / "data"):
+        prepared = comparison.prepared(source, comparison.locked_division(), rehash=True)
+    device = choose_device(settings.worker.device)
+    return _Final(
+        settings=settings,
+        comparison=comparison,
+        prepared=prepared,
+        preprocessing=comparison.transformed(prepared, comparison.preprocessing() or "none"),
+        studies=studies,
+        wanted={study.model: candidates(study, settings.finalists) for study in studies},
+        crew=plan_crew(settings.worker, device, torch.cuda.device_count()),
+        signals=signals,
+        last_words=last_words,
+        console=Console(),
+    )
+
+
+def _planned(final: _Final) -> str:
+    """A digest of all that can be known of a plan before its members are trained."""
+    parts = (
+        final.prepared.fingerprint,
+        final.prepared.lock.digest,
+        final.settings.draws,
+        [(model, [candidate.key for candidate in wanted]) for model, wanted in final.wanted.items()],
+    )
+    return sha256(repr(parts).encode()).hexdigest()
+
+
+def _retrain(final: _Final, development: DevelopmentSet) -> list[Retrained]:
+    """Trains the members that are missing, then concludes for each model."""
+    weights = {study.model: _weights(final, study) for study in final.studies}
+    fold_file = final.comparison.folder / "data" / "folds.npy"
+    with naming(fold_file):
+        np.save(fold_file, folds(final.prepared.lock, development, FOLDS), allow_pickle=False)
+    context = WorkerContext(
+        development=final.prepared.development.resolve(),
+        device=final.crew.device,
+        precision=final.precision,
+        threads=final.crew.threads,
+        objective="auc",
+        weights=weights,
+        folds=fold_file.resolve(),
+        features=FeatureStore.below(final.settings.common.runs, final.settings.worker.feature_cache_gb),
+        preprocessed=place_of(final.prepared, final.preprocessing.kind),
+    )
+    _train_members(final, context)
+    assert development.labels is not None
+    patients = patients_of(development)
+    return [
+        conclude(
+            wanted,
+            final.comparison.folder,
+            labels=development.labels,
+            patients=patients,
+            weights=_describe_weights(model, weights[model]),
+        )
+        for model, wanted in final.wanted.items()
+    ]
+
+
+def _weights(final: _Final, study: StudySummary) -> Weights | None:
+    """The pretrained tensors that the study was searched with.
+
+    Raises:
+        UsageError: those found now are others.
+    """
+    option = final.settings.vgg16_weights or study.settings.get("vgg16_weights")
+    weights = weights_of(load_model(study.model), option)
+    found = "random" if weights is None else weights.sha256
+    if found != study.definition["weights"]:
+        raise UsageError(
+            f"study {study.name} was searched with the weights {study.definition['weights'][:12]}, found {found[:12]}: "
+            "name the same ones with --vgg16-weights"
+        )
+    return weights
+
+
+def _describe_weights(model: str, weights: Weights | None) -> str:
+    """Where the first layers come from; "none" for a pretrained model that was searched without its weights."""
+    if weights is None:
+        return "none: random, by --vgg16-weights none" if load_model(model).pretrained else "random"
+    return f"{weights.source}, sha256 {weights.sha256}"
+
+
+def _train_members(final: _Final, context: WorkerContext) -> None:
+    ray = RaySession(final.settings.worker, final.last_words)
+
+    def check() -> None:
+        final.signals.check()
+        ray.check()
+
+    members = Members(
+        [candidate for wanted in final.wanted.values() for candidate in wanted],
+        folder=final.comparison.folder,
+        lock_digest=final.prepared.lock.digest,
+        check=check,
+    )
+    terminal = Terminal(
+        title=f"{final.comparison.name}: retraining, {final.crew}",
+        objective="auc",
+        standings=lambda: {"members": Standing({"COMPLETE": members.done}, members.all, None)},
+        console=final.console,
+    )
+    members.watcher = terminal
+    say(final.console, f"{terminal.title}, {final.precision}; {members.done} of {members.all} members are trained")
+    if members.done == members.all:
+        return
+    with (
+        terminal.shown(),
+        ray,
+        scratch() as folder,
+    ):
+        ray.ready()
+        with final.signals.deferred():
+            run_work(
+                members,
+                context,
+                trainable=TrialWorker,
+                workers=final.crew.workers,
+                resources=final.crew.resources,
+                scratch=Path(folder),
+            )
+
+
+def _plan(final: _Final, models: Sequence[FinalModel]) -> AnalysisPlan:
+    settings: dict[str, Any] = {
+        "planned": _planned(final),
+        "folds": FOLDS,
+        "views": VIEWS,
+        "score": "mean logit over views and members, divided by the temperature",
+        "precision": final.precision,
+        "objective": {study.model: study.definition["objective"] for study in final.studies},
+        "choice": "out-of-fold AUC among the candidates",
+    }
+    if final.preprocessing.kind != "none":  # only then: plans from before there was any keep their digest
+        settings["preprocessing"] = final.preprocessing.words
+    return AnalysisPlan(
+        study=final.comparison.name,
+        fingerprint=final.prepared.fingerprint,
+        lock_digest=final.prepared.lock.digest,
+        models=tuple(models),
+        baselines=BASELINES,
+        primary=PRIMARY,
+        statistics=PLANNED,
+        draws=final.settings.draws,
+        statistics_seed=STATISTICS_SEED,
+        settings=settings,
+    )
+
+
+def _entrants(final: _Final, model: FinalModel, plan_digest: str) -> list[Entrant]:
+    """The chosen configuration, and the default one where another was chosen; each leaves its JSON."""
+    folder = final.comparison.folder / model.model
+    chosen = Entrant(model.model, _stored(final, model, model.chosen, plan_digest), folder)
+    write_whole(folder / MODEL_FILE, to_json(chosen.stored))
+    labels = [candidate.label for candidate in model.candidates]
+    if model.chosen == "default" or "default" not in labels:
+        return [chosen]
+    default = Entrant(f"{model.model}:default", _stored(final, model, "default", plan_digest), folder)
+    return [chosen, default]
+
+
+def _stored(final: _Final, model: FinalModel, label: str, plan_digest: str) -> StoredModel:
+    candidate = next(candidate for candidate in final.wanted[model.model] if candidate.label == label)
+    result = next(result for result in model.candidates if result.label == label)
+    place = member_folder(Path(), candidate).relative_to(model.model)
+    return StoredModel(
+        study=final.comparison.name,
+        model=model.model,
+        params=candidate.params,
+        members=tuple((str(place / f"member_{member.fold}.safetensors"), member.sha256) for member in result.members),
+        temperature=model.temperature,
+        threshold=model.threshold,
+        precision=final.precision,
+        weights=model.weights,
+        plan_digest=plan_digest,
+        preprocessing=final.preprocessing,
+    )
+
+
+def _keep_development(final: _Final, development: DevelopmentSet, retrained: Sequence[Retrained]) -> None:
+    """Stores what a report shows of development patches: out-of-fold predictions and pictures."""
+    for model in retrained:
+        predictions = _out_of_fold(development, model)
+        save_predictions(predictions, final.comparison.folder / model.final.model / "out_of_fold")
+    chosen = {
+        model.final.model: sigmoid(model.logits[model.final.chosen], model.final.temperature) for model in retrained
+    }
+    save_development_examples(development, chosen, final.comparison.folder / "examples", final.prepared.lock.seed)
+
+
+def _out_of_fold(development: DevelopmentSet, model: Retrained) -> Predictions:
+    final = model.final
+    logits = {_entry(final, label): scores for label, scores in model.logits.items()}
+    return scored(
+        development,
+        logits,
+        temperatures=dict.fromkeys(logits, final.temperature),
+        thresholds=dict.fromkeys(logits, final.threshold),
+        members={},
+    )
+
+
+def _entry(final: FinalModel, label: str) -> str:
+    return final.model if label == final.chosen else f"{final.model}:{label}"

@@ -1,0 +1,1 @@
+"""Trains and evaluates networks; knows neither Optuna nor Ray."""

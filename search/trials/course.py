@@ -1,0 +1,333 @@
+"""The trials of one launch: what workers are given, the studies, and running until every study holds its trials."""
+
+import os
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import optuna
+import torch
+from rich.console import Console
+
+from data_utils.split.lock import SplitLock
+from data_utils.split.prepare import Prepared, prepare
+from models._spec import Model
+from search.command.environment import environment
+from search.command.outcome import command_line
+from search.command.settings import CommonSettings, LaunchSettings
+from search.command.signals import Signals
+from search.command.terminal import LOGGER, Standing, Terminal, say
+from search.comparison import LOCK_FILE, Comparison, Division, data_source, define, load_models, weights_of
+from search.errors import UsageError
+from search.training.device import choose_device, choose_precision, has_bf16
+from search.training.jobs import FeatureStore, WorkerContext
+from search.training.preprocess import chosen_preprocessing, place_of
+from search.trials.enqueue import enqueue_first, older_study
+from search.trials.launches import Presence, scratch
+from search.trials.refusals import begun, check_asked
+from search.trials.side_by_side import Searches, TimeLimitReached
+from search.trials.study_search import StudySearch
+from search.workers.bridge import run_work
+from search.workers.cluster import Crew, RaySession, pack, plan_crew
+from search.workers.trainable import TrialWorker
+from studies.files import naming
+from studies.storage.definition import StudyDefinition, check_same
+from studies.storage.results import leader
+from studies.storage.studies import DEFINITION, create_or_resume, make_pruner, make_sampler, quiet_optuna, shared_space
+
+WAIT_SECONDS = 2.0
+"""Between two looks at trials that another launch has in hand."""
+
+
+def run_trials(
+    settings: LaunchSettings,
+    signals: Signals,
+    comparison: Comparison,
+    prepared: Prepared,
+    presence: Presence,
+    ray: RaySession | None,
+    log: Path,
+) -> int:
+    """Runs the trials that are missing; the exit code.
+
+    Args:
+        settings: of the launch.
+        signals: that may end it.
+        comparison: whose studies.
+        prepared: its data.
+        presence: of this launch.
+        ray: a Ray that is starting; None where no trial is missing.
+        log: the log file, to be named.
+    """
+    console = Console()
+    crew = _crew(settings)
+    context = _context(settings, comparison, prepared, crew)
+    _check_studies(settings, comparison, context, prepared)
+    say(console, _introduction(comparison, prepared, crew, context, log))
+    if ray is not None and context.preprocessed is not None:
+        say(console, f"pixels: {comparison.transformed(prepared, context.preprocess).words}")
+    with quiet_optuna():
+        searches = [
+            _study_search(settings, comparison, context, prepared, presence, name, signals) for name in settings.models
+        ]
+        if ray is not None:
+            _run_to_the_end(settings, searches, context, crew, ray, console, signals)
+    say(console, _closing(settings, searches))
+    return 0
+
+
+def dry_run(settings: LaunchSettings) -> int:
+    """Says what a search would take, refuses what it would refuse, and leaves nothing behind; the exit code."""
+    from search.trials.dry_run import (
+        describe_launch,  # with the statistics of finalize, which take half a second to import
+    )
+
+    check_asked(settings)
+    comparison = begun(settings.common)
+    lock_file = settings.common.runs / settings.common.study / LOCK_FILE
+    lock = SplitLock.read(lock_file) if comparison is None else comparison.stored_lock()
+    crew = _crew(settings)
+    with scratch() as folder, naming(Path(folder)):
+        prepared = prepare(
+            data_source(settings.common.data),
+            Path(folder) / "data",
+            name=settings.common.study,
+            lock=lock,
+            **vars(Division.asked(settings)),
+        )
+        context = _context(settings, comparison, prepared, crew)
+        if comparison is not None:
+            _check_studies(settings, comparison, context, prepared)
+        describe_launch(settings, prepared, context, crew, Console())
+    return 0
+
+
+def _check_studies(
+    settings: LaunchSettings, comparison: Comparison, context: WorkerContext, prepared: Prepared
+) -> None:
+    """Refuses what a study was not begun with, before any is made: else the first of two would be, for good.
+
+    Raises:
+        DefinitionMismatchError: as ``create_or_resume``.
+    """
+    there = comparison.models()
+    for model in load_models(tuple(name for name in settings.models if name in there)):
+        study = comparison.load_study(model.name)
+        if DEFINITION in study.user_attrs:
+            check_same(study.study_name, study.user_attrs[DEFINITION], _definition(settings, context, prepared, model))
+
+
+def _crew(settings: LaunchSettings) -> Crew:
+    device = choose_device(settings.worker.device)
+    return plan_crew(settings.worker, device, torch.cuda.device_count())
+
+
+def chosen_precision(asked: str, stored: str | None, device: str) -> str:
+    """The precision of a comparison: its first study chose it, later workers obey.
+
+    Raises:
+        UsageError: another one was asked for than the stored one.
+    """
+    precision = stored if stored is not None and asked == "auto" else choose_precision(asked, device)
+    if stored is not None and precision != stored:
+        raise UsageError(
+            f"--precision {asked}: the studies of this comparison are in {stored}, and only networks of one precision "
+            "are compared; leave it out, or begin a new one: --study NEW"
+        )
+    return precision
+
+
+def _context(settings: LaunchSettings, comparison: Comparison | None, prepared: Prepared, crew: Crew) -> WorkerContext:
+    """What workers are given; precision and preprocessing are those of the comparison, where it has begun."""
+    stored = (None, None) if comparison is None else (comparison.precision(), comparison.preprocessing())
+    preprocess = chosen_preprocessing(settings.preprocess, stored[1])
+    models = load_models(settings.models)
+    return WorkerContext(
+        development=prepared.development.resolve(),
+        device=crew.device,
+        precision=chosen_precision(settings.precision, stored[0], crew.device),
+        threads=crew.threads,
+        objective=settings.objective,
+        weights={model.name: weights_of(model, settings.vgg16_weights) for model in models},
+        trial_timeout=settings.trial_timeout,
+        features=FeatureStore.below(settings.common.runs, settings.worker.feature_cache_gb),
+        preprocess=preprocess,
+        preprocessed=place_of(prepared, preprocess),
+    )
+
+
+def _study_search(
+    settings: LaunchSettings,
+    comparison: Comparison,
+    context: WorkerContext,
+    prepared: Prepared,
+    presence: Presence,
+    name: str,
+    signals: Signals,
+) -> StudySearch:
+    """The study of one model: made or resumed, its first configurations enqueued."""
+    (model,) = load_models((name,))
+    study = _open_study(settings, comparison, context, prepared, model)
+    older = None if settings.warm_start is None else older_study(comparison, settings.warm_start, name)
+    with comparison.ledger.lease(study.study_name, presence.launch):
+        enqueue_first(study, model, settings.enqueue, older)
+        study.set_user_attr("settings", _remembered(settings, signals))
+    space = shared_space()
+    return StudySearch(
+        study,
+        model,
+        storage=comparison.storage,
+        ledger=comparison.ledger,
+        presence=presence,
+        make_sampler=lambda seed: make_sampler(settings.sampler, seed, space),
+        wanted=settings.trials,
+        epochs=settings.epochs,
+        objective=settings.objective,
+        seed=settings.seed,
+        checkpoints=(comparison.folder / name / "checkpoints").resolve(),
+    )
+
+
+def _open_study(
+    settings: LaunchSettings, comparison: Comparison, context: WorkerContext, prepared: Prepared, model: Model
+) -> optuna.Study:
+    return create_or_resume(
+        comparison.storage,
+        comparison.study_name(model.name),
+        _definition(settings, context, prepared, model),
+        sampler=make_sampler(settings.sampler, settings.seed),
+        pruner=make_pruner(settings.pruner, settings.epochs),
+    )
+
+
+def _definition(settings: LaunchSettings, context: WorkerContext, prepared: Prepared, model: Model) -> StudyDefinition:
+    return define(
+        model,
+        context.weights[model.name],
+        lock_digest=prepared.lock.digest,
+        epochs=settings.epochs,
+        objective=settings.objective,
+        precision=context.precision,
+        preprocess=context.preprocess,
+    )
+
+
+def _remembered(settings: LaunchSettings, signals: Signals) -> dict[str, object]:
+    """What a report says of the last launch."""
+    return {
+        "sampler": settings.sampler,
+        "pruner": settings.pruner,
+        "seed": settings.seed,
+        "trials": settings.trials,
+        "epochs": settings.epochs,
+        "command": signals.go_on,
+        "split": list(settings.split),
+        "split_seed": settings.split_seed,
+        "split_file": settings.split_file,
+        "exclude": list(settings.exclude) or None,
+        "source": settings.common.data,
+        "vgg16_weights": settings.vgg16_weights,
+        **environment(),
+    }
+
+
+def _run_to_the_end(
+    settings: LaunchSettings,
+    searches: Sequence[StudySearch],
+    context: WorkerContext,
+    crew: Crew,
+    ray: RaySession,
+    console: Console,
+    signals: Signals,
+) -> None:
+    terminal = Terminal(
+        title=f"{settings.common.study}: {crew}",
+        objective=settings.objective,
+        standings=lambda: {search.study.study_name: _standing(search) for search in searches},
+        console=console,
+    )
+
+    def check() -> None:
+        signals.check()
+        ray.check()
+
+    work = Searches(searches, timeout=settings.timeout, watcher=terminal, check=check)
+    try:
+        if work.unfinished():
+            with terminal.shown():
+                ray.ready()
+                _run(work, context, settings, crew, signals)
+    except TimeLimitReached:
+        say(console, f"time limit reached; go on with: {signals.go_on}")
+    finally:
+        work.release()
+
+
+def _run(work: Searches, context: WorkerContext, settings: LaunchSettings, crew: Crew, signals: Signals) -> None:
+    """Runs trials until none is left; waits for those that another launch has in hand, and takes over if it dies."""
+    with signals.deferred(), scratch() as folder:
+        for attempt in range(1_000_000):
+            peak = work.peak_memory()
+            work.only_measures = crew.packs and peak is None
+            if crew.packs and peak is not None:
+                memory = torch.cuda.get_device_properties(0).total_memory
+                crew = pack(crew, settings.worker, torch.cuda.device_count(), peak, memory)
+                LOGGER.info("packed: %s, as trials took up to %.1f GB", crew, peak / 2**30)
+            if work.anything_to_do():
+                run_work(
+                    work,
+                    context,
+                    trainable=TrialWorker,
+                    workers=crew.workers,
+                    resources=crew.resources,
+                    scratch=Path(folder) / str(attempt),
+                )
+            if not work.unfinished():
+                return
+            time.sleep(WAIT_SECONDS)
+            work.tick()
+
+
+def _standing(search: StudySearch) -> Standing:
+    trials = search.study.get_trials(deepcopy=False)
+    first = leader(trials)
+    best = None if first is None else (first.value or 0.0, first.number, first.params)
+    return Standing(Counter(trial.state.name for trial in trials), search.wanted, best)
+
+
+def _introduction(comparison: Comparison, prepared: Prepared, crew: Crew, context: WorkerContext, log: Path) -> str:
+    parts = ", ".join(f"{patches} {part} ({idc} IDC)" for part, _, patches, idc in prepared.parts)
+    ids = "" if prepared.lock.by == "patient" else "; no patient ids, so patients may overlap between the parts"
+    left_out = "".join(f"; left out: {count} {reason}" for reason, count in prepared.exclusions)
+    lists = f"; split by {prepared.lock.lists}" if prepared.lock.lists else ""
+    slow = context.precision == "bf16" and not has_bf16(crew.device)
+    precision = f"{context.precision}{' as the comparison was begun, slow on this hardware' if slow else ''}"
+    return (
+        f"{comparison.name}: {prepared.source}, {parts}{ids}{left_out}{lists}\n"
+        f"lock {prepared.lock.digest[:12]}, {crew}, {precision}; log: {log}"
+    )
+
+
+def _closing(settings: LaunchSettings, searches: Sequence[StudySearch]) -> str:
+    lines = []
+    for search in searches:
+        standing = _standing(search)
+        states = ", ".join(f"{count} {state}" for state, count in sorted(standing.states.items()))
+        best = (
+            "no trial is COMPLETE"
+            if standing.best is None
+            else f"best {standing.best[0]:.4f} (trial {standing.best[1]})"
+        )
+        lines.append(f"{search.study.study_name}: {states}; {best}")
+    return "\n".join([*lines, f"next: {command_line('finalize', _place(settings.common))}"])
+
+
+def _place(common: CommonSettings) -> list[str]:
+    """The options by which another command finds this comparison."""
+    place = ["--study", common.study]
+    if common.runs != Path("runs"):
+        place += ["--runs", str(common.runs)]
+    if common.storage not in (f"sqlite:///{common.runs}/studies.db", os.environ.get("HISTOTUNE_STORAGE")):
+        place += ["--storage", common.storage]
+    return place

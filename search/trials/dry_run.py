@@ -1,0 +1,113 @@
+"""What a search would take: its space, time, memory and disk."""
+
+from datetime import timedelta
+
+import numpy as np
+from optuna.distributions import CategoricalDistribution, json_to_distribution
+from optuna.trial import FixedTrial
+from rich.console import Console
+from rich.table import Table
+
+from data_utils.split.prepare import DevelopmentSet, Prepared, load_development
+from models._registry import no_prefix
+from models._spec import Model
+from search.command.settings import LaunchSettings
+from search.command.terminal import say
+from search.comparison import FOLDS, load_models, space_of
+from search.training.device import Compute, peak_memory
+from search.training.device_patches import DevicePatches
+from search.training.jobs import WorkerContext
+from search.training.loop import Training, count_parameters, train
+from search.workers.cluster import Crew
+
+_PROBE_PATCHES = 512
+_BYTES_OF_A_PATCH = 50 * 50 * 3
+_BYTES_OF_A_WEIGHT = 4
+_BYTES_OF_A_PARAMETER = 12  # the weight and two moments of its optimizer, as a checkpoint holds them
+_CANDIDATES = 2  # whose members search.finalize trains by default: the best and the default configuration
+
+
+def describe_launch(
+    settings: LaunchSettings, prepared: Prepared, context: WorkerContext, crew: Crew, console: Console
+) -> None:
+    """Prints it. Times come from one short epoch of each default configuration, run here and now."""
+    counts = {part: patches for part, _, patches, _ in prepared.parts}
+    parts = ", ".join(f"{patches} {part}" for part, patches in counts.items())
+    say(console, f"{settings.common.study}: {prepared.source}, {parts}; {crew}, {context.precision}")
+    development = load_development(prepared.development)
+    for model in load_models(settings.models):
+        console.print(_space_table(model))
+        say(console, _cost(settings, development, context, crew, model))
+    twice = (
+        0 if context.preprocessed is None else counts["train"] + counts["validation"]
+    )  # raw, and as networks see them
+    megabytes = (sum(counts.values()) + twice) * _BYTES_OF_A_PATCH / 2**20
+    say(console, f"prepared patches under {settings.common.runs / settings.common.study}: {megabytes:.0f} MB")
+    if context.features is not None and any(map(_keeps_features, load_models(settings.models))):
+        gigabytes = context.features.limit / 2**30
+        say(
+            console,
+            f"outputs of frozen layers under {settings.common.runs / 'features'}: up to {gigabytes:g} GB "
+            "(--feature-cache-gb), or half of the free disk",
+        )
+    say(console, "nothing was written; leave out --dry-run to begin, or to go on")
+
+
+def _keeps_features(model: Model) -> bool:
+    """Whether some of its configurations name a frozen prefix, whose outputs are kept."""
+    return model.prefix_name is not no_prefix
+
+
+def _space_table(model: Model) -> Table:
+    table = Table(title=f"space of {model.name}", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for heading in ("parameter", "range", "default"):
+        table.add_column(heading)
+    for name, text in space_of(model).items():
+        table.add_row(name, readable_distribution(text), str(model.default[name]))
+    return table
+
+
+def readable_distribution(text: str) -> str:
+    """Optuna's JSON of a distribution in words, such as "0.001 to 0.1 (log)"."""
+    distribution = json_to_distribution(text)
+    if isinstance(distribution, CategoricalDistribution):
+        return " | ".join(str(choice) for choice in distribution.choices)
+    fields = distribution._asdict()
+    return f"{fields['low']:g} to {fields['high']:g}" + (" (log)" if fields["log"] else "")
+
+
+def _cost(
+    settings: LaunchSettings, development: DevelopmentSet, context: WorkerContext, crew: Crew, model: Model
+) -> str:
+    training, seconds = _probe(development, context, model)
+    learn = int((development.part == "train").sum())
+    epoch = seconds / len(training.rows) * learn
+    whole = epoch * settings.epochs * settings.trials / crew.workers
+    parameters = count_parameters(training.network)
+    checkpoints = parameters * _BYTES_OF_A_PARAMETER * crew.workers / 2**20
+    members = parameters * _BYTES_OF_A_WEIGHT * FOLDS * _CANDIDATES / 2**20
+    return (
+        f"{model.name}, default configuration: {parameters:,} parameters, about {epoch:.1f} s an epoch; "
+        f"{settings.trials} trials of {settings.epochs} epochs: at most about {timedelta(seconds=round(whole))} "
+        f"(pruning saves, larger configurations cost)\n"
+        f"memory: about {peak_memory(context.device) / 2**30:.1f} GB a worker\n"
+        f"disk: checkpoints about {checkpoints:.0f} MB, members of search.finalize about {members:.0f} MB"
+    )
+
+
+def _probe(development: DevelopmentSet, context: WorkerContext, model: Model) -> tuple[Training, float]:
+    """A short epoch of the default configuration, and its seconds on one worker's share of the machine."""
+    rows = np.flatnonzero(development.part == "train")[:_PROBE_PATCHES]
+    labels = development.labels
+    assert labels is not None
+    training = Training.begin(
+        model,
+        model.suggest(FixedTrial(dict(model.default))),
+        context.weights[model.name],
+        DevicePatches.load(development.pixels, labels, context.device),
+        rows,
+        epochs=1,
+        seed=0,
+        compute=Compute(context.device, context.precision),
+    )
+    return training, next(train(training)).seconds

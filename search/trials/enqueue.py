@@ -1,0 +1,110 @@
+"""What a study tries before its sampler chooses: the default configuration, a file's, an older study's best."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, json_to_distribution
+
+from data_utils.errors import DataError
+from data_utils.readers.files import parse_json, read_small, shown
+from models._spec import Model
+from search.comparison import Comparison, space_of
+from search.errors import UsageError
+from studies.storage.results import ORIGIN, ranking, summarise
+
+WARM_START_TRIALS = 5
+"""So many of the best configurations of an older study are tried first."""
+_LARGEST = 4 * 2**20  # bytes of a file of configurations
+_MOST_VALUES = 100_000  # in it
+_MOST_CONFIGURATIONS = 1000  # more than a search tries; enqueuing takes time that grows with their square
+
+
+def enqueue_first(study: optuna.Study, model: Model, file: Path | None, older: optuna.Study | None) -> None:
+    """Enqueues what the study has not tried yet; call it under the study's lease.
+
+    Raises:
+        UsageError: a configuration of the file lies outside the space.
+    """
+    _enqueue(study, dict(model.default), "default")
+    for params in read_configurations(file, model) if file is not None else []:
+        _enqueue(study, params, "file")
+    space = _distributions(space_of(model))
+    for trial in ranking(summarise(older).trials)[:WARM_START_TRIALS] if older is not None else []:
+        inside = {name: value for name, value in trial.params.items() if name in space and _holds(space[name], value)}
+        _enqueue(study, inside, "warm start")
+
+
+def read_configurations(file: Path, model: Model) -> list[dict[str, Any]]:
+    """The configurations for this model in a JSON file: a list, or lists by model.
+
+    Raises:
+        UsageError: not JSON of that form, an unknown parameter, or a value outside the space.
+    """
+    try:
+        content = parse_json(read_small(file, _LARGEST), _MOST_VALUES)
+    except (DataError, ValueError) as error:
+        raise UsageError(f"--enqueue {file} cannot be read as JSON: {error}") from error
+    listed = content.get(model.name, []) if isinstance(content, dict) else content
+    if not isinstance(listed, list) or not all(isinstance(entry, dict) for entry in listed):
+        raise UsageError(
+            f"--enqueue {file} holds no list of configurations: expected [{{...}}] or {{{model.name!r}: [{{...}}]}}"
+        )
+    if len(listed) > _MOST_CONFIGURATIONS:
+        raise UsageError(
+            f"--enqueue {file} holds {len(listed)} configurations; expected at most {_MOST_CONFIGURATIONS}: "
+            "leave the weaker ones out"
+        )
+    space = space_of(model)
+    for entry in listed:
+        check_inside(entry, space, f"--enqueue {file}")
+    return listed
+
+
+def older_study(comparison: Comparison, name: str, model: str) -> optuna.Study:
+    """The study of this model in the comparison that a search starts from.
+
+    Raises:
+        UsageError: there is none.
+    """
+    older = Comparison(name, comparison.folder.parent / name, comparison.storage, comparison.ledger)
+    if model not in older.models():
+        raise UsageError(f"--warm-start {name}: the database holds no study {older.study_name(model)}")
+    return older.load_study(model)
+
+
+def _enqueue(study: optuna.Study, params: dict[str, Any], origin: str) -> None:
+    study.enqueue_trial(params, user_attrs={ORIGIN: origin}, skip_if_exists=True)
+
+
+def check_inside(params: Mapping[str, Any], space: Mapping[str, str], where: str) -> None:
+    """Refuses parameters that a model does not have, and values outside of its space.
+
+    Args:
+        params: by name; need not be all.
+        space: as ``space_of`` gives it.
+        where: they come from, for the message.
+
+    Raises:
+        UsageError: the first that is wrong.
+    """
+    for name, value in params.items():
+        if name not in space:
+            raise UsageError(
+                f"{where}: {shown(repr(name))} is no parameter of this model; its parameters are {', '.join(space)}"
+            )
+        distribution = json_to_distribution(space[name])
+        if not _holds(distribution, value):
+            raise UsageError(f"{where}: {name} = {shown(repr(value))} lies outside {distribution}")
+
+
+def _distributions(space: Mapping[str, str]) -> dict[str, BaseDistribution]:
+    return {name: json_to_distribution(text) for name, text in space.items()}
+
+
+def _holds(distribution: BaseDistribution, value: Any) -> bool:
+    try:
+        return bool(distribution._contains(distribution.to_internal_repr(value)))
+    except (TypeError, ValueError, OverflowError):
+        return False

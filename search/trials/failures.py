@@ -1,0 +1,65 @@
+"""Failures in a row: the mark of a broken worker, machine or model, not of a poor configuration."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from search.errors import SearchFailed
+from search.training.jobs import IN_A_ROW
+
+
+class Failures:
+    """Counts the trials of a launch that failed in a row, for each worker and for each study.
+
+    A worker ends itself before its next job once it has ``IN_A_ROW`` failures behind it (``search.workers.worker``). A
+    second one in that state means that replacing does not help, and so do twice as many failures of a study on any
+    workers: either ends the search instead of burning its budget. Where no trial of a study ever ended otherwise,
+    nothing says that its model can be trained at all: then the first ``IN_A_ROW`` end the search.
+    """
+
+    def __init__(self) -> None:
+        self._in_a_row: dict[str, list[str]] = {}
+        self._replaced: list[str] = []
+
+    def ended(self, study: str, worker: str, failure: str | None, ever: Sequence[str] = ()) -> None:
+        """Takes note of a trial that has ended.
+
+        Args:
+            study: its study.
+            worker: host and process that had it; "" where they died.
+            failure: why it failed; None where it did not.
+            ever: why each finished trial of the study failed, whoever had it; () where one did not.
+
+        Raises:
+            SearchFailed: failures go on although a worker was replaced; says how often which.
+        """
+        for who in (study, worker):
+            self._count(who, failure)
+        if self._never_went_well(study, ever):
+            raise SearchFailed(_diagnosis(f"study {study}: all {len(ever)} trials failed", ever))
+        if worker and len(self._in_a_row[worker]) == IN_A_ROW:
+            self._replaced.append(worker)
+        if len(self._replaced) > 1:
+            reasons = [reason for one in self._replaced for reason in self._in_a_row[one]]
+            raise SearchFailed(
+                _diagnosis(f"workers {' and '.join(self._replaced)} each failed {IN_A_ROW} trials in a row", reasons)
+            )
+        if len(self._in_a_row[study]) == 2 * IN_A_ROW:
+            raise SearchFailed(
+                _diagnosis(f"study {study} failed {2 * IN_A_ROW} trials in a row", self._in_a_row[study])
+            )
+
+    def _never_went_well(self, study: str, ever: Sequence[str]) -> bool:
+        """At the first trials of a study; again after as many where its user has mended something and begun anew."""
+        return len(ever) == IN_A_ROW or (len(ever) > IN_A_ROW == len(self._in_a_row[study]))
+
+    def _count(self, who: str, failure: str | None) -> None:
+        before = self._in_a_row.setdefault(who, [])
+        self._in_a_row[who] = [] if failure is None else [*before, failure]
+
+
+def _diagnosis(what: str, reasons: Iterable[str]) -> str:
+    why = "; ".join(f"{count} x {reason}" for reason, count in Counter(reasons).most_common())
+    return (
+        f"{what}: {why}. What was found before is kept; mend this (a full disk, "
+        "a GPU in trouble, a model that cannot train), then run the same command again"
+    )

@@ -1,0 +1,41 @@
+"""One launch: opens what it needs, starts Ray beside the seconds that torch takes to import, and runs the trials."""
+
+from contextlib import nullcontext
+
+from search.command.last_words import LastWords
+from search.command.settings import LaunchSettings
+from search.command.signals import Signals
+from search.command.terminal import LOGGER, log_to
+from search.comparison import LOGS, Comparison, Division
+from search.trials.launches import Presence
+from search.trials.marks import check_folder
+from search.trials.refusals import check_asked
+from search.workers.cluster import RaySession
+from studies.files import naming
+from studies.storage.patience import interrupt
+
+
+def search(settings: LaunchSettings, signals: Signals) -> int:
+    """Runs the search of one launch; the exit code.
+
+    Raises:
+        DataError, ModelError, StudyError, SearchError: see where each is raised.
+        Interrupted: a signal came; everything is in order by then.
+    """
+    check_asked(settings)
+    comparison = Comparison.open(settings.common, begin=True, patience=settings.storage_timeout)
+    interrupt(comparison.storage.engine, signals.check)
+    check_folder(comparison)
+    log = log_to(comparison.folder / LOGS, "launch", settings.common.log_level)
+    LOGGER.info("%s", signals.go_on)
+    with (
+        LastWords(signals.go_on, log) as last_words,
+        Presence(comparison.ledger, comparison.name) as presence,  # search.clean keeps away from what is read now
+    ):
+        with naming(comparison.folder / "data"):
+            prepared = comparison.prepared(settings.common.data, Division.asked(settings))
+        missing = any(comparison.finished(model) < settings.trials for model in settings.models)
+        with RaySession(settings.worker, last_words) if missing else nullcontext() as ray:
+            from search.trials.course import run_trials
+
+            return run_trials(settings, signals, comparison, prepared, presence, ray, log)

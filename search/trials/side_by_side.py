@@ -1,0 +1,111 @@
+"""Several searches that share the workers: whose trial is next, who is told, and when all of it ends."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from search.training.jobs import EpochReport, Job
+from search.trials.failures import Failures
+from search.trials.study_search import FINISHED, RUNNING, StudySearch
+
+_ENDED = {state.name for state in FINISHED}
+
+
+class Watcher(Protocol):
+    """Is told what happens, to show it."""
+
+    def begun(self, job: Job) -> None:
+        """A trial was handed out."""
+        ...
+
+    def epoch(self, job: Job, report: EpochReport | None, state: str) -> None:
+        """A trial reported, or lost its last worker (None); ``state`` is what it is in now."""
+        ...
+
+
+class Searches:
+    """Several studies that share the workers; the ``Work`` of the bridge."""
+
+    def __init__(
+        self,
+        searches: Sequence[StudySearch],
+        *,
+        timeout: float | None,
+        watcher: Watcher,
+        check: Callable[[], None],
+    ) -> None:
+        """``timeout`` in seconds from now, None for no limit; ``check`` raises where a signal has come."""
+        self.only_measures = False  # hands out one trial of each study that has no measured memory yet
+        self._searches = {search.model.name: search for search in searches}
+        self._until = None if timeout is None else time.monotonic() + timeout
+        self._watcher = watcher
+        self._check = check
+        self._failures = Failures()
+
+    def next_job(self) -> Job | None:
+        """A trial of the study that is furthest behind its goal."""
+        for search in self._behind_first():
+            if self.only_measures and not search.unmeasured():
+                continue
+            job = search.next_job()
+            if job is not None:
+                self._watcher.begun(job)
+                return job
+        return None
+
+    def _behind_first(self) -> list[StudySearch]:
+        searches = list(self._searches.values())
+        return searches if len(searches) == 1 else sorted(searches, key=StudySearch.progress)
+
+    def report(self, job: Job, report: EpochReport) -> bool:
+        """Passes an epoch on to the job's study; True when the trial ends with it."""
+        state = self._searches[job.model].report(job, report)
+        self._watcher.epoch(job, report, state)
+        if state in _ENDED:
+            self._ended(job, str(report.attributes.get("worker", "")), report.failure)
+        return state != RUNNING
+
+    def worker_lost(self, job: Job, reason: str) -> None:
+        """Passes a death on to the job's study."""
+        state = self._searches[job.model].worker_lost(job, reason)
+        self._watcher.epoch(job, None, state)
+        if state in _ENDED:
+            self._ended(job, "", reason)
+
+    def give_back(self, job: Job) -> None:
+        """Passes a job back to its study."""
+        self._watcher.epoch(job, None, self._searches[job.model].give_back(job))
+
+    def _ended(self, job: Job, worker: str, failure: str | None) -> None:
+        search = self._searches[job.model]
+        self._failures.ended(search.study.study_name, worker, failure, search.failures() if failure else ())
+
+    def tick(self) -> None:
+        """Ends the run on a signal or at its time limit."""
+        self._check()
+        if self._until is not None and time.monotonic() > self._until:
+            raise TimeLimitReached
+
+    def release(self) -> None:
+        """Puts all that is still in hand back to WAITING."""
+        for search in self._searches.values():
+            search.release()
+
+    def anything_to_do(self) -> bool:
+        """Whether a trial could be handed out now; trials of dead launches are taken back first."""
+        return any(search.anything_to_do() for search in self._searches.values())
+
+    def peak_memory(self) -> int | None:
+        """Bytes of the largest trial so far; None where a study that lacks trials has none that was measured."""
+        peaks = {search: search.peak_memory() for search in self._searches.values()}
+        if any(peak is None and search.progress() < 1 for search, peak in peaks.items()):
+            return None
+        return max((peak for peak in peaks.values() if peak is not None), default=None)
+
+    def unfinished(self) -> bool:
+        """Whether any study has fewer finished trials than wanted, for example because another launch has the rest."""
+        return any(search.counts().finished < search.wanted for search in self._searches.values())
+
+
+class TimeLimitReached(BaseException):
+    """The search has used the time that it was given."""

@@ -1,0 +1,301 @@
+"""Decides for one study of a launch: what is tried next, when it ends, and what is written down.
+
+The database is the only truth: before a trial is handed out, trials are counted in it, under a lease, so that several
+launches together end with exactly the number that was asked for.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import optuna
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.samplers import BaseSampler
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from models._spec import Model, ParamValue
+from search.training.jobs import EpochReport, Job, forget_checkpoint
+from search.training.seeds import derive_seed
+from search.trials.launches import Presence
+from studies.ledger.ledger import Ledger
+from studies.storage.attributes import at_once, set_attributes
+
+RUNNING, LOST = "RUNNING", "LOST"
+FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Trials of a study by state, and how many are wanted in the end."""
+
+    states: Counter[str]
+    wanted: int
+
+    @property
+    def finished(self) -> int:
+        """COMPLETE, PRUNED and FAIL together."""
+        return sum(self.states[state.name] for state in FINISHED)
+
+    @property
+    def taken(self) -> int:
+        """Finished or running."""
+        return self.finished + self.states["RUNNING"]
+
+
+@dataclass(frozen=True)
+class _Running:
+    """A trial in the hands of this launch.
+
+    Attributes:
+        trial: Optuna's.
+        trial_id: its id in the database.
+        begun: when it was handed out, in monotonic seconds.
+        values: the objective after each epoch, as the database has it.
+    """
+
+    trial: Trial
+    trial_id: int
+    begun: float
+    values: dict[int, float]
+
+    def cost(self, report: EpochReport) -> dict[str, float]:
+        """Seconds of its worker: training, evaluation, saved, and waiting for anything else since it was handed out."""
+        cost = dict(report.attributes.get("cost", {}))
+        busy = cost.get("training", 0.0) + cost.get("evaluation", 0.0) - report.seconds_before
+        return {**cost, "waiting": round(max(0.0, time.monotonic() - self.begun - busy), 3)}
+
+
+class StudySearch:
+    """Hands out the trials of one study and writes down what becomes of them."""
+
+    def __init__(
+        self,
+        study: optuna.Study,
+        model: Model,
+        *,
+        storage: RDBStorage,
+        ledger: Ledger,
+        presence: Presence,
+        make_sampler: Callable[[int], BaseSampler],
+        wanted: int,
+        epochs: int,
+        objective: str,
+        seed: int,
+        checkpoints: Path,
+    ) -> None:
+        """See ``search.launch`` for where each of these comes from."""
+        self.study = study
+        self.model = model
+        self.wanted = wanted
+        self._storage = storage
+        self._ledger = ledger
+        self._presence = presence
+        self._make_sampler = make_sampler
+        self._epochs = epochs
+        self._objective = objective
+        self._seed = seed
+        self._checkpoints = checkpoints
+        self._running: dict[int, _Running] = {}
+
+    def counts(self) -> Counts:
+        """Trials by state, as the database has them now."""
+        return self._counted(self.study.get_trials(deepcopy=False))
+
+    def _counted(self, trials: Sequence[FrozenTrial]) -> Counts:
+        return Counts(Counter(trial.state.name for trial in trials), self.wanted)
+
+    def progress(self) -> float:
+        """Share of the wanted trials that are finished or running."""
+        return self.counts().taken / self.wanted
+
+    def anything_to_do(self) -> bool:
+        """Whether a trial could be handed out now; trials of dead launches are taken back first."""
+        with self._ledger.lease(self.study.study_name, self._presence.launch):
+            self.reclaim()
+        return self.counts().taken < self.wanted
+
+    def failures(self) -> list[str]:
+        """Why each finished trial failed, in this launch or another, where all of them did; else nothing."""
+        trials = self.study.get_trials(deepcopy=False, states=FINISHED)
+        failed = [trial for trial in trials if trial.state == TrialState.FAIL]
+        return [str(trial.user_attrs.get("failure", "")) for trial in failed] if len(failed) == len(trials) else []
+
+    def peak_memory(self) -> int | None:
+        """Bytes of the largest trial so far; None where none was measured."""
+        trials = self.study.get_trials(deepcopy=False)
+        return max(
+            (trial.user_attrs["peak_memory"] for trial in trials if "peak_memory" in trial.user_attrs), default=None
+        )
+
+    def unmeasured(self) -> bool:
+        """Whether no trial has ended or is running that tells how much memory trials need."""
+        return not self._running and self.peak_memory() is None
+
+    def next_job(self) -> Job | None:
+        """The next trial: one that was interrupted, enqueued, or chosen by the sampler; None where none is left."""
+        trial = self._ask()
+        if trial is None:
+            return None
+        with at_once(self._storage, self._running[trial.number].trial_id):
+            self.model.suggest(trial)
+            if "seed" not in trial.user_attrs:  # a trial that goes on keeps its own, whatever --seed is now
+                trial.set_user_attr("seed", self.trial_seed(trial.number))
+        return self._job(trial)
+
+    def _ask(self) -> Trial | None:
+        """A trial that is ours; None where none is left. What is asked for under a lease that was lost is given up."""
+        while True:
+            with self._ledger.lease(self.study.study_name, self._presence.launch):
+                trials = self.reclaim()
+                if self._counted(trials).taken >= self.wanted:
+                    return None
+                self.study.sampler = self._make_sampler(derive_seed(self._seed, _number_asked_next(trials)))
+                trial = self.study.ask()
+                if self._ledger.own(self.study.study_name, trial.number, self._presence.launch):
+                    self._running[trial.number] = _taken(trial, trials)
+                    return trial
+
+    def _job(self, trial: Trial) -> Job:
+        return Job(
+            label=f"{self.model.name} {trial.number}",
+            model=self.model.name,
+            number=trial.number,
+            params=dict(trial.params),
+            seed=trial.user_attrs["seed"],
+            epochs=self._epochs,
+            last_epoch=self._epochs,
+            checkpoint=self._checkpoints / str(trial.number),
+            reported=max(self._running[trial.number].values, default=0),
+        )
+
+    def trial_seed(self, number: int) -> int:
+        """The seed of a trial: from its number, never from its worker."""
+        return derive_seed(self._seed, "trial", number)
+
+    def report(self, job: Job, report: EpochReport) -> str:
+        """Writes down an epoch; the state of the trial after it, or "LOST" where it is not ours any more."""
+        return self._written_down(job, lambda: self._note(job, report))
+
+    def worker_lost(self, job: Job, reason: str) -> str:
+        """Ends a trial whose worker died more often than is forgiven; as ``report``."""
+        return self._written_down(job, lambda: self._fail(job, reason, None))
+
+    def give_back(self, job: Job) -> str:
+        """Puts a trial back to WAITING whose worker died before it began with it; its state, or "LOST"."""
+        return TrialState.WAITING.name if job.number in self._running and self._hand_back(job.number) else LOST
+
+    def _written_down(self, job: Job, note: Callable[[], str]) -> str:
+        """The state that ``note`` finds for the trial; what it sets is written by then, in one transaction."""
+        try:
+            if self._is_mine(job):
+                with at_once(self._storage, self._running[job.number].trial_id):
+                    state = note()
+                if state != RUNNING:
+                    self._forget(job)
+                return state
+        except UpdateFinishedTrialError:  # somebody ended it by hand, in the dashboard
+            forget_checkpoint(job.checkpoint)
+        self._running.pop(job.number, None)
+        return LOST
+
+    def _note(self, job: Job, report: EpochReport) -> str:
+        if report.failure is not None:
+            return self._fail(job, report.failure, report)
+        trial, values = self._running[job.number].trial, self._running[job.number].values
+        if report.epoch not in values:
+            values[report.epoch] = report.scores[self._objective]
+            trial.report(values[report.epoch], report.epoch)
+        if report.epoch >= job.last_epoch:
+            return self._finish(job, report, TrialState.COMPLETE)
+        if report.epoch >= max(values) and trial.should_prune():  # one that is told again was judged before
+            return self._finish(job, report, TrialState.PRUNED)
+        return RUNNING
+
+    def release(self) -> None:
+        """Puts every trial that this launch still has in hand back to WAITING, to be handed out again."""
+        for number in list(self._running):
+            self._hand_back(number)
+
+    def _hand_back(self, number: int) -> bool:
+        """Lets go of a trial, as WAITING unless another launch has taken it over; whether it was ours."""
+        mine = self._ledger.owner(self.study.study_name, number) == self._presence.launch
+        if mine:
+            self._set_waiting(number)
+        del self._running[number]
+        return mine
+
+    def reclaim(self) -> list[FrozenTrial]:
+        """Puts trials of dead launches back to WAITING; call it under the lease. All trials as they are then."""
+        trials = self.study.get_trials(deepcopy=False)
+        left = self._of_dead_launches([trial for trial in trials if trial.state == TrialState.RUNNING])
+        for number in left:
+            self._set_waiting(number)
+        return self.study.get_trials(deepcopy=False) if left else trials
+
+    def _of_dead_launches(self, running: Sequence[FrozenTrial]) -> list[int]:
+        others = [trial.number for trial in running if trial.number not in self._running]
+        if not others:
+            return []
+        owners = self._ledger.owners(self.study.study_name)
+        alive = self._presence.alive() - {self._presence.launch}
+        return [number for number in others if owners.get(number) not in alive]
+
+    def _set_waiting(self, number: int) -> None:
+        trial_id = self._trial_id(number)
+        with suppress(UpdateFinishedTrialError):  # its launch was not dead, and has just ended it
+            if self._storage.get_trial(trial_id).state == TrialState.RUNNING:
+                self._storage.set_trial_state_values(trial_id, TrialState.WAITING)
+
+    def _is_mine(self, job: Job) -> bool:
+        if job.number not in self._running:
+            return False
+        if self._presence.unbroken():  # nobody takes over from a launch that beats in time
+            return True
+        return self._ledger.owner(self.study.study_name, job.number) == self._presence.launch
+
+    def _finish(self, job: Job, report: EpochReport, state: TrialState) -> str:
+        values = self._running[job.number].values
+        best_epoch = max(values, key=lambda epoch: (values[epoch], -epoch))
+        value = values[best_epoch if state == TrialState.COMPLETE else max(values)]
+        self._end(job, report, state, [value], best_epoch=best_epoch)
+        return state.name
+
+    def _fail(self, job: Job, reason: str, report: EpochReport | None) -> str:
+        self._end(job, report, TrialState.FAIL, None, failure=reason)
+        return TrialState.FAIL.name
+
+    def _end(
+        self, job: Job, report: EpochReport | None, state: TrialState, values: list[float] | None, **more: ParamValue
+    ) -> None:
+        """Sets what ``study.tell`` would, without its reading of what was set in this very transaction."""
+        running = self._running[job.number]
+        told = {} if report is None else {**report.attributes, "epochs": report.epoch, "cost": running.cost(report)}
+        set_attributes(self._storage, running.trial_id, {**told, **more})
+        self._storage.set_trial_state_values(running.trial_id, state, values)
+
+    def _forget(self, job: Job) -> None:
+        self._running.pop(job.number, None)
+        forget_checkpoint(job.checkpoint)
+
+    def _trial_id(self, number: int) -> int:
+        study_id = self._storage.get_study_id_from_name(self.study.study_name)
+        return self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
+
+
+def _taken(trial: Trial, trials: Sequence[FrozenTrial]) -> _Running:
+    """A trial from ``study.ask``, with the values that it had among all ``trials`` before."""
+    values = next((dict(found.intermediate_values) for found in trials if found.number == trial.number), {})
+    return _Running(trial, trial._trial_id, time.monotonic(), values)
+
+
+def _number_asked_next(trials: Sequence[FrozenTrial]) -> int:
+    """The number of the trial that ``study.ask`` will hand out: the first that waits, else a new one.
+
+    It seeds the sampler. One that is seeded alike at every start repeats its trials, and one that is seeded by how many
+    there are gives the same parameters to a trial that was cut off before it had any and to the next new one.
+    """
+    return next((trial.number for trial in trials if trial.state == TrialState.WAITING), len(trials))

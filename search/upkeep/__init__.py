@@ -1,0 +1,1 @@
+"""Looks after what is there: explores patches, checks databases and folders, removes what no study needs."""

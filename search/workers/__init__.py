@@ -1,0 +1,1 @@
+"""Ray and what runs in it: the bridge from Optuna to Tune, and the warm workers."""

@@ -1,0 +1,216 @@
+"""Optuna on one side, Ray Tune on the other; the only file that knows Tune's internals (unused arguments are Tune's).
+
+Whoever decides implements ``Work``. Tune asks it for jobs, places them on warm workers, brings their reports back and
+starts a job again whose worker died. All decisions fall in ``Work``, in the driver's one thread: the database has one
+writer, and workers hold no credentials.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from ray import tune
+from ray.tune import Stopper
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from search.training.jobs import EpochReport, Job, WorkerContext
+
+DEATHS_FORGIVEN = 2
+"""How often a job is started again after its worker died."""
+
+_QUIET = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # no result files: the database has every value
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the commands handle signals themselves
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000",  # Tune's own state is never restored (DESIGN.md)
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_WARN_THRESHOLD_S": "30",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+}
+
+
+class Work(Protocol):
+    """Who decides what is run next and when a job ends."""
+
+    def next_job(self) -> Job | None:
+        """The next job, None when there is none to hand out now."""
+        ...
+
+    def report(self, job: Job, report: EpochReport) -> bool:
+        """Takes an epoch's report; True when the job ends with it."""
+        ...
+
+    def worker_lost(self, job: Job, reason: str) -> None:
+        """Takes note of a job whose worker died more often than is forgiven."""
+        ...
+
+    def give_back(self, job: Job) -> None:
+        """Takes a job back whose worker died before it began with it; ``next_job`` hands it out again."""
+        ...
+
+    def tick(self) -> None:
+        """Called several times a second; raises to end the run at once."""
+        ...
+
+
+class _Stateless:
+    """Tune pickles what it was given, for a restore that never comes; a study must not go with it."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class _Abort(BaseException):
+    """Leaves Tune's loop with what was raised in ``Work``; Tune would swallow an Exception."""
+
+
+class _WorkSearcher(_Stateless, Searcher):
+    def __init__(self, work: Work, context: WorkerContext) -> None:
+        super().__init__()
+        self.jobs: dict[str, Job] = {}
+        self.problem: BaseException | None = None
+        self.deaths: Counter[str] = Counter()  # of workers, by the label of the job that they had or were to have
+        self.given_back: Counter[str] = Counter()
+        self._work = work
+        self._context = context
+
+    def guarded(self, call: Callable[[], Any]) -> Any:
+        """Calls into ``Work``; what it raises ends the run at the next tick, not inside Tune."""
+        if self.problem is not None:
+            return None
+        try:
+            return call()
+        except BaseException as problem:  # noqa: BLE001 - carried out of Tune and raised again in run_work
+            self.problem = problem
+            return None
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | None:
+        job = self.guarded(self._work.next_job)
+        if job is None:
+            return cast("dict[str, Any]", Searcher.FINISHED)  # a word that Tune knows, in spite of its annotation
+        self.jobs[trial_id] = job
+        return {"job": job, "context": self._context}
+
+    def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:  # noqa: ARG002
+        job = self.jobs.pop(trial_id, None)
+        if job is not None and error:
+            self._worker_lost(job)
+
+    def _worker_lost(self, job: Job) -> None:
+        """Tune gives a job up, forgiven deaths or not, where the worker dies that it waits for, be it new or warm."""
+        if self.deaths[job.label] <= DEATHS_FORGIVEN and self.given_back[job.label] < DEATHS_FORGIVEN:
+            self.given_back[job.label] += 1
+            self.guarded(lambda: self._work.give_back(job))
+        else:
+            reason = f"its worker died {DEATHS_FORGIVEN + 1} times"
+            self.guarded(lambda: self._work.worker_lost(job, reason))
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the state of a search is in its database."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: see save."""
+
+
+class _WorkScheduler(_Stateless, FIFOScheduler):
+    def __init__(self, searcher: _WorkSearcher, work: Work) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._searcher = searcher
+        self._work = work
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:  # noqa: ARG002
+        """A new trial, or one that is tried again: what is left of its job's tries, whatever Tune has counted."""
+        deaths = self._searcher.deaths[self._searcher.jobs[trial.trial_id].label]
+        trial.max_failures = trial.num_failures + DEATHS_FORGIVEN - deaths
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:  # noqa: ARG002
+        job = self._searcher.jobs[trial.trial_id]
+        report: EpochReport = result["report"]
+        ends = self._searcher.guarded(lambda: self._work.report(job, report))
+        return str(TrialScheduler.STOP if ends else TrialScheduler.CONTINUE)
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:  # noqa: ARG002
+        if trial.status != trial.PENDING:  # a trial that waits for its worker is told of one death twice
+            self._searcher.deaths[self._searcher.jobs[trial.trial_id].label] += 1
+
+
+class _WorkStopper(_Stateless, Stopper):
+    def __init__(self, searcher: _WorkSearcher, work: Work) -> None:
+        self._searcher = searcher
+        self._work = work
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:  # noqa: ARG002
+        return False
+
+    def stop_all(self) -> bool:
+        self._searcher.guarded(self._work.tick)
+        if self._searcher.problem is not None:
+            raise _Abort
+        return False
+
+
+def run_work(
+    work: Work,
+    context: WorkerContext,
+    *,
+    trainable: type[tune.Trainable],
+    workers: int,
+    resources: dict[str, float],
+    scratch: Path,
+) -> None:
+    """Runs jobs until ``work`` has none left to hand out and all that it handed out have ended.
+
+    Args:
+        work: decides.
+        context: goes to every worker with each job.
+        trainable: the class of the workers.
+        workers: most jobs at a time.
+        resources: of one worker, as Tune names them ("cpu", "gpu").
+        scratch: an empty folder for what Tune wants to write.
+
+    Raises:
+        BaseException: whatever ``work`` raised, once Tune's loop has been left.
+    """
+    os.environ.update(_QUIET)
+    searcher = _WorkSearcher(work, context)
+    left = -1
+    while searcher.given_back.total() > left:  # Tune asks for no more once it was told that there is none
+        left = searcher.given_back.total()
+        _fit(searcher, work, trainable, workers, resources, scratch / str(left))
+        if searcher.problem is not None:
+            raise searcher.problem
+
+
+def _fit(
+    searcher: _WorkSearcher,
+    work: Work,
+    trainable: type[tune.Trainable],
+    workers: int,
+    resources: dict[str, float],
+    scratch: Path,
+) -> None:
+    tuner = tune.Tuner(
+        tune.with_resources(trainable, resources),
+        tune_config=tune.TuneConfig(
+            search_alg=searcher,
+            scheduler=_WorkScheduler(searcher, work),
+            num_samples=-1,
+            max_concurrent_trials=workers,
+            reuse_actors=True,
+            trial_name_creator=lambda trial: trial.trial_id,
+            trial_dirname_creator=lambda trial: trial.trial_id,
+        ),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=str(scratch.resolve()),
+            stop=_WorkStopper(searcher, work),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            verbose=0,
+        ),
+    )
+    with suppress(_Abort):
+        tuner.fit()

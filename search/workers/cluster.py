@@ -1,0 +1,284 @@
+"""Where jobs run: how many workers this machine or cluster carries, and the Ray session that holds them."""
+
+import logging
+import math
+import os
+import secrets
+import socket
+import sys
+import threading
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Any
+
+import psutil
+
+from search.command.last_words import LastWords
+from search.command.outcome import RAY_THREAD
+from search.command.settings import LOCALHOST, WorkerSettings
+from search.errors import SearchFailed, UsageError
+
+MEMORY_OF_A_WORKER = 2 * 2**30
+"""Bytes of a process with torch, its patches and a network in training."""
+MEMORY_OF_A_CONTEXT = 600 * 2**20
+"""Bytes that CUDA takes for each process beside what PyTorch counts."""
+HEADROOM = 1.3
+"""Room for configurations larger than those so far; what exceeds it is trained in smaller parts of a batch."""
+MOST_ON_A_GPU = 8
+"""More workers than this only wait for each other."""
+GCS_SECONDS = 20
+"""After so long without an answer of its control store (GCS), Ray ends the driver, without a ``finally``."""
+_LOGGER = logging.getLogger("histotune")
+LOOK_SECONDS = 1.0
+"""Between two looks at whether Ray is alive."""
+PATIENCE_SECONDS = 10.0
+"""For an end in order after Ray has died; then the driver is ended at once."""
+ENDING_SECONDS = 30.0
+"""For a Ray that is told to end; then it ends with its driver. Where the clock is set back meanwhile, its gRPC sleeps
+until the clock shows the same time again."""
+_OBJECT_STORE = 200 * 2**20  # nothing large goes through Ray
+_OF_THE_DATABASE = ("HISTOTUNE_STORAGE", "PGPASSWORD")
+
+
+@dataclass(frozen=True)
+class Crew:
+    """The workers of one run.
+
+    Attributes:
+        workers: how many at a time.
+        device: "cpu" or "cuda".
+        cpus, gpus: of each worker, as Ray counts them.
+        threads: CPU threads of each worker.
+        address: of a running Ray; None for one of its own.
+        packs: whether workers are to share GPUs as far as their measured memory allows.
+    """
+
+    workers: int
+    device: str
+    cpus: float
+    gpus: float
+    threads: int
+    address: str | None
+    packs: bool = False
+
+    @property
+    def resources(self) -> dict[str, float]:
+        """Of one worker, as Tune names them."""
+        return {"cpu": self.cpus} | ({"gpu": self.gpus} if self.gpus else {})
+
+    def __str__(self) -> str:
+        gpus = f" and {self.gpus:g} GPU" if self.gpus else ""
+        noun = "worker" if self.workers == 1 else "workers"
+        return f"{self.workers} {noun} with {self.cpus:g} CPU{gpus} each, on {self.device}"
+
+
+def plan_crew(asked: WorkerSettings, device: str, gpus: int) -> Crew:
+    """How many workers, of what size.
+
+    Args:
+        asked: what the user wants; None for what fits.
+        device: "cpu" or "cuda".
+        gpus: GPUs that PyTorch sees here.
+    """
+    cores = len(os.sched_getaffinity(0))
+    packs = device == "cuda" and asked.gpus_per_worker == "auto"
+    gpus_each = _share(asked.gpus_per_worker) if device == "cuda" else 0.0
+    if packs:
+        workers = max(1, gpus)  # until the first trials have shown what they need
+    elif asked.workers is not None:
+        workers = asked.workers
+    elif device == "cuda":
+        workers = max(1, int(gpus / gpus_each))
+    else:
+        by_memory = int(psutil.virtual_memory().available // MEMORY_OF_A_WORKER)
+        workers = max(1, min(int(cores / (asked.cpus_per_worker or 1.0)), by_memory))
+    cpus_each = asked.cpus_per_worker or max(1.0, cores // workers)
+    if asked.ray_address is None and workers * gpus_each > max(gpus, 0) + 1e-6:
+        raise UsageError(
+            f"{workers} workers with {gpus_each:g} GPU each need more than the {gpus} GPU here: "
+            "ask for fewer --workers or a smaller --gpus-per-worker"
+        )
+    return Crew(workers, device, cpus_each, gpus_each, max(1, int(cpus_each)), asked.ray_address, packs)
+
+
+def _share(asked: float | str | None) -> float:
+    """GPUs of a worker before anything is measured."""
+    return float(asked) if asked and asked != "auto" else 1.0
+
+
+def pack(crew: Crew, asked: WorkerSettings, gpus: int, peak: int, memory: int) -> Crew:
+    """The crew whose workers share each GPU as far as its memory goes.
+
+    Args:
+        crew: as planned, one worker a GPU.
+        asked: what the user wants.
+        gpus: GPUs here.
+        peak: bytes of the largest configuration so far.
+        memory: bytes of one GPU.
+    """
+    together = int(memory // (peak * HEADROOM + MEMORY_OF_A_CONTEXT))
+    together = max(1, min(together, MOST_ON_A_GPU))
+    share = math.floor(10_000 / together) / 10_000  # as finely as Ray counts
+    workers = min(asked.workers or together * gpus, together * gpus)
+    return plan_crew(replace(asked, gpus_per_worker=share, workers=workers), crew.device, gpus)
+
+
+class RaySession:
+    """A Ray of its own on this machine, or a seat in a running one; ended with the block.
+
+    It starts beside whatever the block does first, in a thread of its own: Ray ties its processes to the life of the
+    thread that started them.
+    """
+
+    def __init__(self, asked: WorkerSettings, last_words: LastWords) -> None:
+        """``asked`` says where, and how many workers it must hold; ``last_words`` are said where it dies."""
+        self._asked = asked
+        self._last_words = last_words
+        self._death: str | None = None
+        self._ready, self._over = threading.Event(), threading.Event()
+        self._problem: Exception | None = None
+        self._thread = threading.Thread(target=self._live, name=RAY_THREAD, daemon=True)
+
+    def __enter__(self) -> "RaySession":
+        """Begins to start."""
+        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", str(GCS_SECONDS))
+        # A local worker inherits the environment of its driver; the database is none of its business.
+        self._hidden = {name: os.environ.pop(name) for name in _OF_THE_DATABASE if name in os.environ}
+        self._thread.start()
+        return self
+
+    def ready(self) -> None:
+        """Waits until Ray answers.
+
+        Raises:
+            UsageError: no Ray answers at the address.
+        """
+        self._ready.wait()
+        if isinstance(self._problem, ConnectionError):
+            raise UsageError(_no_ray(self._asked.ray_address, self._problem)) from self._problem
+        if self._problem is not None:
+            raise self._problem
+
+    def check(self) -> None:
+        """Ends the work where Ray has died; to be called several times a second.
+
+        Raises:
+            SearchFailed: its raylet or its control store (GCS) was killed.
+        """
+        if self._death is not None:
+            raise SearchFailed(self._last_words.told(self._death))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Ends Ray, or leaves it where it ran before."""
+        self._over.set()
+        if self._ready.is_set() and self._death is None:  # else it takes half a minute, and the user is told first
+            self._thread.join(ENDING_SECONDS)
+        os.environ.update(self._hidden)
+
+    def _live(self) -> None:
+        try:
+            _start_ray(self._asked)
+        except Exception as problem:  # noqa: BLE001 - raised again in the thread that waits
+            self._problem = problem
+        self._ready.set()
+        self._watch()
+        import ray
+
+        ray.shutdown()
+
+    def _watch(self) -> None:
+        """Returns when the session is over. Who waits in Ray's C++ for a Ray that has died is ended from here."""
+        processes = [] if self._problem else _processes_of_ray()
+        _LOGGER.info("Ray: %s", ", ".join(f"{name} is process {process.pid}" for name, process in processes))
+        while not self._over.wait(LOOK_SECONDS):
+            dead = [name for name, process in processes if not _is_at_work(process)]
+            if dead:
+                self._death = f"Ray's {dead[0]} has died: it was killed, or the machine ran out of memory"
+                if not self._over.wait(PATIENCE_SECONDS):
+                    self._last_words.exit(self._death)
+                return
+
+
+def _processes_of_ray() -> list[tuple[str, psutil.Process]]:
+    """What this driver cannot do without, as far as it is on this host: its raylet, and the GCS of a Ray of its own."""
+    from ray._private import worker  # nothing public tells which raylet a driver is connected to
+
+    node: Any = worker._global_node  # of the type None, as Ray declares it
+    raylet = f"--raylet_socket_name={node.raylet_socket_name}"  # another one's may only begin like it
+    found = []
+    for process in psutil.process_iter(["name", "cmdline", "ppid"]):
+        told = process.info
+        if told["name"] == "raylet" and raylet in (told["cmdline"] or ()):
+            found.append(("raylet", process))
+        if told["name"] == "gcs_server" and told["ppid"] == os.getpid():
+            found.append(("control store (GCS)", process))
+    return found
+
+
+def _is_at_work(process: psutil.Process) -> bool:
+    """Whether it runs; one that has died is a zombie until its parent asks for it."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _start_ray(asked: WorkerSettings) -> None:
+    if asked.ray_address not in (None, "auto"):
+        _check_answers(str(asked.ray_address))
+    import ray
+
+    quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    if asked.ray_address is not None:
+        _warn_of_open_ray(asked.ray_address)
+        ray.init(address=asked.ray_address, **quiet)
+        return
+    _stay_on_this_machine()
+    wanted = math.ceil((asked.workers or 1) * (asked.cpus_per_worker or 1.0))
+    ray.init(
+        address="local",  # not one that an inherited RAY_ADDRESS names
+        num_cpus=max(len(os.sched_getaffinity(0)), wanted),
+        include_dashboard=False,
+        object_store_memory=_OBJECT_STORE,
+        _node_ip_address=LOCALHOST,
+        **quiet,
+    )
+
+
+def _stay_on_this_machine() -> None:
+    """Lets a Ray of our own listen on 127.0.0.1 alone, and ask whoever comes there for a token of this process.
+
+    Ray turns a loopback address into that of the machine, and then listens on every interface, unless it runs where it
+    has no clusters (macOS and Windows, or $RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0, which it reads when it is imported).
+    """
+    from ray._private import ray_constants
+
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # for the processes that Ray starts
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # else it takes one from a file of the user's
+
+
+def _warn_of_open_ray(address: str) -> None:
+    if os.environ.get("RAY_AUTH_MODE", "").lower() != "token":
+        sys.stderr.write(
+            f"warning: Ray at {address} is joined without a token: whoever reaches its ports runs code there. Keep "
+            "them inside, or set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN on every machine\n"
+        )
+
+
+def _check_answers(address: str) -> None:
+    """Refuses at once where nothing listens: Ray itself would wait for minutes without a word."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except OSError as error:
+        raise UsageError(_no_ray(address, error)) from error
+
+
+def _no_ray(address: str | None, error: Exception) -> str:
+    reason = str(error).splitlines()[0]
+    return f"no Ray answers at {address} ({reason}): start one with 'ray start --head', or leave out --ray-address"

@@ -1,0 +1,1 @@
+"""The page about the patches: its numbers, findings, figures and tables."""

@@ -1,0 +1,1 @@
+"""Every number and sentence of the report, computed once."""

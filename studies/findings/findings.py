@@ -1,0 +1,328 @@
+"""Every number of the report, computed once: ``ReportData`` in, ``Findings`` out.
+
+``report.json`` is a ``Findings`` written down, and the report shows nothing that is not in it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from studies.findings.searches import SearchFindings, find_search
+from studies.findings.verdict import Verdict, judge
+from studies.findings.weaknesses import Weakness, about_baselines, weaknesses
+from studies.records import CandidateResult, FinalModel, Predictions, ReportData
+from studies.statistics import curves
+from studies.statistics.calibration import ReliabilityBin, calibration_line, reliability, sigmoid
+from studies.statistics.comparison import Agreement, Comparison, Contestant, agreement, compare_all
+from studies.statistics.metrics import (
+    PLANNED,
+    Confusion,
+    Estimate,
+    Sampled,
+    auc,
+    average_precision,
+    balanced_accuracy,
+    confusion,
+    estimate,
+    measure,
+    probability_errors,
+)
+from studies.statistics.resampling import Floats, Ints, Resampling, resample
+from studies.statistics.subgroups import PatientRow, Subgroup, by_patient, subgroups
+
+
+@dataclass(frozen=True)
+class ScoreFindings:
+    """One score on the test split: a model's, its default configuration's, or a baseline's.
+
+    Attributes:
+        test: metric -> value with its 95 % interval over patients; keys as in ``statistics.METRICS``.
+        confusion: counts at the threshold.
+        threshold: at or above it a patch is called IDC.
+        share_called: share of test patches that are called IDC.
+    """
+
+    test: dict[str, Estimate]
+    confusion: Confusion
+    threshold: float
+    share_called: float
+
+
+@dataclass(frozen=True)
+class OvertuningRow:
+    """The same configuration seen three times: a search that fitted its validation split falls from left to right.
+
+    Attributes:
+        search_value: AUC, or whatever the objective was, on the validation split in the search.
+        test_auc: None where this configuration was not put to the test.
+    """
+
+    configuration: str
+    trial: int
+    chosen: bool
+    search_value: float
+    out_of_fold_auc: float
+    out_of_fold_balanced_accuracy: float
+    test_auc: Estimate | None
+
+
+@dataclass(frozen=True)
+class CalibrationFindings:
+    """Quality of the probabilities, before or after the division by the temperature."""
+
+    metrics: dict[str, Estimate]
+    bins: tuple[ReliabilityBin, ...]
+
+
+@dataclass(frozen=True)
+class CurveFindings:
+    """Curves with pointwise 95 % bands over patients.
+
+    Attributes:
+        operating_point: (false-positive rate, sensitivity) at the frozen threshold; None with one class only.
+    """
+
+    roc: curves.Curve
+    precision_recall: curves.Curve
+    sweep: curves.Sweep
+    net_benefit: curves.Curve
+    operating_point: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class ModelFindings(ScoreFindings):
+    """One model's final score on the test split, and how it came about.
+
+    Attributes:
+        out_of_fold: AUC, average precision, balanced accuracy at the frozen threshold and Brier score of the
+            development rows' out-of-fold predictions, the basis of every choice.
+        member_test_auc: AUC on the test split of each member alone.
+        member_spread: their standard deviation, the spread that training alone makes; None below two members.
+        overtuning: one row a candidate configuration.
+        calibration_before, calibration_after: of the mean of the members, on the test split.
+    """
+
+    temperature: float
+    threshold_rule: str
+    weights: str
+    chosen: str
+    candidates: tuple[CandidateResult, ...]
+    out_of_fold: dict[str, float | None]
+    member_test_auc: tuple[float, ...]
+    member_spread: float | None
+    overtuning: tuple[OvertuningRow, ...]
+    calibration_before: CalibrationFindings
+    calibration_after: CalibrationFindings
+    curves: CurveFindings
+
+
+@dataclass(frozen=True)
+class TestSplit:
+    """What the test split holds.
+
+    Attributes:
+        patients: 0 where ids are unknown.
+        effective_patients: patients of equal weight that would tell as much; t has one less degrees of freedom.
+        intervals: whether there are patients enough for any interval.
+        one_class_patients: patients whose test patches are all IDC or all not; they have no AUC of their own.
+    """
+
+    patches: int
+    idc: int
+    prevalence: float
+    patients: int
+    effective_patients: float
+    one_class_patients: int
+    patient_ids: bool
+    intervals: bool
+    near_white: int
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Every number of the report.
+
+    Attributes:
+        models: chosen configuration of each model, by model name.
+        defaults: default configuration, for models where another was chosen.
+        baselines: by name.
+        comparisons: every pair of models.
+        agreement_by_class: for each pair "a / b", agreement on patches without (0) and with IDC (1).
+        frozen_first: whether the plan was frozen before the first opening of these test patches.
+        unplanned: statistics shown here that the frozen plan does not name.
+    """
+
+    schema: str
+    study: str
+    verdict: Verdict
+    weaknesses: tuple[Weakness, ...]
+    openings: int
+    frozen_first: bool
+    test_split: TestSplit
+    models: dict[str, ModelFindings]
+    defaults: dict[str, ScoreFindings]
+    baselines: dict[str, ScoreFindings]
+    comparisons: tuple[Comparison, ...]
+    agreement_by_class: dict[str, dict[str, Agreement]]
+    subgroups: tuple[Subgroup, ...]
+    patients: tuple[PatientRow, ...]
+    searches: dict[str, SearchFindings]
+    unplanned: tuple[str, ...]
+
+
+SCHEMA = "histotune-report/1"
+
+
+def find(data: ReportData) -> Findings:
+    """All numbers of the report; the same data and plan give the same numbers."""
+    test, plan = data.test, data.plan
+    resampling = resample(test.patients, test.labels, plan.draws, plan.statistics_seed)
+    names = tuple(model.model for model in plan.models)
+    sampled = {entry: _measure(test, entry, resampling) for entry in test.probabilities}
+    scores = {entry: _score(test, entry, sampled[entry], resampling) for entry in sampled}
+    models = {model.model: _model(data, model, scores, resampling) for model in plan.models}
+    contestants = [_contestant(test, name, sampled[name]) for name in names]
+    comparisons = compare_all(test.labels, contestants, resampling)
+    aucs = {entry: value for entry, score in scores.items() if (value := score.test["auc"].value) is not None}
+    doubts = (*weaknesses(data, resampling), *about_baselines(aucs, names, plan.baselines))
+    return Findings(
+        schema=SCHEMA,
+        study=data.name,
+        verdict=judge(comparisons, [(name, scores[name].test["auc"]) for name in names], doubts),
+        weaknesses=doubts,
+        openings=len(data.openings),
+        frozen_first=bool(data.openings) and all(data.frozen_at <= opening.opened_at for opening in data.openings),
+        test_split=_test_split(test, resampling),
+        models=models,
+        defaults={name: scores[f"{name}:default"] for name in names if f"{name}:default" in scores},
+        baselines={name: scores[name] for name in plan.baselines if name in scores},
+        comparisons=comparisons,
+        agreement_by_class=_agreement_by_class(test.labels, contestants),
+        subgroups=subgroups(test, names, plan.statistics_seed),
+        patients=by_patient(test, names),
+        searches={study.name: find_search(study) for study in data.studies},
+        unplanned=tuple(name for name in PLANNED if name not in plan.statistics),
+    )
+
+
+def _measure(test: Predictions, entry: str, resampling: Resampling) -> dict[str, Sampled]:
+    return measure(test.labels, test.probabilities[entry], test.thresholds[entry], resampling)
+
+
+def _score(test: Predictions, entry: str, sampled: Mapping[str, Sampled], resampling: Resampling) -> ScoreFindings:
+    probabilities, threshold = test.probabilities[entry], test.thresholds[entry]
+    found = {name: estimate(each, resampling) for name, each in sampled.items()}
+    line = calibration_line(test.labels, probabilities, resampling)
+    found["calibration_intercept"], found["calibration_slope"] = line
+    return ScoreFindings(
+        test=found,
+        confusion=confusion(test.labels, probabilities, threshold),
+        threshold=threshold,
+        share_called=float(np.mean(probabilities >= threshold)),
+    )
+
+
+def _model(
+    data: ReportData, model: FinalModel, scores: Mapping[str, ScoreFindings], resampling: Resampling
+) -> ModelFindings:
+    test, name = data.test, model.model
+    score = scores[name]
+    members = tuple(auc(test.labels, column) for column in test.members[name].T) if name in test.members else ()
+    return ModelFindings(
+        test=score.test,
+        confusion=score.confusion,
+        threshold=score.threshold,
+        share_called=score.share_called,
+        temperature=model.temperature,
+        threshold_rule=model.threshold_rule,
+        weights=model.weights,
+        chosen=model.chosen,
+        candidates=model.candidates,
+        out_of_fold=_out_of_fold(data.out_of_fold.get(name), name, model.threshold),
+        member_test_auc=members,
+        member_spread=float(np.std(members, ddof=1)) if len(members) > 1 else None,
+        overtuning=tuple(_overtuning(model, candidate, scores) for candidate in model.candidates),
+        calibration_before=_calibration(test, sigmoid(test.logits[name]), resampling),
+        calibration_after=_calibration(test, test.probabilities[name], resampling),
+        curves=_curves(test, name, resampling),
+    )
+
+
+def _out_of_fold(rows: Predictions | None, name: str, threshold: float) -> dict[str, float | None]:
+    if rows is None or name not in rows.probabilities:
+        return {}
+    probabilities = rows.probabilities[name]
+    found = {
+        "auc": auc(rows.labels, probabilities),
+        "average_precision": average_precision(rows.labels, probabilities),
+        "balanced_accuracy": balanced_accuracy(rows.labels, probabilities, threshold),
+        "brier": float(np.mean((probabilities - rows.labels) ** 2)),
+    }
+    return {metric: value if np.isfinite(value) else None for metric, value in found.items()}
+
+
+def _overtuning(model: FinalModel, candidate: CandidateResult, scores: Mapping[str, ScoreFindings]) -> OvertuningRow:
+    chosen = candidate.label == model.chosen
+    entry = model.model if chosen else f"{model.model}:{candidate.label}"
+    return OvertuningRow(
+        configuration=candidate.label,
+        trial=candidate.trial,
+        chosen=chosen,
+        search_value=candidate.search_value,
+        out_of_fold_auc=candidate.out_of_fold_auc,
+        out_of_fold_balanced_accuracy=candidate.out_of_fold_balanced_accuracy,
+        test_auc=scores[entry].test["auc"] if entry in scores else None,
+    )
+
+
+def _calibration(test: Predictions, probabilities: Floats, resampling: Resampling) -> CalibrationFindings:
+    sampled = probability_errors(test.labels, probabilities, resampling)
+    metrics = {name: estimate(each, resampling) for name, each in sampled.items()}
+    line = calibration_line(test.labels, probabilities, resampling)
+    metrics["calibration_intercept"], metrics["calibration_slope"] = line
+    return CalibrationFindings(metrics, reliability(test.labels, probabilities, resampling))
+
+
+def _curves(test: Predictions, name: str, resampling: Resampling) -> CurveFindings:
+    labels, probabilities = test.labels, test.probabilities[name]
+    point = curves.operating_point(labels, probabilities, test.thresholds[name])
+    return CurveFindings(
+        roc=curves.roc(labels, probabilities, resampling),
+        precision_recall=curves.precision_recall(labels, probabilities, resampling),
+        sweep=curves.sweep(labels, probabilities, resampling),
+        net_benefit=curves.net_benefit(labels, probabilities, resampling),
+        operating_point=point if np.all(np.isfinite(point)) else None,
+    )
+
+
+def _contestant(test: Predictions, name: str, sampled: Mapping[str, Sampled]) -> Contestant:
+    probabilities = test.probabilities[name]
+    right = (probabilities >= test.thresholds[name]) == (test.labels == 1)
+    return Contestant(name, probabilities, right, sampled)
+
+
+def _agreement_by_class(labels: Ints, contestants: list[Contestant]) -> dict[str, dict[str, Agreement]]:
+    found = {}
+    for k, first in enumerate(contestants):
+        for second in contestants[k + 1 :]:
+            found[f"{first.name} / {second.name}"] = {
+                str(label): agreement(first.right[labels == label], second.right[labels == label]) for label in (0, 1)
+            }
+    return found
+
+
+def _test_split(test: Predictions, resampling: Resampling) -> TestSplit:
+    _, place, counts = np.unique(test.patients, return_inverse=True, return_counts=True)
+    idc = np.bincount(place, test.labels)
+    return TestSplit(
+        patches=len(test.labels),
+        idc=int(test.labels.sum()),
+        prevalence=float(test.labels.mean()),
+        patients=len(counts) if resampling.known else 0,
+        effective_patients=resampling.effective,
+        one_class_patients=int(np.sum((idc == 0) | (idc == counts))) if resampling.known else 0,
+        patient_ids=resampling.known,
+        intervals=resampling.enough,
+        near_white=int(test.near_white.sum()),
+    )

@@ -1,0 +1,58 @@
+"""Each search in numbers: trials by state, what was gained over the default, what it cost, why trials failed."""
+
+from dataclasses import dataclass
+
+from studies.findings.costs import Cost, cost_of
+from studies.records import StudySummary
+
+
+@dataclass(frozen=True)
+class SearchFindings:
+    """One search in numbers.
+
+    Attributes:
+        states: state -> trials.
+        best_value, default_value: objective on the validation split.
+        gain: best minus default; None where one of them is missing.
+        cost: seconds of workers, over all trials.
+        failures: reason -> trials.
+    """
+
+    model: str
+    states: dict[str, int]
+    best: int | None
+    best_value: float | None
+    default: int | None
+    default_value: float | None
+    gain: float | None
+    cost: Cost
+    epochs: int
+    failures: dict[str, int]
+    importance: dict[str, float] | None
+
+
+def find_search(study: StudySummary) -> SearchFindings:
+    """The numbers of one study."""
+    states: dict[str, int] = {}
+    failures: dict[str, int] = {}
+    for trial in study.trials:
+        states[trial.state] = states.get(trial.state, 0) + 1
+        if trial.state == "FAIL":
+            reason = str(trial.attributes.get("failure", "unknown"))
+            failures[reason] = failures.get(reason, 0) + 1
+    values = {trial.number: trial.value for trial in study.trials}
+    best = None if study.best is None else values[study.best]
+    default = None if study.default is None else values.get(study.default)
+    return SearchFindings(
+        model=study.model,
+        states=states,
+        best=study.best,
+        best_value=best,
+        default=study.default,
+        default_value=default,
+        gain=None if best is None or default is None else best - default,
+        cost=cost_of(study),
+        epochs=sum(len(trial.curve) for trial in study.trials),
+        failures=failures,
+        importance=study.importance,
+    )

@@ -1,0 +1,1 @@
+"""Our own tables: locks, launches, plans and openings, chained by hash."""

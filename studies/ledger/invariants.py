@@ -1,0 +1,100 @@
+"""What must be true of a database at any time, asked of the database alone."""
+
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+
+import optuna
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from studies.ledger import chain
+from studies.ledger.ledger import Launch, Ledger
+from studies.storage.results import FINISHED
+from studies.storage.studies import quiet_optuna
+
+
+def broken(storage: RDBStorage, is_alive: Callable[[Launch], bool], comparison: str = "") -> list[str]:
+    """Every invariant that does not hold, in words; empty where all is well.
+
+    Args:
+        storage: the database.
+        is_alive: whether a launch that has not ended in order is still at work.
+        comparison: whose studies are looked at, all where it is empty. The chain is one for all of them.
+    """
+    ledger = Ledger(storage.engine)
+    with quiet_optuna():
+        names = sorted(optuna.get_all_study_names(storage))
+        names = [name for name in names if comparison in ("", name.rpartition("-")[0])]
+        studies = [optuna.load_study(study_name=name, storage=storage) for name in names]
+    found = [problem for study in studies for problem in _of_study(study, ledger, is_alive)]
+    of_all = "in the chain of the whole database: " if comparison else ""
+    return [*found, *(f"{of_all}{problem}" for problem in chain.broken(storage.engine))]
+
+
+def left_running(running: Iterable[int], owners: Mapping[int, str], alive: Container[str]) -> list[int]:
+    """Trials whose launch was killed: they wait for the next launch, which takes them up again.
+
+    Args:
+        running: numbers of the trials that are RUNNING.
+        owners: the launch that each trial was last handed to.
+        alive: the launches that are at work.
+    """
+    return [number for number in running if owners.get(number) not in alive]
+
+
+def _of_study(study: optuna.Study, ledger: Ledger, is_alive: Callable[[Launch], bool]) -> list[str]:
+    trials = study.get_trials(deepcopy=False)
+    alive = {launch.id for launch in ledger.open_launches(study.study_name.rpartition("-")[0]) if is_alive(launch)}
+    problems = [
+        *_counted(study, trials, at_rest=not alive),
+        *_running(trials, ledger.owners(study.study_name), alive),
+        *_repeated(trials),
+        *(problem for trial in trials for problem in _of_trial(trial)),
+    ]
+    return [f"{study.study_name}: {problem}" for problem in problems]
+
+
+def _counted(study: optuna.Study, trials: Sequence[FrozenTrial], *, at_rest: bool) -> list[str]:
+    wanted = study.user_attrs.get("settings", {}).get("trials")
+    finished = sum(trial.state.name in FINISHED for trial in trials)
+    if wanted is not None and at_rest and finished > wanted:
+        return [f"{finished} trials are finished, {wanted} were asked for"]
+    return []
+
+
+def _running(trials: Sequence[FrozenTrial], owners: dict[int, str], alive: set[str]) -> list[str]:
+    left = left_running((trial.number for trial in trials if trial.state == TrialState.RUNNING), owners, alive)
+    if not left:
+        return []
+    return [f"RUNNING without a launch that is alive: {_numbers(left)} (the next launch takes them up)"]
+
+
+def _repeated(trials: Sequence[FrozenTrial]) -> list[str]:
+    """A configuration is tried twice only where somebody enqueued it."""
+    seen: dict[str, int] = {}
+    problems = []
+    for trial in trials:
+        if not trial.params or "fixed_params" in trial.system_attrs:
+            continue
+        key = repr(sorted(trial.params.items()))
+        if key in seen:
+            problems.append(f"trial {trial.number} repeats the configuration of trial {seen[key]}")
+        seen.setdefault(key, trial.number)
+    return problems
+
+
+def _of_trial(trial: FrozenTrial) -> list[str]:
+    steps = sorted(trial.intermediate_values)
+    problems = []
+    if steps != list(range(1, len(steps) + 1)):
+        problems.append(f"trial {trial.number} has holes in its epochs: {_numbers(steps)}")
+    if trial.state == TrialState.COMPLETE and (not steps or trial.value != max(trial.intermediate_values.values())):
+        problems.append(f"trial {trial.number} is COMPLETE with {trial.value}, which is not its best epoch's value")
+    if trial.state == TrialState.PRUNED and not steps:
+        problems.append(f"trial {trial.number} is PRUNED without an epoch")
+    if trial.state == TrialState.FAIL and not trial.user_attrs.get("failure"):
+        problems.append(f"trial {trial.number} is FAIL without a reason")
+    return problems
+
+
+def _numbers(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers))

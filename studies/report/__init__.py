@@ -1,0 +1,1 @@
+"""The report as HTML and JSON, and what the dashboard shows of it."""

@@ -1,0 +1,187 @@
+"""Making scores into probabilities and probabilities into calls, and checking both.
+
+``fit_temperature`` and ``choose_threshold`` see development patches only (out of fold); the rest describes what came
+of it on the test split.
+"""
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import optimize, special
+from statsmodels.genmod import families
+from statsmodels.genmod.generalized_linear_model import GLM
+from statsmodels.tools.sm_exceptions import PerfectSeparationError, PerfectSeparationWarning
+
+from studies.statistics.metrics import (
+    Estimate,
+    Sampled,
+    at_threshold,
+    balanced_accuracy,
+    cumulative_counts,
+    equal_mass_bins,
+    estimate,
+)
+from studies.statistics.resampling import Floats, Ints, Resampling, resample
+
+_NONE = Estimate(None, None, None)
+_TEMPERATURES = (0.05, 20.0)
+_NEAR = 1.05  # within 5 % of an end the search for a temperature has stopped there
+
+
+def fit_temperature(logits: Floats, labels: Ints) -> float:
+    """The temperature by which logits are divided so that their log loss is least (Guo et al. 2017, arXiv:1706.04599).
+
+    Args:
+        logits: (N,) out-of-fold scores.
+        labels: (N,) 1 is IDC.
+
+    Returns:
+        A number in [0.05, 20]; 1 leaves the logits as they are.
+    """
+    _refuse_one_class(labels)
+
+    def loss(log_temperature: float) -> float:
+        scaled = logits / np.exp(log_temperature)
+        return float(np.mean(np.logaddexp(0.0, scaled) - labels * scaled))
+
+    low, high = np.log(_TEMPERATURES)
+    return float(np.exp(optimize.minimize_scalar(loss, bounds=(low, high), method="bounded").x))
+
+
+def at_bound(temperature: float) -> bool:
+    """Whether a temperature lies at an end of its range, so that the best one may lie beyond."""
+    low, high = _TEMPERATURES
+    return temperature < low * _NEAR or temperature > high / _NEAR
+
+
+def choose_threshold(
+    probabilities: Floats, labels: Ints, patients: npt.NDArray[np.str_], *, draws: int = 2000, seed: int = 0
+) -> tuple[float, str]:
+    """The threshold for calling a patch IDC, and why it is that number.
+
+    It is the prevalence of the development patches, which best survives the step from single members to their mean.
+    Only where another threshold has a balanced accuracy that is higher by more than one standard error (over
+    patients) does that one take its place.
+
+    Args:
+        probabilities: (N,) out of fold, after temperature.
+        labels: (N,) 1 is IDC.
+        patients: (N,) "" where unknown.
+        draws: bootstrap draws for the standard error.
+        seed: of these draws.
+    """
+    _refuse_one_class(labels)
+    prevalence = float(np.mean(labels))
+    best = _best_threshold(probabilities, labels)
+    resampling = resample(patients, labels, draws, seed)
+    first, second = (
+        at_threshold(labels, probabilities, value, resampling)["balanced_accuracy"] for value in (best, prevalence)
+    )
+    gain, spread = first.value - second.value, resampling.standard_error(first.draws - second.draws)
+    if gain > spread:
+        return best, (
+            f"best balanced accuracy out of fold ({first.value:.3f}): better than at the development prevalence "
+            f"{prevalence:.3f} by {gain:.4f}, more than one standard error over patients ({spread:.4f})"
+        )
+    return prevalence, (
+        f"development prevalence: the best threshold out of fold ({best:.3f}) gains {gain:.4f} of balanced accuracy, "
+        f"not more than one standard error over patients ({spread:.4f})"
+    )
+
+
+def _refuse_one_class(labels: Ints) -> None:
+    if len(np.unique(labels)) < 2:
+        raise ValueError("temperature and threshold need patches of both classes; found one class only")
+
+
+def _best_threshold(probabilities: Floats, labels: Ints) -> float:
+    """Of all thresholds the one with the highest balanced accuracy, half-way to the next lower probability."""
+    hits, alarms = cumulative_counts(labels, probabilities, np.ones((1, len(labels))))
+    gain = hits[0] / hits[0, -1] - alarms[0] / alarms[0, -1]
+    distinct = np.unique(probabilities)[::-1]
+    place = int(np.argmax(gain))
+    below = distinct[min(place + 1, len(distinct) - 1)]
+    middle = float((distinct[place] + below) / 2)
+    same = balanced_accuracy(labels, probabilities, middle) == balanced_accuracy(
+        labels, probabilities, float(distinct[place])
+    )
+    return middle if same else float(distinct[place])
+
+
+def sigmoid(logits: Floats, temperature: float = 1.0) -> Floats:
+    """(N,) logits -> (N,) probabilities."""
+    probabilities: Floats = special.expit(logits / temperature)
+    return probabilities
+
+
+# --- what came of it ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ReliabilityBin:
+    """Patches of similar probability: what was promised, what happened.
+
+    Attributes:
+        patches: how many.
+        predicted: their mean probability.
+        observed: their share of IDC, with an interval over patients.
+    """
+
+    patches: int
+    predicted: float
+    observed: Estimate
+
+
+def reliability(labels: Ints, probabilities: Floats, resampling: Resampling) -> tuple[ReliabilityBin, ...]:
+    """The reliability diagram over equal-mass bins; every patch is in exactly one bin."""
+    bins = equal_mass_bins(probabilities)
+    inside = np.stack([bins == k for k in range(int(bins.max()) + 1)], axis=1).astype(np.float64)
+    counts, idc = resampling.sum(inside), resampling.sum(inside * labels[:, None])
+    shares = np.divide(idc, counts, out=np.full(counts.shape, np.nan), where=counts > 0)
+    rows = []
+    for k in range(inside.shape[1]):
+        members = bins == k
+        if members.any():
+            count = int(members.sum())
+            observed = estimate(Sampled(float(labels[members].mean()), shares[:, k]), resampling, count)
+            rows.append(ReliabilityBin(count, float(probabilities[members].mean()), observed))
+    return tuple(rows)
+
+
+def calibration_line(labels: Ints, probabilities: Floats, resampling: Resampling) -> tuple[Estimate, Estimate]:
+    """Calibration intercept (slope held at 1) and slope, by logistic regression of the label on the logit.
+
+    Intervals from the sandwich covariance clustered by patient, with t(effective patients - 1). 0 and 1 are
+    perfect; a slope below 1 means too extreme probabilities (Van Calster et al. 2019, doi:10.1186/s12916-019-1466-7).
+    Not defined for constant scores, one class, fewer than 5 patients, or scores that separate the classes.
+    """
+    least = np.finfo(np.float64).eps
+    logits = special.logit(np.clip(probabilities, least, 1 - least))
+    constant = np.ones((len(labels), 1))
+    intercept = _clustered_fit(labels, constant, logits, resampling)
+    slope = _NONE
+    if np.ptp(logits) > 0:
+        design = np.column_stack([logits, constant])
+        slope = _clustered_fit(labels, design, np.zeros(len(labels)), resampling)
+    return intercept, slope
+
+
+def _clustered_fit(labels: Ints, design: Floats, offset: Floats, resampling: Resampling) -> Estimate:
+    """First coefficient of a logistic regression with its clustered interval."""
+    if len(np.unique(labels)) < 2 or not resampling.enough:
+        return _NONE
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", PerfectSeparationWarning)
+            warnings.filterwarnings("error", message="overflow|divide by zero|invalid value", category=RuntimeWarning)
+            fit = GLM(labels, design, family=families.Binomial(), offset=offset).fit(
+                cov_type="cluster", cov_kwds={"groups": resampling.clusters}
+            )
+    except (PerfectSeparationError, PerfectSeparationWarning, RuntimeWarning, np.linalg.LinAlgError):
+        return _NONE
+    value, spread = float(fit.params[0]), float(fit.bse[0])
+    if not np.isfinite(value) or not np.isfinite(spread):
+        return _NONE
+    return Estimate(value, value - resampling.t * spread, value + resampling.t * spread)

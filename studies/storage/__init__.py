@@ -1,0 +1,1 @@
+"""Optuna's database: opened, waited for, read back as plain records."""

@@ -1,0 +1,129 @@
+"""Optuna's trials as records: summaries of studies, and the ranking of their trials."""
+
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, distribution_to_json
+from optuna.trial import FrozenTrial, TrialState
+
+from studies.errors import NoCompleteTrialError
+from studies.records import StudySummary, TrialResult
+from studies.storage.studies import DEFINITION
+
+FINISHED = ("COMPLETE", "PRUNED", "FAIL")
+ORIGIN = "origin"
+"""User attribute of a trial that was not sampled: "default", "file" or "warm start"."""
+_FEWEST_FOR_IMPORTANCE = 5
+
+
+def trial_result(trial: FrozenTrial) -> TrialResult:
+    """One trial of Optuna as a record of ours."""
+    return TrialResult(
+        number=trial.number,
+        state=trial.state.name,
+        value=trial.value if trial.state.name == "COMPLETE" else _best_of(trial.intermediate_values),
+        params=dict(trial.params),
+        curve=tuple(sorted(trial.intermediate_values.items())),
+        started=_utc(trial.datetime_start),
+        finished=_utc(trial.datetime_complete),
+        attributes=dict(trial.user_attrs),
+    )
+
+
+def ranking(trials: Sequence[TrialResult]) -> list[TrialResult]:
+    """COMPLETE trials, best first; of equal values the one that took fewer epochs, then the older one."""
+    complete = [trial for trial in trials if trial.state == "COMPLETE" and trial.value is not None]
+    return sorted(complete, key=lambda trial: _rank(trial.value, trial.attributes, trial.number))
+
+
+def leader(trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
+    """The first of the ranking, without making records of all the others; None where no trial is COMPLETE."""
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    return min(complete, key=lambda trial: _rank(trial.value, trial.user_attrs, trial.number), default=None)
+
+
+def best_trial(study: StudySummary) -> TrialResult:
+    """The first of the ranking.
+
+    Raises:
+        NoCompleteTrialError: no trial is COMPLETE.
+    """
+    ranked = ranking(study.trials)
+    if not ranked:
+        raise NoCompleteTrialError(
+            f"no trial of study {study.name} is COMPLETE ({count_states(study.trials)}): "
+            f"search on with python -m search.launch --model {study.model}"
+        )
+    return ranked[0]
+
+
+def count_states(trials: Sequence[TrialResult]) -> str:
+    """Trials by state in words, such as "12 COMPLETE, 7 PRUNED"."""
+    states = [trial.state for trial in trials]
+    return ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states))) or "no trials"
+
+
+def summarise(study: optuna.Study, *, importance: bool = True) -> StudySummary:
+    """All that a report shows of one study; ``importance`` of the parameters takes a moment."""
+    frozen = study.get_trials(deepcopy=False)
+    trials = tuple(trial_result(trial) for trial in frozen)
+    ranked = ranking(trials)
+    default = [trial.number for trial in trials if trial.attributes.get(ORIGIN) == "default"]
+    attributes = study.user_attrs
+    return StudySummary(
+        name=study.study_name,
+        model=attributes.get(DEFINITION, {}).get("model", ""),
+        definition=attributes.get(DEFINITION, {}),
+        space=_space(frozen),
+        trials=trials,
+        best=ranked[0].number if ranked else None,
+        default=default[0] if default else None,
+        importance=_importance(study, len(ranked)) if importance else None,
+        settings=attributes.get("settings", {}),
+    )
+
+
+def _rank(value: float | None, attributes: Mapping[str, Any], number: int) -> tuple[float, int, int]:
+    return (float("inf") if value is None else -value, int(attributes.get("best_epoch", 0)), number)
+
+
+def _best_of(values: dict[int, float]) -> float | None:
+    return max(values.values(), default=None)
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    # Optuna stores naive local time (FACTS.md); the launchers of this project run it under TZ=UTC or convert here.
+    return moment.astimezone(UTC) if moment is not None else None
+
+
+def _space(trials: Sequence[FrozenTrial]) -> dict[str, dict[str, Any]]:
+    distributions: dict[str, BaseDistribution] = {}
+    for trial in trials:
+        distributions.update(trial.distributions)
+    return {name: _describe(distribution) for name, distribution in sorted(distributions.items())}
+
+
+def _describe(distribution: BaseDistribution) -> dict[str, Any]:
+    if isinstance(distribution, CategoricalDistribution):
+        return {"kind": "choices", "choices": list(distribution.choices)}
+    fields = json.loads(distribution_to_json(distribution))
+    kind = "integer" if fields["name"].startswith("Int") else "float"
+    wanted = ("low", "high", "log")
+    return {"kind": kind, **{key: fields["attributes"][key] for key in wanted}}
+
+
+def _importance(study: optuna.Study, complete: int) -> dict[str, float] | None:
+    """Importance by PED-ANOVA (Watanabe, Bansal, Hutter 2023, arXiv:2304.10255); None with too few trials for it."""
+    if complete < _FEWEST_FOR_IMPORTANCE:
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns of what the report says in words: too few trials
+        evaluator = optuna.importance.PedAnovaImportanceEvaluator()
+        try:
+            return dict(optuna.importance.get_param_importances(study, evaluator=evaluator))
+        except (ValueError, RuntimeError):
+            return None  # all values equal, or one distinct configuration

@@ -1,0 +1,235 @@
+"""Opens the database; creates or resumes a study; builds sampler and pruner."""
+
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
+from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
+from optuna.search_space import IntersectionSearchSpace
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
+
+from studies.errors import StorageError, StorageGoneError
+from studies.secrets import masked, without_password
+from studies.storage._rdb import PatientStorage
+from studies.storage.database_url import check_file, read_url
+from studies.storage.definition import StudyDefinition, check_same
+from studies.storage.patience import Patience, set_patience
+
+BUSY_SECONDS = 5
+"""How long SQLite itself waits for a file that another process holds, deaf to signals; then ``patience`` goes on."""
+
+SERVER_SECONDS = 20
+"""How long a server that does not answer yet is waited for, and any database by commands that only look."""
+
+_GONE = {"keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000}
+"""For libpq: a server that vanished without a word, as in a power cut, is noticed within half a minute."""
+
+_TRIES, _PAUSE_SECONDS = 10, 0.5
+Made = TypeVar("Made")
+
+DEFINITION = "definition"
+"""User attribute of a study that holds its definition."""
+
+
+def open_storage(url: str, *, patience: float = SERVER_SECONDS) -> RDBStorage:
+    """The Optuna storage behind ``url``, its tables made where there are none.
+
+    Args:
+        url: ``sqlite:///runs/studies.db`` or ``postgresql://user@host/database``.
+        patience: seconds that a call waits for a database which went away, or which another process holds.
+
+    Raises:
+        StorageError: for a URL that names no database of these kinds, or one that cannot be reached.
+    """
+    full = _with_driver(url)
+    if url.startswith("sqlite"):
+        check_file(Path(str(make_url(full).database)))
+    # A server that was never there may be a typing error: that is said sooner than that one went away.
+    opening = Patience(full, patience if url.startswith("sqlite") else min(SERVER_SECONDS, patience))
+    try:
+        with quiet_optuna():
+            storage = opening(lambda: make_tables(lambda: PatientStorage(full, engine_kwargs=_engine_settings(full))))
+    except (SQLAlchemyError, RuntimeError, ImportError, StorageGoneError) as error:
+        reason = str(getattr(error, "reason", None) or getattr(error, "orig", None) or error).strip().splitlines()[0]
+        raise StorageError(
+            f"the database {masked(url)} cannot be opened: {without_password(reason, url)}. "
+            "Check that it exists, that it is reachable and that you may write to it"
+        ) from error
+    set_patience(storage.engine, Patience(full, patience))
+    return storage
+
+
+def make_tables(make: Callable[[], Made]) -> Made:
+    """What ``make`` gives; tried again where another process made the same tables at the same moment."""
+    for _ in range(_TRIES):
+        try:
+            return make()
+        except (OperationalError, ProgrammingError, IntegrityError) as error:
+            if "already exists" not in str(error) and "unique" not in str(error).lower():
+                raise
+            time.sleep(_PAUSE_SECONDS)
+    return make()
+
+
+def open_existing(url: str, *, patience: float = SERVER_SECONDS) -> RDBStorage:
+    """As ``open_storage``, for commands that only look: an SQLite file that is not there is an error, not made.
+
+    Raises:
+        StorageError: as ``open_storage``, or there is no such file.
+    """
+    if not is_there(url):
+        raise StorageError(
+            f"there is no database {_file_of(url)} yet: begin with python -m search.launch, "
+            "or name the --runs or --storage of that launch"
+        )
+    return open_storage(url, patience=patience)
+
+
+def is_there(url: str) -> bool:
+    """Whether an SQLite file exists; a server is taken to be there, and opening it will tell."""
+    path = _file_of(url)
+    return not url.startswith("sqlite") or path is None or os.path.isfile(path)  # noqa: PTH113 - Path raises for a name that is too long
+
+
+def _file_of(url: str) -> str | None:
+    return make_url(_with_driver(url, make=False)).database
+
+
+def create_or_resume(
+    storage: RDBStorage,
+    name: str,
+    definition: StudyDefinition,
+    *,
+    sampler: BaseSampler,
+    pruner: BasePruner,
+) -> optuna.Study:
+    """The study of this name, made where there is none, refused where its definition is another.
+
+    Raises:
+        DefinitionMismatchError: the study was begun with other settings.
+    """
+    with quiet_optuna():
+        study = optuna.create_study(
+            storage=storage, study_name=name, direction="maximize", sampler=sampler, pruner=pruner, load_if_exists=True
+        )
+    stored = study.user_attrs.get(DEFINITION)
+    if stored is None:
+        study.set_user_attr(DEFINITION, definition.as_attributes())
+    else:
+        check_same(name, stored, definition)
+    return study
+
+
+def make_sampler(kind: str, seed: int, space: IntersectionSearchSpace | None = None) -> BaseSampler:
+    """The sampler of this kind: "tpe", "random" or "gp".
+
+    Args:
+        kind: one of them.
+        seed: of what it draws.
+        space: what trials of the study have in common so far; with it the next sampler of the same study goes on from
+            there, and does not look through all trials again.
+    """
+    if kind == "tpe":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return _Tpe(seed, space or shared_space())
+    if kind == "random":
+        return RandomSampler(seed=seed)
+    if kind == "gp":
+        return GPSampler(seed=seed)
+    raise ValueError(f"sampler {kind!r} is none of tpe, random, gp")
+
+
+def shared_space() -> IntersectionSearchSpace:
+    """For all samplers of one study; pruned trials tell of its space as well."""
+    return IntersectionSearchSpace(include_pruned=True)
+
+
+class _Tpe(TPESampler):
+    """Optuna's, with a search space that outlives it: each trial has a sampler of its own, for the sake of its seed."""
+
+    def __init__(self, seed: int, space: IntersectionSearchSpace) -> None:
+        super().__init__(seed=seed, multivariate=True, constant_liar=True)
+        self._space = space
+
+    def infer_relative_search_space(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,  # noqa: ARG002 - Optuna hands it over
+    ) -> dict[str, BaseDistribution]:
+        """What ``TPESampler`` infers."""
+        found = self._space.calculate(study, use_cache=True)
+        return {name: values for name, values in found.items() if not values.single()}
+
+
+def make_pruner(kind: str, epochs: int) -> BasePruner:
+    """The pruner of this kind: "sha", "hyperband", "median" or "none"; epochs are those of a full trial.
+
+    Successive halving looks after a quarter of the epochs and lets the best quarter go on: of cnn's recorded curves
+    this lost nothing for half of the epochs, while further rungs ended trials on differences that were noise (LOG.md).
+    Its first rung is stated, since "auto" prunes nothing until a trial is complete.
+    """
+    if kind == "sha":
+        return SuccessiveHalvingPruner(min_resource=max(1, epochs // 4), reduction_factor=4)
+    if kind == "hyperband":
+        return HyperbandPruner(min_resource=1, max_resource=epochs, reduction_factor=3)
+    if kind == "median":
+        return MedianPruner(n_startup_trials=5, n_warmup_steps=max(1, epochs // 6))
+    if kind == "none":
+        return NopPruner()
+    raise ValueError(f"pruner {kind!r} is none of sha, hyperband, median, none")
+
+
+@contextmanager
+def quiet_optuna() -> Iterator[None]:
+    """Optuna's own log lines are held back; ours say the same in the terms of the command."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)
+
+
+def _with_driver(url: str, *, make: bool = True) -> str:
+    """The URL with the installed PostgreSQL driver named; the folder of an SQLite file is made where ``make``."""
+    parsed = read_url(url)
+    backend = parsed.get_backend_name()
+    if backend == "sqlite":
+        if parsed.database in (None, "", ":memory:"):
+            raise StorageError(f"{url} keeps nothing: expected a file, such as sqlite:///runs/studies.db")
+        if make:
+            _make_folder(Path(str(parsed.database)).parent)
+        return url
+    if backend == "postgresql":
+        return parsed.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
+    raise StorageError(f"{masked(url)} is neither sqlite:///PATH nor postgresql://USER@HOST/DATABASE")
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"the folder {folder} of the database cannot be made: {error.strerror}") from error
+
+
+def _engine_settings(url: str) -> dict[str, object]:
+    if url.startswith("sqlite"):
+        return {"connect_args": {"timeout": BUSY_SECONDS}}
+    return {"pool_pre_ping": True, "connect_args": {"connect_timeout": 10, **_GONE, **_password_of(url)}}
+
+
+def _password_of(url: str) -> dict[str, str]:
+    """That of $PGPASSWORD, which is hidden from workers later, where the URL has none."""
+    found, parsed = os.environ.get("PGPASSWORD"), make_url(url)
+    return {"password": found} if found and not parsed.password and "password" not in parsed.query else {}

@@ -1,0 +1,222 @@
+import json
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from data_utils.errors import FormatError, LabelError, LockMismatchError, TooFewPatientsError
+from data_utils.quality._near import symmetries
+from data_utils.readers.patches import PatchSet, fingerprint, read_patches
+from data_utils.split.draw import PARTS, draw_lock, folds, parts
+from data_utils.split.lock import SplitLock, parse_fractions, verify_fingerprint, verify_settings
+
+FRACTIONS = (70, 15, 15)
+
+
+@pytest.fixture(scope="module")
+def made() -> PatchSet:
+    return read_patches("synthetic:600")
+
+
+@pytest.fixture(scope="module")
+def lock(made: PatchSet) -> SplitLock:
+    return draw_lock(made, "first", FRACTIONS, 0)
+
+
+@pytest.fixture(scope="module")
+def anonymous(made: PatchSet) -> PatchSet:
+    """Patients unknown; rows 0 to 19 are there again, turned, at the end."""
+    more = made.take(np.concatenate([np.arange(600), np.arange(20)]))
+    turned = symmetries(made.pixels[:20])[5]
+    return replace(more, pixels=np.concatenate([made.pixels, turned]), patients=None)
+
+
+def shares(patches: PatchSet, part: np.ndarray) -> np.ndarray:
+    """(3 parts, 2) share of IDC and of other patches."""
+    assert patches.labels is not None
+    return np.array(
+        [[(part[patches.labels == label] == name).mean() for label in (1, 0)] for name in PARTS],
+    )
+
+
+def test_no_patient_is_in_two_parts_and_both_classes_are_in_each(made: PatchSet, lock: SplitLock) -> None:
+    assert made.patients is not None
+    assert made.labels is not None
+    part = parts(lock, made)
+    seen = {name: set(made.patients[part == name]) for name in PARTS}
+    assert sum(len(patients) for patients in seen.values()) == len(set(made.patients)) == 24
+    assert {name: len(patients) for name, patients in seen.items()} == {"train": 17, "validation": 4, "test": 3}
+    assert all(set(made.labels[part == name]) == {0, 1} for name in PARTS)
+    assert lock.by == "patient"
+
+
+def test_shares_of_patches_and_of_idc_are_near_the_fractions(made: PatchSet, lock: SplitLock) -> None:
+    np.testing.assert_allclose(
+        shares(made, parts(lock, made)), np.array([[0.7] * 2, [0.15] * 2, [0.15] * 2]), atol=0.04
+    )
+
+
+def test_shares_are_within_one_percent_on_the_real_patches(shared: Path) -> None:
+    real = read_patches(str(shared / "data"))
+    part = parts(draw_lock(real, "real", FRACTIONS, 0), real)
+    assert real.patients is not None
+    np.testing.assert_allclose(shares(real, part), np.array([[0.7] * 2, [0.15] * 2, [0.15] * 2]), atol=0.01)
+    assert [len(set(real.patients[part == name])) for name in PARTS] == [160, 35, 34]
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 10_000), fractions=st.sampled_from([(70, 15, 15), (50, 25, 25), (34, 33, 33)]))
+def test_any_draw_keeps_patients_whole(made: PatchSet, seed: int, fractions: tuple[int, int, int]) -> None:
+    part = parts(draw_lock(made, "any", fractions, seed), made)
+    pairs = set(zip(made.patients, part, strict=True))
+    assert len(pairs) == 24
+    assert set(part) == set(PARTS)
+
+
+def test_the_draw_depends_on_the_seed_and_not_on_the_order_of_rows(made: PatchSet, lock: SplitLock) -> None:
+    order = np.random.default_rng(0).permutation(600)
+    assert draw_lock(made.take(order), "first", FRACTIONS, 0) == lock
+    assert draw_lock(made, "first", FRACTIONS, 1).assignment != lock.assignment
+
+
+def test_without_patients_copies_stay_together(anonymous: PatchSet) -> None:
+    for seed in range(5):
+        lock = draw_lock(anonymous, "anonymous", FRACTIONS, seed)
+        part = parts(lock, anonymous)
+        assert (part[:20] == part[-20:]).all()
+        assert len(set(part[:20])) > 1
+    assert lock.by == "duplicate group"
+    np.testing.assert_allclose(shares(anonymous, part), np.array([[0.7] * 2, [0.15] * 2, [0.15] * 2]), atol=0.02)
+    order = np.random.default_rng(0).permutation(620)
+    assert draw_lock(anonymous.take(order), "anonymous", FRACTIONS, 4) == lock
+
+
+def test_fewer_than_ten_patients_are_refused(made: PatchSet) -> None:
+    nine = made.take(np.isin(made.patients, np.unique(made.patients)[:9]))
+    with pytest.raises(TooFewPatientsError, match="synthetic:600 has 9 patients; expected at least 10"):
+        draw_lock(nine, "few", FRACTIONS, 0)
+    ten = made.take(np.isin(made.patients, np.unique(made.patients)[:10]))
+    part = parts(draw_lock(ten, "ten", FRACTIONS, 0), ten)
+    assert Counter(dict(set(zip(ten.patients, part, strict=True))).values()) == {"train": 7, "validation": 2, "test": 1}
+
+
+def test_idc_in_too_few_patients_is_refused(made: PatchSet) -> None:
+    two = np.isin(made.patients, np.unique(made.patients)[:2])
+    with pytest.raises(LabelError, match=r"no split has both classes .* \(2 of 24 have any\)"):
+        draw_lock(replace(made, labels=two.astype(np.int64)), "few", FRACTIONS, 0)
+
+
+def test_a_lock_survives_json(lock: SplitLock) -> None:
+    again = SplitLock.from_json(lock.to_json(), "lock.json")
+    assert again == lock
+    assert again.digest == lock.digest
+    assert json.loads(lock.to_json())["digest"] == lock.digest
+
+
+def test_an_edited_lock_is_refused(lock: SplitLock) -> None:
+    patient = next(patient for patient, part in lock.assignment.items() if part == "test")
+    edited = json.loads(lock.to_json())
+    edited["assignment"][patient] = "train"
+    with pytest.raises(LockMismatchError, match=r"^lock.json was edited: .*--study NEW$"):
+        SplitLock.from_json(json.dumps(edited), "lock.json")
+    for field, value in (("seed", 5), ("fractions", [60, 20, 20]), ("name", "x"), ("fingerprint", "y")):
+        with pytest.raises(LockMismatchError, match="was edited"):
+            SplitLock.from_json(json.dumps(json.loads(lock.to_json()) | {field: value}), "lock.json")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"assignment": {"S0001": "holdout"}}, "assignment.S0001"),
+        ({"fractions": [70, 30]}, "fractions"),
+        ({"by": "slide"}, "by"),
+        ({"extra": 1}, "extra"),
+    ],
+)
+def test_a_lock_of_another_form_is_refused(lock: SplitLock, change: dict[str, object], message: str) -> None:
+    with pytest.raises(FormatError, match=rf"^lock.json is not a readable split lock: {message}"):
+        SplitLock.from_json(json.dumps(json.loads(lock.to_json()) | change), "lock.json")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", "7"])
+def test_what_is_no_lock_is_refused(text: str) -> None:
+    with pytest.raises(FormatError, match=r"^lock.json is not a split lock"):
+        SplitLock.from_json(text, "lock.json")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"fractions": (60, 20, 20)}, r"fractions 60/20/20 \(locked: 70/15/15\)"),
+        ({"seed": 7}, r"seed 7 \(locked: 0\)"),
+        ({"name": "second"}, r"name second \(locked: first\)"),
+        ({"exclude": ("blurred", "near_white")}, r"exclude near_white,blurred \(locked: none\)"),
+    ],
+)
+def test_another_demand_is_refused_with_what_differs(lock: SplitLock, change: dict[str, object], message: str) -> None:
+    asked: dict[str, object] = {"fractions": FRACTIONS, "seed": 0, "name": "first"}
+    verify_settings(lock, **asked)
+    with pytest.raises(LockMismatchError, match=rf"study first is locked to another split: {message}; .*--study NEW"):
+        verify_settings(lock, **asked | change)
+
+
+def test_other_patches_are_refused(made: PatchSet, lock: SplitLock) -> None:
+    verify_fingerprint(lock, fingerprint(made))
+    with pytest.raises(LockMismatchError, match=r"data 000000000000 \(locked: [0-9a-f]{12}\); .*--study NEW"):
+        verify_fingerprint(lock, "0" * 64)
+
+
+def test_a_lock_from_before_there_were_rules_and_lists_keeps_its_digest(lock: SplitLock) -> None:
+    assert "exclude" not in lock.to_json()
+    assert "published" not in lock.to_json()
+    ruled = replace(lock, exclude=("blurred",))
+    assert ruled.digest != lock.digest
+    assert SplitLock.from_json(ruled.to_json(), "lock.json") == ruled
+
+
+def test_a_lock_with_an_unknown_rule_is_refused(lock: SplitLock) -> None:
+    with pytest.raises(FormatError, match="names a rule that is not known here: sharp"):
+        SplitLock.from_json(replace(lock, exclude=("sharp",)).to_json(), "lock.json")
+
+
+def test_patches_that_the_lock_does_not_know_are_refused(made: PatchSet, lock: SplitLock) -> None:
+    stranger = made.patients.copy()
+    stranger[5] = "?"
+    with pytest.raises(LockMismatchError, match=r"1 patches of synthetic:600 are not in the lock .*first: \?"):
+        parts(lock, replace(made, patients=stranger))
+    with pytest.raises(LockMismatchError, match="has no patient ids"):
+        parts(lock, replace(made, patients=None))
+
+
+def test_folds_hold_whole_patients_and_both_classes(made: PatchSet, lock: SplitLock) -> None:
+    development = made.take(parts(lock, made) != "test")
+    assert development.labels is not None
+    drawn = folds(lock, development)
+    assert len(set(zip(development.patients, drawn, strict=True))) == 21
+    assert set(drawn) == set(range(5))
+    assert all(set(development.labels[drawn == fold]) == {0, 1} for fold in range(5))
+    np.testing.assert_array_equal(folds(lock, development), drawn)
+    assert (folds(replace(lock, seed=1), development) != drawn).any()
+
+
+def test_folds_without_patients_keep_copies_together(anonymous: PatchSet) -> None:
+    lock = draw_lock(anonymous, "anonymous", FRACTIONS, 0)
+    drawn = folds(lock, anonymous)
+    assert (drawn[:20] == drawn[-20:]).all()
+
+
+def test_folds_that_cannot_have_both_classes_are_refused(made: PatchSet, lock: SplitLock) -> None:
+    two = np.isin(made.patients, np.unique(made.patients)[:2])
+    with pytest.raises(LabelError, match="no 5 folds of whole patients have both classes"):
+        folds(lock, replace(made, labels=two.astype(np.int64)))
+
+
+def test_fractions_are_three_whole_percentages() -> None:
+    assert parse_fractions("70/15/15") == (70, 15, 15)
+    for text in ("70/15", "70/15/16", "100/0/0", "85/15/0", "0.7/0.15/0.15", "", "a/b/c", "70/15/15/0"):
+        with pytest.raises(FormatError, match=f"--split {text} is not a split; expected .* 70/15/15"):
+            parse_fractions(text)

@@ -1,0 +1,249 @@
+"""What commands are asked to do, and how they refuse."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from search.command.settings import (
+    parse_dashboard,
+    parse_finalize,
+    parse_launch,
+    parse_predict,
+    parse_report,
+    parse_status,
+)
+
+
+def launch(*argv, environ=None):
+    return parse_launch(["--model", "cnn", *argv], environ or {})
+
+
+def refusal(capsys, parse, *argv):
+    """The one line with which ``parse`` refuses, after checking exit code and stream."""
+    with pytest.raises(SystemExit) as stop:
+        parse(list(argv))
+    out, err = capsys.readouterr()
+    assert stop.value.code == 2
+    assert out == ""
+    assert err.count("\n") == 1
+    return err.strip()
+
+
+def test_a_launch_without_options_takes_the_documented_defaults():
+    settings = launch()
+    assert (settings.trials, settings.epochs, settings.split, settings.seed, settings.split_seed) == (
+        50,
+        12,
+        (70, 15, 15),
+        0,
+        0,
+    )
+    assert (settings.sampler, settings.pruner, settings.objective, settings.precision) == ("tpe", "sha", "auc", "auto")
+    assert settings.common.storage == "sqlite:///runs/studies.db"
+    assert settings.common.study == "data"
+    assert settings.common.data is None
+    assert settings.preprocess is None
+    assert settings.worker.workers is None
+    assert settings.worker.device == "auto"
+    assert not settings.dry_run
+
+
+def test_every_option_of_launch_arrives(tmp_path):
+    listed = tmp_path / "first.json"
+    listed.write_text("[]")
+    settings = launch(
+        *("--data", "synthetic:600", "--study", "s1", "--storage", "postgresql://u:p@h/d", "--runs", "r"),
+        *("--log-level", "debug", "--workers", "3", "--cpus-per-worker", "0.5", "--gpus-per-worker", "0.25"),
+        *("--device", "cuda", "--ray-address", "head:6379", "--trials", "7", "--epochs", "3", "--timeout", "1.5"),
+        *("--trial-timeout", "60", "--seed", "4", "--split", "60/20/20", "--split-seed", "5", "--sampler", "gp"),
+        *("--pruner", "median", "--objective", "average_precision", "--precision", "bf16", "--enqueue", str(listed)),
+        *("--vgg16-weights", "none", "--warm-start", "s0", "--dry-run", "--preprocess", "macenko"),
+    )
+    assert settings.common.study == "s1"
+    assert settings.common.storage == "postgresql://u:p@h/d"
+    assert settings.common.runs == Path("r")
+    assert (settings.worker.workers, settings.worker.cpus_per_worker, settings.worker.gpus_per_worker) == (3, 0.5, 0.25)
+    assert (settings.worker.device, settings.worker.ray_address) == ("cuda", "head:6379")
+    assert (settings.timeout, settings.trial_timeout, settings.split) == (1.5, 60.0, (60, 20, 20))
+    assert (settings.sampler, settings.pruner, settings.precision) == ("gp", "median", "bf16")
+    assert (settings.enqueue, settings.warm_start, settings.vgg16_weights) == (listed, "s0", "none")
+    assert settings.preprocess == "macenko"
+    assert settings.dry_run
+
+
+def test_what_is_left_out_and_a_published_split_arrive(tmp_path):
+    settings = launch()
+    assert (settings.exclude, settings.split_file, settings.unlisted) == ((), None, "error")
+    lists = ("--split-file", str(tmp_path), "--unlisted", "exclude")
+    settings = launch("--exclude", "blurred, no_patient,blurred", *lists)
+    assert settings.exclude == ("no_patient", "blurred")
+    assert (settings.split_file, settings.unlisted) == (str(tmp_path), "exclude")
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (("--exclude", "near-white"), "'near-white' is not known, did you mean near_white?"),
+        (("--split-file", "nowhere.json"), "'nowhere.json' does not exist"),
+        (("--split-file", ".", "--split", "70/15/15"), "the lists divide the patients; leave --split and --split-seed"),
+        (("--split-file", ".", "--split-seed", "0"), "the lists divide the patients"),
+        (("--unlisted", "train"), "no lists are given; name them by --split-file"),
+        (("--unlisted", "trian", "--split-file", "."), "did you mean train?"),
+    ],
+)
+def test_flags_of_data_that_contradict_each_other_are_refused(capsys, argv, message):
+    assert message in refusal(capsys, parse_launch, "--model", "cnn", *argv)
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        ("synthetic:600", "synthetic-600"),
+        ("synthetic", "synthetic"),
+        ("/some/where/idc_patches.ZIP", "idc_patches"),
+        ("/some/where/breast v2.1/", "breast-v2.1"),
+        ("../..data..", "data"),
+        ("/", "data"),
+        ("studies.db", "data"),
+    ],
+)
+def test_a_study_is_named_after_its_data(data, name):
+    assert launch("--data", data).common.study == name
+    assert launch(environ={"HISTOTUNE_DATA": data}).common.study == name
+
+
+def test_the_study_of_a_later_command_is_left_open_without_data_or_name():
+    assert parse_finalize([], {}).common.study == ""
+    assert parse_report([], {"HISTOTUNE_DATA": "x"}).common.study == ""
+    assert parse_status(["--data", "synthetic:9"], {}).common.study == "synthetic-9"
+
+
+def test_storage_comes_from_the_option_then_the_environment_then_the_runs_folder():
+    environ = {"HISTOTUNE_STORAGE": "postgresql://h/d"}
+    assert launch("--storage", "sqlite:///x.db", environ=environ).common.storage == "sqlite:///x.db"
+    assert launch(environ=environ).common.storage == "postgresql://h/d"
+    assert launch("--runs", "/tmp/r").common.storage == "sqlite:////tmp/r/studies.db"
+    assert launch(environ={"HISTOTUNE_STORAGE": ""}).common.storage == "sqlite:///runs/studies.db"
+
+
+def test_no_password_is_in_the_repr_of_settings():
+    assert "secret" not in repr(launch("--storage", "postgresql://u:secret@h/d"))
+
+
+def test_all_models_are_those_of_the_folder_and_a_list_keeps_its_order():
+    names = parse_launch(["--model", "all"], {}).models
+    assert "cnn" in names
+    assert parse_launch(["--model", f"{names[-1]},{names[0]},{names[-1]}"], {}).models == tuple(
+        dict.fromkeys([names[-1], names[0]])
+    )
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--trails", "5"], "--trails is not an option, did you mean --trials?"),
+        (["--trial-timeuot=5"], "did you mean --trial-timeout?"),
+        (["--zzz"], "--zzz is not an option; --help lists all"),
+        (["--trial", "5"], "--trial is not an option, did you mean --trials?"),
+        (["vgg16"], "'vgg16' was not expected here"),
+        (["--sampler", "TPE2"], "--sampler: 'TPE2' is not known, did you mean tpe?"),
+        (["--pruner", "hyperbant"], "did you mean hyperband?"),
+        (["--objective", "acuracy"], "one of auc, average_precision, balanced_accuracy"),
+        (["--model", "cn"], "--model: 'cn' is not known, did you mean cnn?"),
+        (["--model", "cnn,"], "--model: '' is not known"),
+        (["--trials", "-5"], "--trials: -5 is out of range; give a whole number from 1"),
+        (["--trials", "5.0"], "--trials: '5.0' is not a whole number"),
+        (["--trials"], "--trials: expected one argument"),
+        (["--epochs", "0"], "--epochs: 0 is out of range"),
+        (["--seed", "-1"], "--seed: -1 is out of range"),
+        (["--timeout", "0"], "--timeout: 0 is too small"),
+        (["--timeout", "1h"], "--timeout: '1h' is not a number"),
+        (["--trial-timeout", "inf"], "--trial-timeout: inf is not finite"),
+        (["--split", "70/20/20"], "add up to 100, like 70/15/15"),
+        (["--split", "80/20"], "--split: '80/20' is not a split"),
+        (["--split", "50/50/0"], "--split: '50/50/0' is not a split"),
+        (["--study", "../up"], "--study: '../up' is not a study name"),
+        (["--study", "a/b"], "is not a study name"),
+        (["--study", ".hidden"], "is not a study name"),
+        (["--study", "line\nbreak"], "'line\\nbreak' is not a study name"),
+        (["--study", "x" * 81], "up to 80"),
+        (["--study", "studies.db"], "not studies.db"),
+        (["--storage", "runs/studies.db"], "--storage: not a database URL"),
+        (["--storage", "postgres://u:secret@h/d"], "'postgres' is no database that is known here, did you mean postg"),
+        (["--workers", "0"], "--workers: 0 is out of range"),
+        (["--gpus-per-worker", "1.5"], "--gpus-per-worker: 1.5 is no share of GPUs"),
+        (["--gpus-per-worker", "1", "--device", "cpu"], "no GPU is used with --device cpu"),
+        (["--ray-address", "nowhere"], "--ray-address: 'nowhere' is no address of a Ray; give auto or HOST:PORT"),
+        (["--device", "gpu"], "--device: 'gpu' is not known"),
+        (["--vgg16-weights", "torchvison"], "neither a file nor one of torchvision, none, did you mean torchvision?"),
+        (["--enqueue", "nowhere.json"], "--enqueue: 'nowhere.json' is not a file"),
+        (["--study", "a", "--warm-start", "a"], "--warm-start: a is the study of this search"),
+        (["--data", " "], "--data: is empty"),
+    ],
+)
+def test_a_refused_argument_is_one_line_that_says_what_to_give(capsys, argv, message):
+    line = refusal(capsys, lambda given: parse_launch(given, {}), "--model", "cnn", *argv)
+    assert line.startswith("python -m search.launch: ")
+    assert message in line
+    assert "secret" not in line
+
+
+def test_the_variable_is_named_when_its_storage_is_refused(capsys):
+    line = refusal(capsys, lambda argv: parse_status(argv, {"HISTOTUNE_STORAGE": "mysql://u:secret@h/d"}))
+    assert "$HISTOTUNE_STORAGE: 'mysql' is no database" in line
+    assert "secret" not in line
+
+
+def test_needed_options_are_asked_for_after_misspelt_ones(capsys):
+    assert "did you mean --model?" in refusal(capsys, parse_launch, "--modle", "cnn")
+    assert "--model is needed" in refusal(capsys, parse_launch)
+    assert "--out is needed" in refusal(capsys, parse_predict, "--model", "runs/x/cnn")
+
+
+def test_a_reason_for_reopening_cannot_be_empty(capsys):
+    assert parse_finalize(["--reopen", "a fold was lost"], {}).reopen == "a fold was lost"
+    assert "--reopen: is empty" in refusal(capsys, parse_finalize, "--reopen", " ")
+
+
+def test_status_looks_once_or_again_and_again_but_not_both_ways(capsys):
+    assert parse_status([], {}).watch is None
+    assert parse_status(["--watch"], {}).watch == 2.0
+    assert parse_status(["--watch", "0.5"], {}).watch == 0.5
+    assert parse_status(["--json"], {}).json
+    assert "not allowed with" in refusal(capsys, parse_status, "--json", "--watch")
+
+
+def test_the_dashboard_keeps_to_this_machine_unless_told_otherwise():
+    settings = parse_dashboard([], {})
+    assert (settings.host, settings.port) == ("127.0.0.1", 8080)
+
+
+def test_prediction_takes_a_folder_patches_and_a_file_to_write():
+    settings = parse_predict(["--model", "runs/x/cnn", "--data", "d", "--out", "p.csv"])
+    assert (settings.model, settings.data, settings.out) == (Path("runs/x/cnn"), "d", Path("p.csv"))
+
+
+@pytest.mark.parametrize(
+    "parse", [parse_launch, parse_finalize, parse_report, parse_status, parse_predict, parse_dashboard]
+)
+def test_help_and_version_end_well(capsys, parse):
+    for flag, expected in (("--help", "usage: python -m search."), ("--version", "HistoTune ")):
+        with pytest.raises(SystemExit) as stop:
+            parse([flag])
+        assert stop.value.code == 0
+        assert capsys.readouterr().out.startswith(expected)
+
+
+def test_reading_arguments_imports_nothing_heavy():
+    code = (
+        "import sys, search.command.settings, search.command.outcome\n"
+        "heavy = {'torch', 'ray', 'optuna', 'sklearn', 'numpy', 'sqlalchemy', 'plotly', 'pydantic'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    begun = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    print(f"settings and commands imported in {time.monotonic() - begun:.2f} s")
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,156 @@
+"""What is refused leaves nothing behind, and a dry run refuses what the launch would."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from data_utils.errors import DataError, LockMismatchError, NotFoundError
+from models._registry import load_model
+from search.command.settings import LaunchSettings, parse_explore, parse_finalize, parse_launch
+from search.command.signals import Signals
+from search.comparison import Comparison, Division, define
+from search.errors import UsageError
+from search.trials.dry_run import _keeps_features
+from search.trials.launches import Presence
+from search.trials.session import search
+from studies.errors import DefinitionMismatchError
+from studies.storage.studies import create_or_resume, make_pruner, make_sampler
+
+PATCHES = "synthetic:120"
+
+
+def asked(tmp_path: Path, *argv: str, models: str = "cnn") -> LaunchSettings:
+    place = ("--runs", str(tmp_path / "runs"), "--study", "s", "--device", "cpu", "--vgg16-weights", "none")
+    data = () if "--data" in argv else ("--data", PATCHES)
+    return parse_launch(["--model", models, *data, *place, *argv], {})
+
+
+def bad_file(tmp_path: Path) -> str:
+    path = tmp_path / "bad.json"
+    path.write_text('[{"kernel": 4000}]')
+    return str(path)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Whatever is below a folder, with its content; an empty folder counts."""
+    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else b"" for path in folder.rglob("*")}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The runs of a name with a lock and a study of vgg16, none of cnn."""
+    folder = tmp_path_factory.mktemp("made")
+    settings = asked(folder)
+    comparison = Comparison.open(settings.common, begin=True)
+    lock = comparison.prepared(PATCHES, Division.asked(settings)).lock
+    definition = define(
+        load_model("vgg16"), None, lock_digest=lock.digest, epochs=settings.epochs, objective="auc", precision="fp32"
+    )
+    create_or_resume(
+        comparison.storage, "s-vgg16", definition, sampler=make_sampler("random", 0), pruner=make_pruner("none", 3)
+    )
+    comparison.storage.engine.dispose()
+    return folder / "runs"
+
+
+@pytest.fixture
+def begun(made: Path, tmp_path: Path) -> Comparison:
+    """A copy of it."""
+    shutil.copytree(made, tmp_path / "runs")
+    return Comparison.open(asked(tmp_path).common)
+
+
+REFUSED = [
+    (("--warm-start", "nope"), UsageError, "--warm-start nope: there is no database"),
+    (("--enqueue", "BAD"), UsageError, "kernel = 4000 lies outside"),
+    (("--data", "/nonexistent"), NotFoundError, "/nonexistent does not exist"),
+    (("--data", "EMPTY"), NotFoundError, "holds neither X.npy nor PNG files"),
+    (("--split-file", "BAD"), DataError, "bad.json"),
+]
+
+
+@pytest.mark.parametrize(("argv", "kind", "message"), REFUSED)
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)], ids=["launch", "dry run"])
+def test_a_refused_launch_leaves_nothing_behind(
+    tmp_path: Path, argv: tuple[str, ...], kind: type[Exception], message: str, dry: tuple[str, ...]
+) -> None:
+    from search.trials.course import dry_run
+
+    (tmp_path / "empty").mkdir()
+    places = {"BAD": bad_file(tmp_path), "EMPTY": str(tmp_path / "empty")}
+    settings = asked(tmp_path, *(places.get(word, word) for word in argv), *dry)
+    with pytest.raises(kind, match=message):
+        _ = dry_run(settings) if dry else search(settings, Signals(""))
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_name_that_the_database_does_not_hold_is_refused_before_its_own_is_begun(
+    begun: Comparison, tmp_path: Path
+) -> None:
+    before = files(tmp_path)
+    with pytest.raises(UsageError, match="--warm-start s: the database holds no study s-cnn"):
+        search(asked(tmp_path, "--study", "new", "--warm-start", "s", models="vgg16,cnn"), Signals(""))
+    assert files(tmp_path) == before
+
+
+def test_finalize_and_explore_make_no_folder_for_a_name_or_for_patches_that_are_not_there(
+    begun: Comparison, tmp_path: Path
+) -> None:
+    from search.final.procedure import finalize
+    from search.upkeep.exploration import explore
+
+    before = files(tmp_path)
+    place = ("--runs", str(tmp_path / "runs"))
+    with pytest.raises(UsageError, match="no study of new9 is in the database"):
+        finalize(parse_finalize(["--study", "new9", *place], {}), Signals(""))
+    with pytest.raises(NotFoundError):
+        explore(parse_explore(["--data", "/nonexistent", *place], {}))
+    assert files(tmp_path) == before
+
+
+def test_no_study_is_begun_where_another_one_of_the_launch_is_refused(begun: Comparison, tmp_path: Path) -> None:
+    from search.trials.course import run_trials
+
+    settings = asked(tmp_path, "--epochs", "3", models="cnn,vgg16")
+    prepared = begun.prepared(PATCHES, Division.asked(settings))
+    with pytest.raises(DefinitionMismatchError, match="epochs 12, not 3"):
+        run_trials(settings, Signals(""), begun, prepared, Presence(begun.ledger, begun.name), None, tmp_path / "log")
+    assert begun.models() == ["vgg16"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "kind", "message"),
+    [
+        (("--split", "60/20/20"), LockMismatchError, "60/20/20"),
+        (("--epochs", "3"), DefinitionMismatchError, "epochs 12, not 3"),
+        (("--precision", "bf16"), UsageError, "the studies of this comparison are in fp32"),
+        (("--enqueue", "BAD"), UsageError, "is no parameter of this model"),
+    ],
+)
+def test_a_dry_run_on_a_name_that_was_begun_refuses_what_the_launch_would_and_writes_nothing(
+    begun: Comparison, tmp_path: Path, argv: tuple[str, ...], kind: type[Exception], message: str
+) -> None:
+    from search.trials.course import dry_run
+
+    bad = bad_file(tmp_path)
+    before = files(tmp_path)
+    settings = asked(tmp_path, *(bad if word == "BAD" else word for word in argv), models="vgg16")
+    with pytest.raises(kind, match=message):
+        dry_run(settings)
+    assert files(tmp_path) == before
+
+
+def test_a_dry_run_counts_the_disk_that_search_and_finalize_will_take(
+    begun: Comparison, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from search.trials.course import dry_run
+
+    before = files(tmp_path)
+    assert dry_run(asked(tmp_path, "--feature-cache-gb", "7")) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "checkpoints about" in told
+    assert "members of search.finalize about" in told
+    assert "outputs of frozen layers" not in told
+    assert [_keeps_features(load_model(name)) for name in ("cnn", "vgg16")] == [False, True]
+    assert files(tmp_path) == before

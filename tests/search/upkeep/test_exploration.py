@@ -1,0 +1,176 @@
+"""The command that explores: planted faults are found, and sealed patches are not shown."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from planted import Counts, Planted, plant
+
+from data_utils.readers.patches import PatchSet, read_patches
+from data_utils.split.draw import draw_lock, parts
+from search.command.settings import parse_explore
+from search.explore import main
+
+SMALL = Counts(exact=20, turned=8, flipped=40, blurred=6, white=5)
+A_THIRD = Counts(exact=66, turned=16, flipped=100, blurred=13, white=10)
+
+
+def explored(folder: Path, data: Path | str, *flags: str) -> dict[str, Any]:
+    """What the command writes down."""
+    assert main(["--data", str(data), "--runs", str(folder), "--study", "s", "--device", "cpu", *flags]) == 0
+    return json.loads((folder / "s" / "exploration.json").read_text(encoding="utf-8"))
+
+
+def table(folder: Path, key: str) -> list[dict[str, str]]:
+    with (folder / "s" / "tables" / f"{key}.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def tinted(source: str) -> PatchSet:
+    """Made-up patches in which colour tells the classes apart, not perfectly."""
+    patches = read_patches(source)
+    rng = np.random.default_rng(5)
+    dark = (22 * patches.labels + rng.normal(0, 8, len(patches)))[:, None, None, None]
+    pixels = np.clip(patches.pixels - dark, 0, 255).astype(np.uint8)
+    return PatchSet(**{**vars(patches), "pixels": pixels})
+
+
+def check_faults(folder: Path, planted: Planted) -> int:
+    """Every duplicate, blurred and white patch is in its table; how many flipped labels are among twice as many."""
+    group = {(row["Kind"], row["Patch"]): row["Group"] for row in table(folder, "data-duplicates")}
+    for kind, pairs in (("exact", planted.exact), ("near", planted.turned)):
+        for pair in pairs:
+            one, other = planted.names(pair)
+            assert group[kind, one] == group[kind, other]
+    flagged = table(folder, "data-flagged")
+    assert planted.names(planted.white) <= {row["Patch"] for row in flagged if row["Kind"] == "near-white"}
+    assert planted.names(planted.blurred) <= {row["Patch"] for row in flagged if row["Kind"] == "blurred"}
+    first = [row["Patch"] for row in table(folder, "data-suspects")][: 2 * len(planted.flipped)]
+    return len(planted.names(planted.flipped) & set(first))
+
+
+@pytest.fixture(scope="module")
+def made_up(tmp_path_factory: pytest.TempPathFactory) -> Planted:
+    patches = tinted("synthetic:500")
+    folder = tmp_path_factory.mktemp("planted") / "patches"
+    return plant(patches.pixels, patches.labels, patches.patients, SMALL, folder)
+
+
+def test_faults_in_made_up_patches_are_found_by_colour_alone(made_up: Planted, tmp_path: Path) -> None:
+    numbers = explored(tmp_path, made_up.folder, "--vgg16-weights", "none")
+    assert check_faults(tmp_path, made_up) >= 20
+    assert numbers["repetitions"]["exact"]["surplus"] == 20
+    assert numbers["repetitions"]["exact"]["across"] == 20
+    assert numbers["repetitions"]["near"]["surplus"] == 8
+    assert numbers["flags"]["near_white"]["patches"] == 5
+    assert numbers["settings"]["features"].startswith("none: no weights")
+    assert [one["name"] for one in numbers["scores"]] == ["colour histograms"]
+
+
+def test_a_model_that_may_be_guessing_doubts_no_label(tmp_path: Path) -> None:
+    patches = read_patches("synthetic:200")
+    folder = tmp_path / "patches"
+    folder.mkdir()
+    np.save(folder / "X.npy", patches.pixels)
+    np.save(folder / "Y.npy", np.random.default_rng(0).permutation(patches.labels))
+    np.save(folder / "patients.npy", patches.patients)
+    numbers = explored(tmp_path, folder, "--vgg16-weights", "none")
+    assert numbers["scores"][-1]["auc"]["low"] < 0.5
+    assert numbers["doubts"] is None
+    assert "Labels cannot be judged on these patches" in [one["title"] for one in numbers["findings"]]
+    assert not (tmp_path / "s" / "tables" / "data-suspects.csv").exists()
+    assert not [key for key in numbers["sheets"] if "suspic" in key or "doubt" in key]
+
+
+def test_faults_in_a_third_of_the_real_arrays_are_found(
+    shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arrays = (np.load(shared / "data" / f"{name}.npy", mmap_mode="r")[::3] for name in ("X", "Y", "patients"))
+    planted = plant(*arrays, A_THIRD, tmp_path / "patches")
+    weights = shared / "weights" / "vgg16_imagenet_features.safetensors"
+    explored(tmp_path, planted.folder, "--vgg16-weights", str(weights))
+    found = check_faults(tmp_path, planted)
+    with capsys.disabled():
+        print(f"\nflipped labels among the first 200 suspects: {found} of 100")
+    assert found >= 50
+
+
+def test_once_a_split_is_locked_only_development_patches_are_shown(tmp_path: Path) -> None:
+    from search.comparison import Comparison, Division
+
+    common = parse_explore(["--data", "synthetic:300", "--runs", str(tmp_path), "--study", "s"], {}).common
+    before = explored(tmp_path, "synthetic:300", "--vgg16-weights", "none")
+    assert before["sealed"] is None
+    assert before["totals"]["patches"] == 300
+    assert not (tmp_path / "studies.db").exists(), "a look makes no database"
+    division = Division((70, 15, 15), 0, (), None)
+    lock = Comparison.open(common, begin=True).prepared("synthetic:300", division).lock
+    after = explored(tmp_path, "synthetic:300", "--vgg16-weights", "none")
+    patches = read_patches("synthetic:300")
+    part = parts(lock, patches)
+    assert after["sealed"]["lock_digest"] == lock.digest
+    assert after["sealed"]["patches"] == int((part == "test").sum())
+    assert after["sealed"]["idc"] == int(patches.labels[part == "test"].sum())
+    assert after["totals"]["patches"] == int((part != "test").sum())
+    written = "".join(path.read_text(encoding="utf-8") for path in written_files(tmp_path / "s"))
+    assert [name for name in patches.names[part != "test"] if name in written]
+    assert [name for name in patches.names[part == "test"] if name in written] == []
+    sealed_patients = set(patches.patients[part == "test"])
+    assert {one["patient"] for one in after["patients"]} & sealed_patients == set()
+
+
+def written_files(folder: Path) -> list[Path]:
+    return [folder / "exploration.html", folder / "exploration.json", *(folder / "tables").glob("data-*.csv")]
+
+
+def test_a_lock_of_another_split_is_refused_and_not_passed_by(tmp_path: Path) -> None:
+    from data_utils.errors import LockMismatchError
+
+    lock = draw_lock(read_patches("synthetic:300:1"), "s", (70, 15, 15), 0)
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "lock.json").write_text(lock.to_json(), encoding="utf-8")
+    with pytest.raises(LockMismatchError):
+        explored(tmp_path, "synthetic:300", "--vgg16-weights", "none")
+
+
+def test_patches_of_nobody_are_left_out_and_counted(tmp_path: Path) -> None:
+    patches = read_patches("synthetic:200")
+    owners = patches.patients.copy()
+    owners[:10] = ""
+    folder = tmp_path / "patches"
+    folder.mkdir()
+    for name, values in (("X", patches.pixels), ("Y", patches.labels), ("patients", owners)):
+        np.save(folder / f"{name}.npy", values)
+    numbers = explored(tmp_path, folder, "--vgg16-weights", "none")
+    assert numbers["exclusions"] == [["no patient id", 10]]
+    assert numbers["totals"]["patches"] == 190
+    assert numbers["patient_ids"]
+
+
+def test_without_patient_ids_the_page_says_what_cannot_be_known(tmp_path: Path) -> None:
+    patches = read_patches("synthetic:200")
+    folder = tmp_path / "patches"
+    folder.mkdir()
+    np.save(folder / "X.npy", patches.pixels)
+    np.save(folder / "Y.npy", patches.labels)
+    numbers = explored(tmp_path, folder, "--vgg16-weights", "none", "--sample", "100")
+    assert (numbers["modelled"], numbers["to_model"]) == (100, 200)
+    assert "Patients are unknown" in [one["title"] for one in numbers["findings"]]
+    assert not numbers["patient_ids"]
+
+
+def test_a_look_takes_the_documented_defaults_and_the_name_of_its_data() -> None:
+    settings = parse_explore(["--data", "somewhere/patches.zip"], {})
+    assert (settings.common.study, settings.sample, settings.seed) == ("patches", 20_000, 0)
+    assert parse_explore([], {"HISTOTUNE_DATA": "else/where"}).common.study == "where"
+    assert parse_explore([], {}).common.study == "data"
+
+
+def test_a_sample_that_is_too_small_is_refused_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        parse_explore(["--sample", "10"], {})
+    assert stop.value.code == 2
+    assert "out of range" in capsys.readouterr().err

@@ -1,0 +1,136 @@
+"""What weakens a claim: each rule at the point where it begins to speak."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from studies.findings.weaknesses import (
+    about_baselines,
+    about_cleaning,
+    about_openings,
+    about_patches,
+    about_retraining,
+    about_searches,
+    weaknesses,
+)
+from studies.records import FinalModel, ReportData
+from studies.statistics.resampling import resample
+from tests.studies import made_up
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> ReportData:
+    return made_up.report_data(tmp_path_factory.mktemp("pictures"), trials=18, draws=100)
+
+
+@pytest.fixture
+def model(data: ReportData) -> FinalModel:
+    return data.plan.models[0]
+
+
+def with_scores(model: FinalModel, pooled: float, within: float | None) -> FinalModel:
+    """The same model with other out-of-fold AUCs of its chosen configuration."""
+    candidates = tuple(
+        replace(
+            one,
+            out_of_fold_auc=pooled,
+            members=tuple(replace(member, out_of_fold_auc=within) for member in one.members),
+        )
+        for one in model.candidates
+    )
+    return replace(model, candidates=candidates)
+
+
+def test_a_sound_study_has_none(data: ReportData) -> None:
+    sound = replace(data, data=replace(data.data, synthetic=False))
+    test = sound.test
+    assert weaknesses(sound, resample(test.patients, test.labels, 10, 0)) == ()
+
+
+def test_rules_of_cleaning_that_ease_the_test_are_named_with_their_counts() -> None:
+    assert about_cleaning((), {"near duplicate": 4}) == []
+    easing = (("blurred: out of focus", "slides blur"), ("near-black", "slides have ink"))
+    (found,) = about_cleaning(easing, {"blurred: out of focus": 7})
+    assert not found.forbids_verdict
+    assert found.meaning == (
+        "By --exclude the test has no such patches: blurred: out of focus (7 patches), though slides blur; near-black "
+        "(0 patches), though slides have ink. Scores are of the others only."
+    )
+
+
+def test_every_rule_reaches_the_report(data: ReportData) -> None:
+    models = tuple(
+        replace(with_scores(model, 0.7, 0.99), temperature=19.9, weights="none: random") for model in data.plan.models
+    )
+    weak = replace(
+        data,
+        data=replace(data.data, patient_ids=False, easing=(("blurred", "slides blur"),)),
+        plan=replace(data.plan, models=models),
+        openings=data.openings * 2,
+        studies=tuple(replace(study, trials=study.trials[:3]) for study in data.studies),
+    )
+    test = weak.test
+    found = weaknesses(weak, resample(test.patients, test.labels, 10, 0))
+    assert [one.name for one in found] == [
+        "Made-up patches",
+        "No patient ids",
+        "Easier test",
+        "Test split reopened",
+        "Random initial weights",
+        "Short search",
+        *("Members on different scales", "Temperature at its bound") * 2,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("patients", "said"), [(4, "too few for any interval"), (5, "are unreliable"), (19, "are unreliable"), (20, None)]
+)
+def test_few_patients_are_said_to_be_few(patients: int, said: str | None) -> None:
+    found = about_patches(synthetic=False, known=True, patients=patients)
+    assert [said in one.meaning for one in found if said] == ([True] if said else [])
+    assert all(one.forbids_verdict for one in found)
+    assert bool(found) == bool(said)
+
+
+def test_a_second_opening_and_a_short_search_are_named() -> None:
+    assert about_openings(1) == []
+    assert "2 times" in about_openings(2)[0].meaning
+    assert about_searches((), [10, 12]) == []
+    assert about_searches((), [10, 9])[0].name == "Short search"
+
+
+@pytest.mark.parametrize(
+    ("pooled", "within", "weak"), [(0.90, 0.94, False), (0.89, 0.95, True), (0.96, 0.95, False), (0.5, None, False)]
+)
+def test_members_on_different_scales_are_told_by_their_folds(
+    model: FinalModel, pooled: float, within: float | None, weak: bool
+) -> None:
+    found = about_retraining(with_scores(model, pooled, within))
+    assert [one.name for one in found] == ["Members on different scales"] * weak
+    if found:
+        assert f"{within:.3f} within the folds, but {pooled:.3f} over all" in found[0].meaning
+
+
+@pytest.mark.parametrize(("temperature", "weak"), [(0.0501, True), (0.06, False), (1.0, False), (19.99, True)])
+def test_a_temperature_at_its_bound_is_named(model: FinalModel, temperature: float, weak: bool) -> None:
+    found = about_retraining(replace(model, temperature=temperature))
+    assert [one.name for one in found] == ["Temperature at its bound"] * weak
+
+
+def test_weaknesses_stand_on_the_first_page(data: ReportData, tmp_path: Path) -> None:
+    from studies.report.page import write_report
+
+    models = (replace(data.plan.models[0], temperature=20.0), *data.plan.models[1:])
+    text = write_report(replace(data, plan=replace(data.plan, models=models)), tmp_path).read_text(encoding="utf-8")
+    summary = text[text.index('<header id="summary">') : text.index("</header>")]
+    assert "Temperature at its bound." in summary
+
+
+def test_a_model_that_does_not_exceed_a_baseline_is_named() -> None:
+    aucs = {"cnn": 0.892, "vgg16": 0.869, "colour histogram": 0.875}
+    assert about_baselines({**aucs, "vgg16": 0.876}, ["cnn", "vgg16"], ["colour histogram"]) == []
+    (found,) = about_baselines(aucs, ["cnn", "vgg16"], ["colour histogram", "another"])
+    assert "vgg16's AUC of 0.869" in found.meaning
+    assert "cnn" not in found.meaning
+    assert not found.forbids_verdict

@@ -1,0 +1,213 @@
+"""Metrics against scikit-learn, intervals over patients against what theory says."""
+
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn import metrics as sk
+
+from studies.statistics import metrics as s
+from studies.statistics.resampling import Resampling, effective_number, resample
+
+RNG = np.random.default_rng(3)
+N, PATIENTS = 600, 30
+LABELS = RNG.integers(0, 2, N)
+PROBABILITIES = np.round(np.clip(0.25 * LABELS + RNG.beta(2, 3, N) * 0.75, 0.001, 0.999), 2)  # rounded: with ties
+WHO = np.array([f"p{k}" for k in RNG.integers(0, PATIENTS, N)])
+
+
+@pytest.fixture(scope="module")
+def resampling() -> Resampling:
+    return resample(WHO, LABELS, 1000, seed=1)
+
+
+@pytest.fixture(scope="module")
+def measured(resampling: Resampling) -> dict[str, s.Sampled]:
+    return s.measure(LABELS, PROBABILITIES, 0.4, resampling)
+
+
+CALLED = (PROBABILITIES >= 0.4).astype(int)
+BY_SKLEARN = {
+    "auc": sk.roc_auc_score(LABELS, PROBABILITIES),
+    "average_precision": sk.average_precision_score(LABELS, PROBABILITIES),
+    "balanced_accuracy": sk.balanced_accuracy_score(LABELS, CALLED),
+    "f1": sk.f1_score(LABELS, CALLED),
+    "sensitivity": sk.recall_score(LABELS, CALLED),
+    "specificity": sk.recall_score(LABELS, CALLED, pos_label=0),
+    "ppv": sk.precision_score(LABELS, CALLED),
+    "npv": sk.precision_score(LABELS, CALLED, pos_label=0),
+    "brier": sk.brier_score_loss(LABELS, PROBABILITIES),
+    "log_loss": sk.log_loss(LABELS, PROBABILITIES),
+}
+
+
+@pytest.mark.parametrize("name", BY_SKLEARN)
+def test_a_metric_equals_that_of_scikit_learn(name: str, measured: dict[str, s.Sampled]) -> None:
+    assert measured[name].value == pytest.approx(BY_SKLEARN[name], abs=1e-12)
+
+
+def test_every_metric_that_is_planned_by_key_is_measured(measured: dict[str, s.Sampled]) -> None:
+    assert set(s.METRICS) - set(measured) == {"calibration_intercept", "calibration_slope"}
+
+
+def test_a_draw_equals_the_metric_of_the_repeated_patches(
+    resampling: Resampling, measured: dict[str, s.Sampled]
+) -> None:
+    repeats = resampling.weights[7][resampling.clusters]
+    labels, scores = np.repeat(LABELS, repeats), np.repeat(PROBABILITIES, repeats)
+    assert measured["auc"].draws[7] == pytest.approx(sk.roc_auc_score(labels, scores))
+    assert measured["average_precision"].draws[7] == pytest.approx(sk.average_precision_score(labels, scores))
+    assert measured["brier"].draws[7] == pytest.approx(sk.brier_score_loss(labels, scores))
+    assert measured["f1"].draws[7] == pytest.approx(sk.f1_score(labels, scores >= 0.4))
+
+
+def test_each_draw_takes_as_many_patients_as_there_are(resampling: Resampling) -> None:
+    assert resampling.patients == PATIENTS
+    assert set(resampling.weights.sum(axis=1).tolist()) == {PATIENTS}
+
+
+def test_the_same_seed_draws_the_same_patients() -> None:
+    assert np.array_equal(resample(WHO, LABELS, 50, 4).weights, resample(WHO, LABELS, 50, 4).weights)
+    assert not np.array_equal(resample(WHO, LABELS, 50, 4).weights, resample(WHO, LABELS, 50, 5).weights)
+
+
+def test_sensitivity_at_a_specificity_is_the_best_point_of_the_roc_curve(measured: dict[str, s.Sampled]) -> None:
+    alarms, hits, _ = sk.roc_curve(LABELS, PROBABILITIES, drop_intermediate=False)
+    assert measured["sensitivity_at_90_specificity"].value == pytest.approx(hits[alarms <= 0.1].max())
+    assert measured["sensitivity_at_95_specificity"].value == pytest.approx(hits[alarms <= 0.05].max())
+
+
+def test_rates_at_the_public_prevalence_follow_from_bayes() -> None:
+    labels = np.array([1] * 100 + [0] * 100)
+    probabilities = np.array([0.9] * 80 + [0.1] * 20 + [0.9] * 10 + [0.1] * 90)  # sensitivity .8, specificity .9
+    who = np.array([f"p{k % 20}" for k in range(200)])
+    rates = s.at_threshold(labels, probabilities, 0.5, resample(who, labels, 100, 0))
+    assert rates["ppv_public"].value == pytest.approx(0.8 * 0.284 / (0.8 * 0.284 + 0.1 * 0.716))
+    assert rates["npv_public"].value == pytest.approx(0.9 * 0.716 / (0.9 * 0.716 + 0.2 * 0.284))
+    precision = rates["ppv_public"].value
+    assert rates["f1_public"].value == pytest.approx(2 * precision * 0.8 / (precision + 0.8))
+
+
+def test_the_calibration_error_weighs_each_bin_by_its_patches(measured: dict[str, s.Sampled]) -> None:
+    bins = s.equal_mass_bins(PROBABILITIES)
+    by_hand = sum(
+        np.mean(bins == k) * abs(LABELS[bins == k].mean() - PROBABILITIES[bins == k].mean()) for k in np.unique(bins)
+    )
+    assert measured["ece"].value == pytest.approx(by_hand)
+    assert len(np.unique(bins)) == s.BINS
+
+
+def test_an_interval_holds_its_value_and_stays_within_the_scale(
+    resampling: Resampling, measured: dict[str, s.Sampled]
+) -> None:
+    for name, sampled in measured.items():
+        one = s.estimate(sampled, resampling)
+        assert one.value is not None
+        assert one.low is not None
+        assert one.high is not None
+        assert one.low < one.value < one.high, name
+        assert name == "log_loss" or 0 < one.low < one.high < 1, name
+
+
+def test_patients_who_differ_widen_the_interval_beyond_that_of_single_patches() -> None:
+    rng = np.random.default_rng(0)
+    who = np.repeat(np.arange(20), 50)
+    labels = (rng.random(1000) < rng.beta(0.7, 0.7, 20)[who]).astype(int)
+    scores = labels + rng.normal(0, 1, 1000) + rng.normal(0, 1.5, 20)[who]
+    by_patient = resample(who.astype(str), labels, 800, 0)
+    by_patch = resample(np.full(1000, ""), labels, 800, 0)
+    widths = []
+    for resampling in (by_patient, by_patch):
+        one = s.estimate(s.ranking(labels, scores, resampling)["auc"], resampling)
+        assert one.low is not None
+        assert one.high is not None
+        widths.append(one.high - one.low)
+    assert widths[0] > 1.5 * widths[1]
+
+
+def test_unknown_patients_are_drawn_patch_by_patch_and_marked() -> None:
+    unknown = resample(np.full(N, ""), LABELS, 10, 0)
+    assert (unknown.patients, unknown.known) == (N, False)
+    assert resample(WHO, LABELS, 10, 0).known
+
+
+def test_constant_scores_have_an_auc_of_one_half(resampling: Resampling) -> None:
+    flat = s.measure(LABELS, np.full(N, 0.3), 0.4, resampling)
+    assert s.estimate(flat["auc"], resampling) == s.Estimate(0.5, pytest.approx(0.5), pytest.approx(0.5))
+    assert flat["ppv"].value != flat["ppv"].value
+    assert s.estimate(flat["ppv"], resampling) == s.Estimate(None, None, None)
+    sensitivity = s.estimate(flat["sensitivity"], resampling)
+    assert sensitivity.value == 0
+    assert sensitivity.high == pytest.approx(1 - 0.025 ** (1 / PATIENTS))
+
+
+def test_one_class_leaves_ranking_undefined_and_does_not_crash() -> None:
+    who = np.array(["a", "b", "c"])
+    labels = np.ones(3, dtype=int)
+    resampling = resample(who, labels, 20, 0)
+    only = s.measure(labels, np.array([0.2, 0.6, 0.9]), 0.5, resampling)
+    for name in ("auc", "average_precision", "balanced_accuracy", "specificity"):
+        assert s.estimate(only[name], resampling).value is None, name
+    assert only["sensitivity"].value == pytest.approx(2 / 3)
+    assert np.isnan(s.auc(np.zeros(3, dtype=int), np.arange(3.0)))
+    assert np.isnan(s.balanced_accuracy(np.zeros(3, dtype=int), np.arange(3.0), 0.5))
+
+
+def test_patients_of_equal_weight_all_count_and_a_dominant_one_counts_for_most() -> None:
+    equal = np.repeat(np.arange(12), 10)
+    labels = np.tile([0, 0, 0, 0, 0, 1, 1, 1, 1, 1], 12)
+    assert effective_number(equal, labels) == pytest.approx(12)
+    lopsided = np.where(labels == 1, 0, equal)  # one patient holds all IDC
+    assert effective_number(lopsided, labels) == 2
+    counts = np.repeat([0, 1, 2], [8, 1, 1])
+    assert effective_number(counts, np.ones(10, dtype=int)) == max(2, 100 / 66)
+
+
+@pytest.mark.parametrize("patients", [1, 4])
+def test_a_few_patients_have_no_interval(patients: int) -> None:
+    resampling = resample(np.array([f"p{k % patients}" for k in range(40)]), LABELS[:40], 20, 0)
+    one = s.estimate(s.ranking(LABELS[:40], PROBABILITIES[:40], resampling)["auc"], resampling)
+    assert one.value is not None
+    assert (one.low, one.high) == (None, None)
+
+
+def test_no_patches_at_all_is_refused() -> None:
+    with pytest.raises(ValueError, match="no patches to draw from"):
+        resample(np.array([], dtype=str), np.array([], dtype=int), 10, 0)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 5)), min_size=4, max_size=60))
+def test_auc_and_average_precision_agree_with_scikit_learn_on_any_ties(rows: list[tuple[int, int]]) -> None:
+    labels, scores = np.array([a for a, _ in rows]), np.array([float(b) for _, b in rows])
+    if len(np.unique(labels)) == 2:
+        assert s.auc(labels, scores) == pytest.approx(sk.roc_auc_score(labels, scores))
+        assert s.average_precision(labels, scores) == pytest.approx(sk.average_precision_score(labels, scores))
+
+
+def test_ten_thousand_draws_for_two_models_on_two_thousand_patches(capsys: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(1)
+    labels, who = rng.integers(0, 2, 2000), rng.integers(0, 49, 2000).astype(str)
+    begun = time.perf_counter()
+    resampling = resample(who, labels, 10_000, 0)
+    both = [s.measure(labels, rng.random(2000), 0.5, resampling) for _ in range(2)]
+    with capsys.disabled():
+        print(f"\n10,000 draws, 2 models, 2,000 patches: {time.perf_counter() - begun:.1f} s")
+    assert all(len(one["auc"].draws) == 10_000 for one in both)
+
+
+def test_an_auc_closer_to_one_than_half_a_patch_lies_within_its_interval() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1], 45)
+    scores = labels * 2.0 + rng.normal(size=90) * 0.3
+    scores[0], scores[45] = 1.05, 1.0  # one pair of 2,025 in the wrong order
+    patients = np.array([f"P{row % 6}" for row in range(90)])
+    resampling = resample(patients, labels, 500, 0)
+    found = s.estimate(s.ranking(labels, scores, resampling)["auc"], resampling)
+    assert found.value is not None
+    assert found.low is not None
+    assert found.high is not None
+    assert found.value > 1 - 0.5 / 91
+    assert found.low < found.value < found.high

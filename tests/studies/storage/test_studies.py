@@ -1,0 +1,229 @@
+"""Opening databases, and refusing to mix studies."""
+
+import warnings
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.samplers import BaseSampler, TPESampler
+from optuna.storages import RDBStorage
+from optuna.trial import TrialState
+
+from studies.errors import DefinitionMismatchError, NoCompleteTrialError, StorageError
+from studies.records import TrialResult
+from studies.storage.attributes import at_once
+from studies.storage.definition import StudyDefinition
+from studies.storage.results import best_trial, count_states, ranking, summarise
+from studies.storage.studies import (
+    create_or_resume,
+    make_pruner,
+    make_sampler,
+    open_existing,
+    open_storage,
+    shared_space,
+)
+
+DEFINITION = StudyDefinition(
+    model="cnn",
+    lock_digest="a" * 64,
+    space={"x": '{"name": "FloatDistribution"}'},
+    epochs=3,
+    objective="auc",
+    preprocessing="none",
+    precision="fp32",
+    weights="random",
+)
+
+
+def new_study(storage: RDBStorage, definition: StudyDefinition = DEFINITION, pruner: str = "none") -> optuna.Study:
+    return create_or_resume(
+        storage, "idc-cnn", definition, sampler=make_sampler("random", 0), pruner=make_pruner(pruner, definition.epochs)
+    )
+
+
+def test_a_study_is_made_and_resumed(storage: RDBStorage) -> None:
+    trial = new_study(storage).ask()
+    assert trial.number == 0
+    assert len(new_study(storage).trials) == 1
+
+
+def test_a_sampler_a_trial_draws_what_optunas_own_would_draw() -> None:
+    space = shared_space()
+
+    def drawn(sampler_of: Callable[[int], BaseSampler]) -> list[dict[str, Any]]:
+        study = optuna.create_study(direction="maximize")
+        for number in range(25):
+            study.sampler = sampler_of(number)
+            trial = study.ask()
+            width = trial.suggest_categorical("width", [16, 32, 48])
+            rate = trial.suggest_float("rate", 1e-4, 1e-1, log=True)
+            ended = TrialState.FAIL if number == 7 else TrialState.COMPLETE
+            study.tell(trial, None if number == 7 else width * rate, state=ended)
+        return [trial.params for trial in study.trials]
+
+    assert drawn(lambda number: make_sampler("tpe", number, space)) == drawn(_stock_tpe)
+
+
+def _stock_tpe(seed: int) -> BaseSampler:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return TPESampler(seed=seed, multivariate=True, constant_liar=True)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"epochs": 5}, "epochs 3, not 5"),
+        ({"objective": "balanced_accuracy"}, "objective auc, not balanced_accuracy"),
+        ({"lock_digest": "b" * 64}, "lock_digest aaaaaaaaaaaa, not bbbbbbbbbbbb"),
+        ({"space": {"x": "wider", "y": "new"}}, "another space \\(x, y\\)"),
+        ({"weights": "c" * 64}, "weights random, not cccccccccccc"),
+    ],
+)
+def test_another_definition_under_the_same_name_is_refused(
+    storage: RDBStorage, changed: dict[str, object], said: str
+) -> None:
+    new_study(storage)
+    with pytest.raises(DefinitionMismatchError, match=said) as caught:
+        new_study(storage, replace(DEFINITION, **changed))  # type: ignore[arg-type]
+    assert "--study NEW --warm-start idc" in str(caught.value)
+
+
+def test_a_trial_that_waits_again_keeps_number_parameters_and_values(storage: RDBStorage) -> None:
+    study = new_study(storage)
+    trial = study.ask()
+    x = trial.suggest_float("x", 0, 1)
+    trial.report(0.5, 1)
+    study_id = storage.get_study_id_from_name("idc-cnn")
+    storage.set_trial_state_values(
+        storage.get_trial_id_from_study_id_trial_number(study_id, 0), state=TrialState.WAITING
+    )
+    again = new_study(storage).ask()
+    assert again.number == 0
+    assert again.suggest_float("x", 0, 1) == x
+    assert storage.get_trial(again._trial_id).intermediate_values == {1: 0.5}
+
+
+def test_what_is_written_and_read_here_is_what_optuna_itself_reads(storage: RDBStorage) -> None:
+    study = new_study(storage)
+    study.enqueue_trial({"kind": "b"})
+    study.enqueue_trial({"kind": "a"}, user_attrs={"why": "by hand"})
+    trial = study.ask()
+    trial.suggest_categorical("kind", ["a", "b", None])
+    trial.suggest_float("rate", 1e-5, 1e-1, log=True)
+    trial.suggest_int("width", 8, 64, step=8)
+    for step, value in enumerate((0.5, float("nan"), float("inf"), float("-inf"))):
+        trial.report(value, step)
+    trial.set_user_attr("cost", {"training": 1.5, "device": None})
+    storage.set_trial_system_attr(trial._trial_id, "rung", 0.5)
+    study.tell(trial.number, float("inf"))
+    study.ask().report(0.5, 1)
+    study.tell(1, state=TrialState.PRUNED)
+    study.tell(study.ask(), state=TrialState.FAIL)
+    study.ask().suggest_float("rate", 1e-5, 1e-1, log=True)
+    optunas = RDBStorage(storage.engine.url.render_as_string(hide_password=False))
+    study_id = storage.get_study_id_from_name("idc-cnn")
+    wanted = [repr(found) for found in optunas.get_all_trials(study_id)]
+    assert len(wanted) == 4
+    assert [repr(found) for found in storage.get_all_trials(study_id)] == wanted  # as Optuna does
+    assert [repr(found) for found in optuna.load_study(study_name="idc-cnn", storage=storage).trials] == wanted
+    assert [repr(storage.get_trial(found._trial_id)) for found in optunas.get_all_trials(study_id)] == wanted
+    optunas.engine.dispose()
+    with pytest.raises(KeyError):
+        storage.get_trial(99)
+    with pytest.raises(KeyError):
+        storage.set_trial_user_attr(99, "cost", 1)
+
+
+def test_what_is_set_at_once_is_one_thread_s_and_one_trial_s(storage: RDBStorage) -> None:
+    study = new_study(storage)
+    first, second = study.ask(), study.ask()
+    with ThreadPoolExecutor(1) as other, at_once(storage, first._trial_id):
+        first.set_user_attr("a", 1)
+        second.set_user_attr("a", 2)
+        other.submit(storage.set_trial_user_attr, first._trial_id, "b", 3).result()
+        assert [trial.user_attrs for trial in study.get_trials()] == [{"b": 3}, {"a": 2}]
+    assert [trial.user_attrs for trial in study.get_trials()] == [{"b": 3, "a": 1}, {"a": 2}]
+
+
+def test_the_summary_has_every_state_and_the_best_trial(storage: RDBStorage) -> None:
+    study = new_study(storage)
+    for value in (0.7, 0.9, None):
+        trial = study.ask()
+        trial.suggest_float("x", 0, 1)
+        trial.suggest_categorical("kind", ["a", "b"])
+        trial.report(0.6, 1)
+        study.tell(trial, value, state=TrialState.PRUNED if value is None else None)
+    summary = summarise(study)
+    assert [trial.state for trial in summary.trials] == ["COMPLETE", "COMPLETE", "PRUNED"]
+    assert summary.best == 1
+    assert summary.model == "cnn"
+    assert summary.space == {
+        "kind": {"kind": "choices", "choices": ["a", "b"]},
+        "x": {"kind": "float", "low": 0.0, "high": 1.0, "log": False},
+    }
+    assert summary.trials[2].value == 0.6
+    assert summary.trials[0].started is not None
+    assert summary.trials[0].started.tzinfo is not None
+    assert best_trial(summary).number == 1
+    assert count_states(summary.trials) == "2 COMPLETE, 1 PRUNED"
+
+
+def trial_of(number: int, value: float | None, state: str = "COMPLETE", best_epoch: int = 1) -> TrialResult:
+    return TrialResult(number, state, value, {}, (), None, None, {"best_epoch": best_epoch})
+
+
+def test_ties_go_to_fewer_epochs_then_to_the_older_trial() -> None:
+    trials = [trial_of(0, 0.9, best_epoch=5), trial_of(1, 0.9, best_epoch=2), trial_of(2, 0.9, best_epoch=2)]
+    trials += [trial_of(3, 0.99, state="PRUNED"), trial_of(4, 0.8)]
+    assert [trial.number for trial in ranking(trials)] == [1, 2, 0, 4]
+
+
+def test_no_complete_trial_is_an_error_with_a_name(storage: RDBStorage) -> None:
+    study = new_study(storage)
+    study.tell(study.ask(), state=TrialState.FAIL)
+    with pytest.raises(NoCompleteTrialError, match=r"1 FAIL.*search.launch --model cnn"):
+        best_trial(summarise(study))
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("nonsense", "cannot be read"),
+        ("mysql://user@host/db", "neither sqlite"),
+        ("sqlite://", "keeps nothing"),
+        ("sqlite:////proc/nowhere/studies.db", "cannot be made"),
+    ],
+)
+def test_a_url_that_cannot_serve_is_refused_with_one_line(url: str, said: str) -> None:
+    with pytest.raises(StorageError, match=said) as caught:
+        open_storage(url)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "studies.db").write_text("not a database, but long enough to be read as one " * 50)
+    with pytest.raises(StorageError, match="is no SQLite database; nothing was changed in it"):
+        open_storage(f"sqlite:///{tmp_path}/studies.db")
+
+
+def test_looking_makes_no_database(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="there is no database"):
+        open_existing(f"sqlite:///{tmp_path}/new/studies.db")
+    assert not (tmp_path / "new").exists()
+
+
+def test_an_unreachable_server_names_itself_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("studies.storage.studies.SERVER_SECONDS", 1)
+    with pytest.raises(StorageError, match=r"postgresql://me:\*\*\*@127.0.0.1:1/db cannot be opened") as caught:
+        open_storage("postgresql://me:s3cret@127.0.0.1:1/db")
+    assert "Connection refused" in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+    assert "s3cret" not in caplog.text
+    assert caplog.text.count("for the database postgresql+psycopg://me:***@127.0.0.1:1/db") == 1
