@@ -17,7 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from forks import Forked, Forks
+
 ROOT = Path(__file__).resolve().parent.parent
+FORKS = Forks()
+Process = subprocess.Popen[str] | Forked
 PACKAGES = ("search", "models", "data_utils", "studies")
 
 TINY = '''"""One convolution: the smallest model that learns something."""
@@ -79,16 +83,28 @@ def build(config, weights):
 
 @dataclass
 class Tree:
-    """The copy, and where its commands leave their results."""
+    """The copy, and where its commands leave their results.
+
+    Attributes:
+        folder: of the packages.
+        runs: of the results.
+        storage: URL of the database; None for the one in ``runs``.
+        environment: of every command, beside that of the tests.
+        fresh: whether each command is an interpreter of its own, as a user starts it; else a fork of one that has
+            imported the libraries (``tests/forks.py``).
+    """
 
     folder: Path
     runs: Path
     storage: str | None = None
     environment: dict[str, str] = field(default_factory=dict)
+    fresh: bool = False
 
     def command(self, name: str, *arguments: str) -> list[str]:
-        """The command line of ``search.<name>`` on this tree's results."""
+        """The command line of ``search.<name>`` on this tree's results, with one worker unless it says how many."""
         storage = [] if self.storage is None else ["--storage", self.storage]
+        if name in ("launch", "finalize") and "--workers" not in arguments:
+            arguments = (*arguments, "--workers", "1")  # each is 8 seconds of CPU until it trains
         common = [] if name == "predict" else ["--runs", str(self.runs), *storage]
         return [sys.executable, "-m", f"search.{name}", *arguments, *common]
 
@@ -96,20 +112,20 @@ class Tree:
         self, name: str, *arguments: str, expect: int = 0, seconds: float = 300
     ) -> subprocess.CompletedProcess[str]:
         """Runs a command to its end."""
-        done = subprocess.run(
-            self.command(name, *arguments),
-            cwd=self.folder,
-            env=self.environ(),
-            capture_output=True,
-            text=True,
-            timeout=seconds,
-            check=False,
-        )
+        command, environment = self.command(name, *arguments), self.environ()
+        if self.fresh:
+            done = subprocess.run(
+                command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=seconds, check=False
+            )
+        else:
+            done = FORKS.run(command, folder=self.folder, environment=environment, seconds=seconds)
         assert done.returncode == expect, f"{name} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
 
-    def start(self, name: str, *arguments: str) -> subprocess.Popen[str]:
+    def start(self, name: str, *arguments: str) -> Process:
         """Starts a command, to be watched and ended by the test."""
+        if not self.fresh:
+            return FORKS.start(self.command(name, *arguments), folder=self.folder, environment=self.environ())
         return subprocess.Popen(
             self.command(name, *arguments),
             cwd=self.folder,
@@ -170,7 +186,7 @@ def epochs_stored(tree: Tree) -> int:
         return 0  # its tables are being made at this moment
 
 
-def end(process: subprocess.Popen[str], number: int = signal.SIGKILL) -> str:
+def end(process: Process, number: int = signal.SIGKILL) -> str:
     """Sends a signal, waits for the end, and gives back what the process printed."""
     process.send_signal(number)
     output, _ = process.communicate(timeout=120)

@@ -3,7 +3,6 @@
 import os
 import signal
 import sqlite3
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tree import Tree, copy_tree, stored_values, wait_until
+from tree import Process, Tree, copy_tree, stored_values, wait_until
 
 COMMAND = ("launch", "--model", "tiny", "--data", "synthetic:300", "--study", "clocks", "--pruner", "none")
 LIBRARIES = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))  # Ray has two dozen threads in a driver
@@ -29,11 +28,11 @@ if os.environ.pop("LD_PRELOAD", None):
 class Clocked(Tree):
     """A tree whose launches are ended after the test."""
 
-    started: list[subprocess.Popen[str]]
+    started: list[Process]
 
-    def search(self, trials: int, *more: str, **clock: str) -> subprocess.Popen[str]:
+    def search(self, trials: int, *more: str, **clock: str) -> Process:
         """A launch with one worker."""
-        other = Tree(self.folder, self.runs, self.storage, {**self.environment, **clock})
+        other = Tree(self.folder, self.runs, self.storage, {**self.environment, **clock}, fresh=bool(clock))
         command = (*COMMAND, "--trials", str(trials), "--epochs", "3", "--workers", "1", "--cpus-per-worker", "1")
         self.started.append(other.start(*command, *more))
         return self.started[-1]
@@ -85,7 +84,7 @@ def clock(tree: Tree, faketime: str, setting: Path) -> dict[str, str]:
     }
 
 
-def ended(driver: subprocess.Popen[str]) -> str:
+def ended(driver: Process) -> str:
     told, _ = driver.communicate(timeout=300)
     assert driver.returncode == 0, told
     return told
@@ -96,7 +95,7 @@ def check_whole(tree: Tree, trials: int) -> None:
     assert "1 study checked, 0 problems" in tree.run("status", "--check").stdout
 
 
-def put_to_sleep(driver: subprocess.Popen[str], tree: Tree) -> None:
+def put_to_sleep(driver: Process, tree: Tree) -> None:
     """Not while it holds the database: then everybody would have to wait for it, as for any other process."""
     while True:
         os.kill(driver.pid, signal.SIGSTOP)
@@ -111,7 +110,7 @@ def put_to_sleep(driver: subprocess.Popen[str], tree: Tree) -> None:
 
 def beat_ten_times_as_often(tree: Tree) -> None:
     """So that three missed beats are 3 seconds."""
-    ledger = tree.folder / "studies" / "ledger.py"
+    ledger = tree.folder / "studies" / "ledger" / "ledger.py"
     quick = ledger.read_text().replace("BEAT_SECONDS = 10.0", "BEAT_SECONDS = 1.0")
     assert quick != ledger.read_text()
     ledger.write_text(quick)

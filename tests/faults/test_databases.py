@@ -2,7 +2,6 @@
 
 import signal
 import sqlite3
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,12 +9,12 @@ from pathlib import Path
 
 import pytest
 from server import Server, running_server
-from tree import Tree, copy_tree, end, wait_until
+from tree import Process, Tree, copy_tree, end, wait_until
 
 WAITING, BACK = "for the database", "the database is back after"
 TRIALS, EPOCHS = 4, 4
 COMMAND = ("launch", "--model", "tiny", "--data", "synthetic:300", "--study", "away", "--pruner", "none")
-COUNTS = ("--trials", str(TRIALS), "--epochs", str(EPOCHS))
+COUNTS = ("--trials", str(TRIALS), "--epochs", str(EPOCHS), "--workers", "2")
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +31,7 @@ def server() -> Iterator[Server]:
 
 
 @contextmanager
-def searching(tree: Tree, *more: str) -> Iterator[subprocess.Popen[str]]:
+def searching(tree: Tree, *more: str) -> Iterator[Process]:
     """A search that has begun its first trial; nothing of it is left after the block."""
     driver = tree.start(*COMMAND, *COUNTS, *more)
     try:

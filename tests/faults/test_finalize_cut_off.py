@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tree import Tree, copy_tree, end, wait_until
+from tree import FORKS, Tree, copy_tree, end, wait_until
 
 STUDY = ("--study", "cut")
 
@@ -54,15 +54,8 @@ def rows(tree: Tree, table: str) -> list[tuple[object, ...]]:
 
 def killed_at(tree: Tree, function: str) -> None:
     arguments = tree.command("finalize", *STUDY)[3:]
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED_AT, function, *arguments],
-        cwd=tree.folder,
-        env=tree.environ(),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    command = [sys.executable, "-c", KILLED_AT, function, *arguments]
+    done = FORKS.run(command, folder=tree.folder, environment=tree.environ(), seconds=300)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert "Go on with: python -m" in done.stderr
 

@@ -41,7 +41,7 @@ def check_whole(tree: Tree, trials: int, epochs: int) -> None:
 
 def test_a_driver_killed_again_and_again_leaves_exactly_the_trials_asked_for(packages: Path, tmp_path: Path) -> None:
     tree = Tree(packages, tmp_path / "runs", environment={"TINY_PAUSE": "0.15"})
-    command = launch(4, 4, "--pruner", "none")
+    command = launch(4, 4, "--pruner", "none", "--workers", "2")
     for _ in range(2):
         driver = tree.start(*command)
         begun = epochs_stored(tree)
@@ -96,7 +96,7 @@ def test_a_killed_worker_loses_an_epoch_at_most_and_no_slot(packages: Path, tmp_
 def test_a_worker_that_dies_as_it_is_handed_its_next_fold_costs_nothing(tmp_path: Path) -> None:
     tree = copy_tree(tmp_path / "tree", tmp_path / "runs")
     tree.run(*launch(1, 2, "--workers", "1"))
-    trainable = tree.folder / "search" / "trainable.py"
+    trainable = tree.folder / "search" / "workers" / "trainable.py"
     handed = "-> bool:\n"
     once = f"{handed}        import os, pathlib\n        died = pathlib.Path({str(tmp_path / 'died')!r})\n"
     once += "        if not died.exists():\n            died.touch()\n            os._exit(9)\n"
@@ -124,7 +124,7 @@ def die(config, here, plan=pathlib.Path(PLAN)):
 def test_a_trial_is_tried_again_twice_wherever_its_worker_dies(tmp_path: Path) -> None:
     """Tune tells of one death twice where a trial waits for its worker: it must not be counted twice."""
     tree, plan = copy_tree(tmp_path / "tree", tmp_path / "runs"), tmp_path / "plan.json"
-    trainable = tree.folder / "search" / "trainable.py"
+    trainable = tree.folder / "search" / "workers" / "trainable.py"
     code = trainable.read_text().replace(
         "class TrialWorker", DYING.replace("PLAN", repr(str(plan))) + "class TrialWorker"
     )
@@ -212,7 +212,7 @@ def test_a_signal_ends_in_order_and_says_how_to_go_on(
     packages: Path, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
     tree = Tree(packages, tmp_path / "runs", environment={"TINY_PAUSE": "0.15"})
-    driver = tree.start(*launch(4, 6))
+    driver = tree.start(*launch(4, 6, "--workers", "2"))
     wait_until(lambda: epochs_stored(tree) >= 2, what="two epochs")
     began = time.monotonic()
     output = end(driver, number)

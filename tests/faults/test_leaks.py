@@ -20,7 +20,7 @@ def workers_of_trials(database: Path) -> list[str]:
 
 def test_a_worker_that_leaks_is_replaced_and_no_trial_is_lost(tmp_path: Path) -> None:
     tree = copy_tree(tmp_path / "tree", tmp_path / "runs")
-    worker = tree.folder / "search" / "worker.py"
+    worker = tree.folder / "search" / "workers" / "worker.py"
     small = worker.read_text().replace("LEAK_BYTES = 2**30", "LEAK_BYTES = 100_000_000")
     assert small != worker.read_text()
     worker.write_text(small)

@@ -1,14 +1,13 @@
 """Ray's own processes are killed for real: the user is told, and the same command goes on."""
 
 import re
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-from tree import Tree, copy_tree, epochs_stored, wait_until
+from tree import Process, Tree, copy_tree, epochs_stored, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +22,7 @@ def launch(*more: str) -> list[str]:
     return ["launch", "--model", "tiny", "--data", "synthetic:300", "--study", "ray", *counts, *more]
 
 
-def after_epochs(tree: Tree, *more: str) -> subprocess.Popen[str]:
+def after_epochs(tree: Tree, *more: str) -> Process:
     """A launch that has trained for a while."""
     driver = tree.start(*launch(*more))
     wait_until(lambda: epochs_stored(tree) >= 3, 240, "three epochs")
@@ -36,7 +35,7 @@ def raylet_of(tree: Tree) -> int:
     return int(re.findall(r"raylet is process (\d+)", log)[-1])
 
 
-def check_told(driver: subprocess.Popen[str], died: float) -> None:
+def check_told(driver: Process, died: float) -> None:
     """The driver ends by itself, and its last line says how to go on."""
     output, _ = driver.communicate(timeout=120)
     print(f"\nended {time.monotonic() - died:.1f} s after the kill, {len(output.splitlines())} lines")

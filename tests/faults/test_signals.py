@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tree import Tree, copy_tree, end, epochs_stored, wait_until
+from tree import Process, Tree, copy_tree, end, epochs_stored, wait_until
 
 LAUNCH = (
     "launch",
@@ -41,13 +41,13 @@ def log_of(tree: Tree) -> str:
     return "".join(path.read_text() for path in (tree.runs / "signals" / "logs").glob("*.log"))
 
 
-def children(driver: subprocess.Popen[str]) -> set[str]:
+def children(driver: Process) -> set[str]:
     return {child.name() for child in psutil.Process(driver.pid).children()}
 
 
 @pytest.mark.parametrize("moment", ["while data are prepared", "while Ray starts"])
 def test_sigterm_before_the_first_trial_ends_in_order(packages: Path, tmp_path: Path, moment: str) -> None:
-    tree = Tree(packages, tmp_path / "runs")
+    tree = Tree(packages, tmp_path / "runs", fresh=True)  # the seconds of its start are what is interrupted
     driver = tree.start(*LAUNCH)
     reached: dict[str, Callable[[], bool]] = {
         "while data are prepared": lambda: bool(log_of(tree)),

@@ -99,6 +99,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
     with running_server() as server:
         url = server.with_password("planted", PLANTED)
         tree = copy_tree(folder / "tree", folder / "runs")
+        tree.fresh = True  # its command line and environment are what is looked at
         (folder / "probe.py").write_text(PROBE)
         probing = {"TINY_PROBE": str(folder / "probe.py"), "SEEN": str(folder / "ray"), "GO_ON": str(folder / "on")}
         tree.environment = {**probing, "HISTOTUNE_STORAGE": url, "PGPASSWORD": PLANTED}

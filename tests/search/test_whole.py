@@ -28,9 +28,11 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Tree:
     """A comparison taken all the way to its report."""
     folder = tmp_path_factory.mktemp("whole")
     tree = copy_tree(folder / "tree", folder / "runs")
-    tree.run("launch", *LAUNCH)
+    tree.fresh = True
+    tree.run("launch", *LAUNCH, "--workers", "2")
     shutil.copy(tree.runs / "studies.db", folder / "before.db")
-    tree.run("finalize", "--study", "whole")
+    tree.run("finalize", "--study", "whole", "--workers", "2")
+    tree.fresh = False
     return tree
 
 

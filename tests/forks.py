@@ -1,0 +1,250 @@
+"""Commands of the packages as forks of a process that has imported torch, Ray and Optuna once.
+
+A fresh ``python -m search.launch`` spends 6 seconds of CPU on importing libraries before it does anything of ours, and
+the tests run a hundred of them. A fork has its own process, environment, folder, arguments, signals and exit code, and
+imports every module of ours anew; only the libraries are there already.
+"""
+
+import array
+import atexit
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any
+
+LIBRARIES = (
+    "numpy", "torch", "torch.optim", "optuna", "ray", "ray.tune", "sqlalchemy", "psycopg", "alembic", "scipy.stats",
+    "scipy.optimize", "sklearn.linear_model", "sklearn.metrics", "statsmodels.stats.multitest",
+    "statsmodels.stats.proportion", "statsmodels.stats.contingency_tables", "plotly.graph_objects", "jinja2",
+    "PIL.Image", "rich.console", "rich.live", "rich.progress", "pydantic", "safetensors.torch", "psutil", "imagecodecs",
+)  # fmt: skip
+"""What commands import; none of ours, none that starts a thread."""
+_ENOUGH = 2**20  # bytes of a request
+_FDS = 4  # standard input, output, error, and where the exit code is written
+
+
+class Forked:
+    """A command that runs, as ``subprocess.Popen`` shows it."""
+
+    def __init__(self, arguments: Sequence[str], pid: int, output: IO[str], ends: int) -> None:
+        self.args = list(arguments)
+        self.pid = pid
+        self.stdout = output
+        self.returncode: int | None = None
+        self._ends = ends  # gets the exit code
+
+    def poll(self) -> int | None:
+        """The exit code; None while it runs."""
+        if self.returncode is None and select.select([self._ends], [], [], 0)[0]:
+            self._ended()
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Waits for the end.
+
+        Raises:
+            subprocess.TimeoutExpired: it did not end.
+        """
+        if self.returncode is None:
+            if not select.select([self._ends], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired(self.args, timeout or 0.0)
+            self._ended()
+        assert self.returncode is not None
+        return self.returncode
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, None]:
+        """What it printed, once it has ended and whoever else writes there has, too."""
+        until = None if timeout is None else time.monotonic() + timeout
+        parts = []
+        os.set_blocking(self.stdout.fileno(), False)
+        while True:
+            left = None if until is None else max(0.0, until - time.monotonic())
+            if not select.select([self.stdout], [], [], left)[0]:
+                raise subprocess.TimeoutExpired(self.args, timeout or 0.0)
+            part = os.read(self.stdout.fileno(), _ENOUGH)
+            if not part:
+                break
+            parts.append(part)
+        self.wait(None if until is None else max(0.0, until - time.monotonic()))
+        self.stdout.close()
+        return b"".join(parts).decode(errors="replace"), None
+
+    def send_signal(self, number: int) -> None:
+        """Sends a signal; nothing happens where it has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """Ends it at once."""
+        self.send_signal(signal.SIGKILL)
+
+    def terminate(self) -> None:
+        """Asks it to end."""
+        self.send_signal(signal.SIGTERM)
+
+    def _ended(self) -> None:
+        self.returncode = int(os.read(self._ends, 16).decode())
+        os.close(self._ends)
+
+
+class Forks:
+    """The process that forks; started when the first command is."""
+
+    def __init__(self) -> None:
+        self._there: socket.socket | None = None
+
+    def start(
+        self, arguments: Sequence[str], *, folder: Path, environment: dict[str, str], error: IO[Any] | None = None
+    ) -> Forked:
+        """Starts ``python -m MODULE ...`` in a session of its own; its output, and what it says of errors, is piped.
+
+        Args:
+            arguments: as of ``subprocess``: the interpreter, "-m", the module, its arguments.
+            folder: in which it runs.
+            environment: all of it.
+            error: a file for standard error; None has it go where the output goes.
+        """
+        there = self._connected()
+        read, write = os.pipe()
+        ends, ended = os.pipe()
+        request = {"arguments": list(arguments), "folder": str(folder), "environment": environment}
+        with Path(os.devnull).open("rb") as nothing:
+            fds = [nothing.fileno(), write, write if error is None else error.fileno(), ended]
+            content = json.dumps(request).encode()
+            there.sendall(len(content).to_bytes(4, "big"))
+            there.sendmsg([content[:1]], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))])
+            there.sendall(content[1:])
+        os.close(write)
+        os.close(ended)
+        pid = int.from_bytes(_exactly(there, 4), "big")
+        return Forked(arguments, pid, os.fdopen(read), ends)
+
+    def run(
+        self, arguments: Sequence[str], *, folder: Path, environment: dict[str, str], seconds: float
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs it to its end, output and errors apart."""
+        with tempfile.TemporaryFile() as error:
+            process = self.start(arguments, folder=folder, environment=environment, error=error)
+            try:
+                output, _ = process.communicate(seconds)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+            error.seek(0)
+            said = error.read().decode(errors="replace")
+        return subprocess.CompletedProcess(list(arguments), process.wait(), output, said)
+
+    def _connected(self) -> socket.socket:
+        if self._there is None:
+            self._there, here = socket.socketpair()
+            command = [sys.executable, __file__, str(here.fileno())]
+            process = subprocess.Popen(command, pass_fds=[here.fileno()], stdin=subprocess.DEVNULL)
+            here.close()
+            atexit.register(_end, process, self._there)
+        return self._there
+
+
+def _end(process: subprocess.Popen[bytes], there: socket.socket) -> None:
+    there.close()  # it ends with that
+    process.wait()
+
+
+def _exactly(there: socket.socket, count: int) -> bytes:
+    content = b""
+    while len(content) < count:
+        part = there.recv(count - len(content))
+        if not part:
+            raise EOFError
+        content += part
+    return content
+
+
+# --- in the process that forks --------------------------------------------------------------------------------------
+
+
+def _serve(there: socket.socket) -> dict[str, Any]:
+    """Forks for each request; returns in the fork alone, with its request."""
+    woken, wake = os.pipe()
+    os.set_blocking(wake, False)
+    signal.set_wakeup_fd(wake)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    running: dict[int, int] = {}  # process -> where its exit code goes
+    while True:
+        ready, _, _ = select.select([there, woken], [], [])
+        if woken in ready:
+            os.read(woken, 4096)
+            _tell_ends(running)
+        if there not in ready:
+            continue
+        try:
+            request, fds = _received(there)
+        except EOFError:
+            os._exit(0)
+        pid = os.fork()
+        if pid == 0:
+            signal.set_wakeup_fd(-1)
+            for fd in (woken, wake, there.detach(), *running.values(), fds[3]):
+                os.close(fd)
+            for number, fd in enumerate(fds[:3]):
+                os.dup2(fd, number)
+                os.close(fd)
+            return request
+        for fd in fds[:3]:
+            os.close(fd)
+        running[pid] = fds[3]
+        there.sendall(pid.to_bytes(4, "big"))
+
+
+def _tell_ends(running: dict[int, int]) -> None:
+    for pid in list(running):
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            fd = running.pop(pid)
+            with suppress(BrokenPipeError):  # the test has ended before it
+                os.write(fd, str(os.waitstatus_to_exitcode(status)).encode())
+            os.close(fd)
+
+
+def _received(there: socket.socket) -> tuple[dict[str, Any], list[int]]:
+    size = int.from_bytes(_exactly(there, 4), "big")
+    fds = array.array("i")
+    first, ancillary, _, _ = there.recvmsg(1, socket.CMSG_SPACE(_FDS * fds.itemsize))
+    for _, _, content in ancillary:
+        fds.frombytes(content[: len(content) - len(content) % fds.itemsize])
+    return json.loads(first + _exactly(there, size - 1)), list(fds)
+
+
+def _become(request: dict[str, Any]) -> None:
+    """The command, in the fork: ``-m MODULE`` or ``-c CODE``, as of the interpreter."""
+    os.setsid()
+    for number in (signal.SIGCHLD, signal.SIGINT):
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    os.chdir(request["folder"])
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    time.tzset()
+    _, kind, module, *rest = request["arguments"]
+    sys.orig_argv = request["arguments"]
+    sys.argv = [kind, *rest]
+    sys.path[0] = request["folder"]  # as -m does
+    sys.path[1:1] = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    if kind == "-c":
+        exec(compile(module, "<string>", "exec"), {"__name__": "__main__"})
+    else:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    for library in LIBRARIES:
+        __import__(library)
+    _become(_serve(socket.socket(fileno=int(sys.argv[1]))))
