@@ -8,6 +8,7 @@ import numpy as np
 import optuna
 import pytest
 import torch
+from optuna.storages import RDBStorage
 from torchvision.transforms import v2
 
 from benchmarks import _launch, data, overhead, peer_training, quality, run, training
@@ -141,13 +142,14 @@ def test_two_sides_agree_while_their_means_are_within_the_spread_of_their_seeds(
 def test_the_best_value_of_a_database_is_read_past_optuna(tmp_path):
     path = tmp_path / "studies.db"
     assert quality.so_far(path) == (0.0, 0)
-    study = optuna.create_study(storage=f"sqlite:///{path}", direction="maximize")
+    storage = RDBStorage(f"sqlite:///{path}")
+    study = optuna.create_study(storage=storage, direction="maximize")
     assert quality.so_far(path) == (0.0, 0)
     trial = study.ask()
     trial.report(0.7, 1)
     trial.report(0.6, 2)
     assert quality.so_far(path) == (0.7, 2)
-    study._storage.remove_session()
+    storage.remove_session()
 
 
 def test_a_climb_is_the_best_so_far():

@@ -10,20 +10,14 @@ import sqlalchemy as sa
 from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import RDBStorage
-from optuna.storages._rdb import models
 from optuna.trial import TrialState
 from sqlalchemy.engine import Connection
 
+from studies.storage._optuna import PARAMS, STEPS, SYSTEM, TRIALS, USER, VALUES, stored_step, stored_value
 from studies.storage.sql import upsert
 
 _OPEN = (TrialState.RUNNING, TrialState.WAITING)
-_KEYS: dict[type[models.BaseModel], str] = {
-    models.TrialParamModel: "param_name",
-    models.TrialIntermediateValueModel: "step",
-    models.TrialUserAttributeModel: "key",
-    models.TrialSystemAttributeModel: "key",
-    models.TrialValueModel: "objective",
-}
+_KEYS: dict[sa.Table, str] = {PARAMS: "param_name", STEPS: "step", USER: "key", SYSTEM: "key", VALUES: "objective"}
 """By what a row of each table is known within its trial."""
 
 
@@ -36,33 +30,33 @@ class Draft:
         self.trial_id = trial_id
         self.state: TrialState | None = None  # that the trial ends in
         self.values: Sequence[float] | None = None
-        self._rows: dict[type[models.BaseModel], dict[Any, dict[str, Any]]] = defaultdict(dict)
+        self._rows: dict[sa.Table, dict[Any, dict[str, Any]]] = defaultdict(dict)
 
     def param(self, name: str, value: float, distribution: BaseDistribution) -> None:
         """A parameter, as Optuna represents it."""
-        self._set(models.TrialParamModel, name, param_value=value, distribution_json=distribution_to_json(distribution))
+        self._set(PARAMS, name, param_value=value, distribution_json=distribution_to_json(distribution))
 
     def step(self, step: int, value: float) -> None:
         """The value after a step."""
-        stored, kind = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr(value)
-        self._set(models.TrialIntermediateValueModel, step, intermediate_value=stored, intermediate_value_type=kind)
+        stored, kind = stored_step(value)
+        self._set(STEPS, step, intermediate_value=stored, intermediate_value_type=kind)
 
     def user(self, key: str, value: Any) -> None:
         """A user attribute."""
-        self._set(models.TrialUserAttributeModel, key, value_json=json.dumps(value))
+        self._set(USER, key, value_json=json.dumps(value))
 
     def system(self, key: str, value: Any) -> None:
         """A system attribute, such as the rung that a pruner notes."""
-        self._set(models.TrialSystemAttributeModel, key, value_json=json.dumps(value))
+        self._set(SYSTEM, key, value_json=json.dumps(value))
 
     def end(self, state: TrialState, values: Sequence[float] | None) -> None:
         """How the trial ends."""
         self.state, self.values = state, values
         for objective, value in enumerate(values or ()):
-            stored, kind = models.TrialValueModel.value_to_stored_repr(value)
-            self._set(models.TrialValueModel, objective, value=stored, value_type=kind)
+            stored, kind = stored_value(value)
+            self._set(VALUES, objective, value=stored, value_type=kind)
 
-    def _set(self, table: type[models.BaseModel], key: Any, **values: Any) -> None:
+    def _set(self, table: sa.Table, key: Any, **values: Any) -> None:
         self._rows[table][key] = {"trial_id": self.trial_id, _KEYS[table]: key, **values}
 
     def write(self, connection: Connection) -> None:
@@ -75,22 +69,17 @@ class Draft:
         if self._rows or self.state is not None:
             self._take(connection)
         for table, rows in self._rows.items():
-            statement = upsert(connection, table.__table__, list(next(iter(rows.values()))), ["trial_id", _KEYS[table]])
+            statement = upsert(connection, table, list(next(iter(rows.values()))), ["trial_id", _KEYS[table]])
             connection.execute(statement, list(rows.values()))
 
     def _take(self, connection: Connection) -> None:
         """Sets the state, which nobody else can do until the transaction ends; also where it stays as it is."""
-        trials: Any = models.TrialModel.__table__
-        this = trials.c.trial_id == self.trial_id
-        changed = {"state": trials.c.state} if self.state is None else {"state": self.state, **_completed_now()}
-        if connection.execute(trials.update().where(this, trials.c.state.in_(_OPEN)).values(changed)).rowcount:
+        this = TRIALS.c.trial_id == self.trial_id
+        now = datetime.now(UTC).replace(tzinfo=None)  # as Optuna stores it
+        changed = {"state": TRIALS.c.state} if self.state is None else {"state": self.state, "datetime_complete": now}
+        if connection.execute(TRIALS.update().where(this, TRIALS.c.state.in_(_OPEN)).values(changed)).rowcount:
             return
-        state = connection.execute(sa.select(trials.c.state).where(this)).scalar()
+        state = connection.execute(sa.select(TRIALS.c.state).where(this)).scalar()
         if state is None:
             raise KeyError(f"there is no trial of id {self.trial_id}")
         raise UpdateFinishedTrialError(f"trial {self.trial_id} has ended: {state.name}")
-
-
-def _completed_now() -> dict[str, Any]:
-    """As Optuna stores it."""
-    return {"datetime_complete": models.TrialModel(datetime_complete=datetime.now(UTC))._datetime_complete_utc}

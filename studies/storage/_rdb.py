@@ -1,11 +1,10 @@
 """Optuna's storage, whose calls wait for a database that is away, and which does each of them exactly once.
 
 Most calls may simply be done again. A call that makes a trial or sets its state finds what its first try did where only
-the answer was lost. Names with an underscore are those that Optuna's cache calls, which stands before every storage.
+the answer was lost.
 """
 
 import copy
-import json
 from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -15,10 +14,10 @@ from uuid import uuid4
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import RDBStorage
-from optuna.storages._rdb.models import TrialModel, TrialSystemAttributeModel
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from studies.storage._draft import Draft
+from studies.storage._optuna import OpenStorage, TrialRow, trial_with
 from studies.storage._reading import read_trial, read_trials
 from studies.storage.patience import waits
 
@@ -41,7 +40,7 @@ REPEATABLE = (
     "get_study_system_attrs",
     "get_all_studies",
     "get_trial_id_from_study_id_trial_number",
-    "_get_best_trial_id",
+    "best_trial_id",
 )
 """Calls that leave the same behind when they are done twice."""
 
@@ -49,32 +48,31 @@ _DRAFT: ContextVar[Draft | None] = ContextVar("_DRAFT", default=None)
 """What this thread is about to write."""
 
 
-class PatientStorage(RDBStorage):
-    """The database of the studies; ``studies.storage.studies.open_storage`` opens it."""
+class PatientStorage(OpenStorage):
+    """The database of the studies; ``studies.storage.open_storage`` opens it."""
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         """As Optuna's."""
         super().__init__(*args, **settings)
         self._tried: set[str] = set()  # marks of trials whose making was begun
 
-    def _create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> FrozenTrial:
+    def make_trial(self, study_id: int, template: FrozenTrial | None) -> FrozenTrial:
+        """As Optuna's; the trial bears a mark."""
         mark = uuid4().hex
-        template = copy.copy(template_trial or create_trial(state=TrialState.RUNNING))
-        template.system_attrs = {**template.system_attrs, MARK: mark}
+        marked = copy.copy(template or create_trial(state=TrialState.RUNNING))
+        marked.system_attrs = {**marked.system_attrs, MARK: mark}
         try:
-            return _make_trial(self, study_id, template)
+            return _make_trial(self, study_id, marked)
         finally:
             self._tried.discard(mark)
 
-    def _get_prepared_new_trial(
-        self, study_id: int, template_trial: FrozenTrial | None, session: "Session"
-    ) -> TrialModel:
-        """The trial of an earlier try, else a new one; within the transaction that makes it."""
-        assert template_trial is not None  # see _create_new_trial
-        mark = template_trial.system_attrs[MARK]
-        made = _marked(session, mark) if mark in self._tried else None
+    def add_trial(self, study_id: int, template: FrozenTrial | None, session: "Session") -> TrialRow:
+        """The trial of an earlier try, else a new one."""
+        assert template is not None  # see make_trial
+        mark = template.system_attrs[MARK]
+        made = trial_with(session, MARK, mark) if mark in self._tried else None
         self._tried.add(mark)
-        return made or super()._get_prepared_new_trial(study_id, template_trial, session)
+        return made or super().add_trial(study_id, template, session)
 
     @waits
     def get_trial(self, trial_id: int) -> FrozenTrial:
@@ -83,17 +81,14 @@ class PatientStorage(RDBStorage):
             return read_trial(connection, trial_id)
 
     @waits
-    def _get_trials(
-        self,
-        study_id: int,
-        states: Container[TrialState] | None,
-        included_trial_ids: set[int],
-        trial_id_greater_than: int,
+    def some_trials(
+        self, study_id: int, states: Container[TrialState] | None, ids: set[int], after: int
     ) -> list[FrozenTrial]:
-        if states is not None or len(included_trial_ids) > _MANY:
-            return super()._get_trials(study_id, states, included_trial_ids, trial_id_greater_than)
+        """As Optuna's."""
+        if states is not None or len(ids) > _MANY:
+            return super().some_trials(study_id, states, ids, after)
         with self.engine.connect() as connection:
-            return read_trials(connection, study_id, list(included_trial_ids), trial_id_greater_than)
+            return read_trials(connection, study_id, list(ids), after)
 
     @contextmanager
     def at_once(self, trial_id: int) -> Iterator[Draft]:
@@ -145,16 +140,10 @@ class PatientStorage(RDBStorage):
         with self.at_once(trial_id) as draft:
             draft.system(key, value)
 
-    def _set_trial_param(
-        self,
-        trial_id: int,
-        param_name: str,
-        param_value_internal: float,
-        distribution: BaseDistribution,
-        previous_distribution: BaseDistribution | None = None,  # noqa: ARG002 - see studies.storage.attributes
-    ) -> None:
+    def set_param(self, trial_id: int, name: str, value: float, distribution: BaseDistribution) -> None:
+        """As Optuna's."""
         with self.at_once(trial_id) as draft:
-            draft.param(param_name, param_value_internal, distribution)
+            draft.param(name, value, distribution)
 
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
         """As Optuna's; True also where an earlier try of this call has set them."""
@@ -176,15 +165,6 @@ class PatientStorage(RDBStorage):
         return waits(attempt)(self)
 
 
-_make_trial = waits(RDBStorage._create_new_trial)
+_make_trial = waits(OpenStorage.make_trial)
 for _name in REPEATABLE:
-    setattr(PatientStorage, _name, waits(getattr(RDBStorage, _name)))
-
-
-def _marked(session: "Session", mark: str) -> TrialModel | None:
-    return (
-        session.query(TrialModel)
-        .join(TrialSystemAttributeModel, TrialSystemAttributeModel.trial_id == TrialModel.trial_id)
-        .filter(TrialSystemAttributeModel.key == MARK, TrialSystemAttributeModel.value_json == json.dumps(mark))
-        .one_or_none()
-    )
+    setattr(PatientStorage, _name, waits(getattr(OpenStorage, _name)))

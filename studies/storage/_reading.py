@@ -14,28 +14,22 @@ from typing import Any
 
 import sqlalchemy as sa
 from optuna.distributions import json_to_distribution
-from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial
 from sqlalchemy.engine import Connection, Row
+
+from studies.storage._optuna import PARAMS, STEPS, SYSTEM, TRIALS, USER, VALUES, step_of, value_of
 
 _AT_ONCE = 500
 """Trials whose rows are asked for in one statement: databases limit its parameters."""
 
-_trials: Any = models.TrialModel.__table__
-_PARTS: tuple[Any, ...] = (
-    models.TrialParamModel.__table__,
-    models.TrialValueModel.__table__,
-    models.TrialIntermediateValueModel.__table__,
-    models.TrialUserAttributeModel.__table__,
-    models.TrialSystemAttributeModel.__table__,
-)
+_PARTS = (PARAMS, VALUES, STEPS, USER, SYSTEM)
 _ids: sa.BindParameter[Any] = sa.bindparam("ids", expanding=True)
-_ONE = sa.select(_trials).where(_trials.c.trial_id == sa.bindparam("trial"))
+_ONE = sa.select(TRIALS).where(TRIALS.c.trial_id == sa.bindparam("trial"))
 _SEVERAL = (
-    sa.select(_trials)
-    .where(_trials.c.study_id == sa.bindparam("study"))
-    .where(sa.or_(_trials.c.trial_id.in_(_ids), _trials.c.trial_id > sa.bindparam("after")))
-    .order_by(_trials.c.trial_id)
+    sa.select(TRIALS)
+    .where(TRIALS.c.study_id == sa.bindparam("study"))
+    .where(sa.or_(TRIALS.c.trial_id.in_(_ids), TRIALS.c.trial_id > sa.bindparam("after")))
+    .order_by(TRIALS.c.trial_id)
 )
 _OF_PARTS = tuple(
     sa.select(part).where(part.c.trial_id.in_(_ids)).order_by(*part.primary_key.columns) for part in _PARTS
@@ -88,28 +82,19 @@ def _trial(
         number=trial.number,
         state=trial.state,
         value=None,
-        values=[_value(row) for row in sorted(values, key=lambda row: row.objective)] or None,
+        values=[value_of(row.value, row.value_type) for row in sorted(values, key=lambda row: row.objective)] or None,
         datetime_start=_local(trial.datetime_start),
         datetime_complete=_local(trial.datetime_complete),
         params={row.param_name: distributions[row.param_name].to_external_repr(row.param_value) for row in params},
         distributions=distributions,
         user_attrs={row.key: json.loads(row.value_json) for row in user},
         system_attrs={row.key: json.loads(row.value_json) for row in system},
-        intermediate_values={row.step: _step_value(row) for row in steps},
+        intermediate_values={row.step: step_of(row.intermediate_value, row.intermediate_value_type) for row in steps},
         trial_id=trial.trial_id,
     )
 
 
 _distribution = lru_cache(maxsize=1024)(json_to_distribution)
-
-
-def _value(row: Row[Any]) -> float:
-    return models.TrialValueModel.stored_repr_to_value(row.value, row.value_type)
-
-
-def _step_value(row: Row[Any]) -> float:
-    stored = row.intermediate_value, row.intermediate_value_type
-    return models.TrialIntermediateValueModel.stored_repr_to_intermediate_value(*stored)
 
 
 def _local(stored: datetime | None) -> datetime | None:

@@ -10,6 +10,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 from searches import searching
 from sqlalchemy import event
+from stored import id_of
 
 from search.training.jobs import EpochReport, Job
 from search.training.seeds import derive_seed
@@ -106,7 +107,7 @@ def test_a_trial_that_ends_as_it_is_taken_back_keeps_its_end(
 ) -> None:
     search = searching(storage, presence, tmp_path)
     job = job_of(search)
-    stale = storage.get_trial(storage.get_trial_id_from_study_id_trial_number(search.study._study_id, job.number))
+    stale = storage.get_trial(id_of(storage, job.number))
     optuna.load_study(study_name="idc-cnn", storage=storage).tell(job.number, 0.5)
     monkeypatch.setattr(storage, "get_trial", lambda _trial_id: stale)  # read a moment before
     search.release()
@@ -215,7 +216,7 @@ def test_attributes_are_written_at_once_and_read_back_through_optuna(
 ) -> None:
     search = searching(storage, presence, tmp_path)
     job = job_of(search)
-    trial_id = search._trial_id(job.number)
+    trial_id = id_of(storage, job.number)
     set_attributes(storage, trial_id, {"a": 1.5, "b": {"c": [1, "x"]}, "d": None})
     set_attributes(storage, trial_id, {"a": True})
     (trial,) = trials(storage)
@@ -243,7 +244,7 @@ def test_parameters_of_a_trial_that_was_ended_by_hand_are_not_written(storage: R
     study = optuna.create_study(storage=storage)
     trial = study.ask()
     study.tell(trial.number, state=TrialState.FAIL)
-    with pytest.raises(UpdateFinishedTrialError), at_once(storage, trial._trial_id):
+    with pytest.raises(UpdateFinishedTrialError), at_once(storage, id_of(storage, trial.number, study.study_name)):
         trial.suggest_float("rate", 0, 1)
     assert study.trials[0].params == {}
 

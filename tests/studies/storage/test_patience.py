@@ -1,9 +1,7 @@
 """Waiting for a database, and doing each thing once although its answer was lost."""
 
-import inspect
 import itertools
 import random
-import re
 import sqlite3
 import threading
 import time
@@ -15,13 +13,14 @@ import optuna
 import psycopg
 import pytest
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.storages import RDBStorage, _CachedStorage
+from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 from sqlalchemy.exc import OperationalError
+from stored import id_of
 
 from studies.errors import StorageGoneError
 from studies.ledger.ledger import Ledger
-from studies.storage._rdb import MARK, REPEATABLE, PatientStorage
+from studies.storage._rdb import MARK
 from studies.storage.attributes import set_attributes
 from studies.storage.patience import Patience, interrupt, set_patience, why_away
 from studies.storage.studies import open_storage
@@ -134,14 +133,6 @@ def test_a_server_s_own_errors_are_known_by_their_state(error: psycopg.Error, aw
     assert (why_away(OperationalError("SELECT 1", {}, error)) is not None) == away
 
 
-def test_every_call_of_optuna_s_cache_on_its_storage_is_patient() -> None:
-    called = set(re.findall(r"self\._backend\.(\w+)\(", inspect.getsource(_CachedStorage)))
-    own = {name for name in vars(PatientStorage) if name not in REPEATABLE}
-    heartbeats = {name for name in called if "heartbeat" in name or "stale" in name}  # not used here
-    assert called - heartbeats <= set(REPEATABLE) | own
-    assert len(called) > 15
-
-
 # --- answers that were lost ------------------------------------------------------------------------------------------
 
 
@@ -192,7 +183,7 @@ def test_a_search_whose_answers_are_lost_does_everything_once(
         trial = study.ask()
         x = trial.suggest_float("x", 0, 1)
         trial.report(x, 1)
-        set_attributes(storage, trial._trial_id, {"number": number})
+        set_attributes(storage, id_of(storage, trial.number), {"number": number})
         study.tell(trial.number, x)
     assert len(lost) > 5
     trials = study.get_trials()
@@ -208,10 +199,10 @@ def test_a_trial_that_was_ended_by_another_hand_is_still_refused(
     storage: RDBStorage, study: optuna.Study, lose: Callable[[Iterator[bool]], list[int]]
 ) -> None:
     trial = study.ask()
-    storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+    storage.set_trial_state_values(id_of(storage, trial.number), TrialState.FAIL)
     lose(itertools.cycle(EVERY_SECOND))
     with pytest.raises(UpdateFinishedTrialError):
-        storage.set_trial_state_values(trial._trial_id, TrialState.COMPLETE, [0.9])
+        storage.set_trial_state_values(id_of(storage, trial.number), TrialState.COMPLETE, [0.9])
 
 
 def test_our_own_tables_hold_everything_once_although_answers_are_lost(

@@ -12,6 +12,7 @@ import pytest
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
+from stored import id_of
 
 from studies.errors import DefinitionMismatchError, NoCompleteTrialError, StorageError
 from studies.records import TrialResult
@@ -98,14 +99,11 @@ def test_a_trial_that_waits_again_keeps_number_parameters_and_values(storage: RD
     trial = study.ask()
     x = trial.suggest_float("x", 0, 1)
     trial.report(0.5, 1)
-    study_id = storage.get_study_id_from_name("idc-cnn")
-    storage.set_trial_state_values(
-        storage.get_trial_id_from_study_id_trial_number(study_id, 0), state=TrialState.WAITING
-    )
+    storage.set_trial_state_values(id_of(storage, 0), state=TrialState.WAITING)
     again = new_study(storage).ask()
     assert again.number == 0
     assert again.suggest_float("x", 0, 1) == x
-    assert storage.get_trial(again._trial_id).intermediate_values == {1: 0.5}
+    assert storage.get_trial(id_of(storage, 0)).intermediate_values == {1: 0.5}
 
 
 def test_what_is_written_and_read_here_is_what_optuna_itself_reads(storage: RDBStorage) -> None:
@@ -119,7 +117,7 @@ def test_what_is_written_and_read_here_is_what_optuna_itself_reads(storage: RDBS
     for step, value in enumerate((0.5, float("nan"), float("inf"), float("-inf"))):
         trial.report(value, step)
     trial.set_user_attr("cost", {"training": 1.5, "device": None})
-    storage.set_trial_system_attr(trial._trial_id, "rung", 0.5)
+    storage.set_trial_system_attr(id_of(storage, trial.number), "rung", 0.5)
     study.tell(trial.number, float("inf"))
     study.ask().report(0.5, 1)
     study.tell(1, state=TrialState.PRUNED)
@@ -131,7 +129,7 @@ def test_what_is_written_and_read_here_is_what_optuna_itself_reads(storage: RDBS
     assert len(wanted) == 4
     assert [repr(found) for found in storage.get_all_trials(study_id)] == wanted  # as Optuna does
     assert [repr(found) for found in optuna.load_study(study_name="idc-cnn", storage=storage).trials] == wanted
-    assert [repr(storage.get_trial(found._trial_id)) for found in optunas.get_all_trials(study_id)] == wanted
+    assert [repr(storage.get_trial(id_of(storage, number))) for number in range(4)] == wanted
     optunas.engine.dispose()
     with pytest.raises(KeyError):
         storage.get_trial(99)
@@ -142,10 +140,10 @@ def test_what_is_written_and_read_here_is_what_optuna_itself_reads(storage: RDBS
 def test_what_is_set_at_once_is_one_thread_s_and_one_trial_s(storage: RDBStorage) -> None:
     study = new_study(storage)
     first, second = study.ask(), study.ask()
-    with ThreadPoolExecutor(1) as other, at_once(storage, first._trial_id):
+    with ThreadPoolExecutor(1) as other, at_once(storage, id_of(storage, first.number)):
         first.set_user_attr("a", 1)
         second.set_user_attr("a", 2)
-        other.submit(storage.set_trial_user_attr, first._trial_id, "b", 3).result()
+        other.submit(storage.set_trial_user_attr, id_of(storage, first.number), "b", 3).result()
         assert [trial.user_attrs for trial in study.get_trials()] == [{"b": 3}, {"a": 2}]
     assert [trial.user_attrs for trial in study.get_trials()] == [{"b": 3, "a": 1}, {"a": 2}]
 
