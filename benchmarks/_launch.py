@@ -20,6 +20,7 @@ from optuna.trial import FrozenTrial
 from data_utils.split.prepare import Prepared, prepare
 from models._registry import load_model
 from models._weights import Weights, vgg16_weights
+from search.workers._ray import NICENESS
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("search", "models", "data_utils", "studies")
@@ -189,7 +190,7 @@ class Command:
         """What is set here, without settings of a developer that would change either side."""
         mine = {name: value for name, value in os.environ.items() if not name.startswith(SETTINGS)}
         # Ray's workers would give way to whatever else runs, ours and the peers' alike.
-        return {**mine, "PYTHONPATH": str(self.folder), "RAY_worker_niceness": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+        return {**mine, "PYTHONPATH": str(self.folder), NICENESS: "0", "RAY_USAGE_STATS_ENABLED": "0"}
 
 
 def launch(model: str, source: Source, runs: Path, *more: str, folder: Path = ROOT) -> Command:

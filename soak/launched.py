@@ -10,6 +10,8 @@ from pathlib import Path
 
 import psutil
 
+from search.workers._ray import NICENESS
+
 ROOT = Path(__file__).resolve().parent.parent
 STUDY, MODEL = "soak", "cnn"
 _SEARCH = ("--model", MODEL, "--data", "synthetic:300", "--study", STUDY, "--epochs", "3", "--workers", "2")
@@ -113,7 +115,7 @@ def launched(folder: Path, url: str, trials: int, scratch: Path) -> Iterator[Lau
         "HISTOTUNE_STORAGE": url,
         "TZ": "UTC",
         "OMP_NUM_THREADS": "1",
-        "RAY_worker_niceness": "0",  # else workers starve on a busy machine, and nothing is left to kill
+        NICENESS: "0",  # else workers starve on a busy machine, and nothing is left to kill
         "TMPDIR": str(scratch),
         "RAY_TMPDIR": str(scratch),
     }

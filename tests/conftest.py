@@ -12,6 +12,7 @@ import sqlalchemy
 from optuna.storages import RDBStorage
 from server import running_server
 
+from search.workers._ray import NICENESS
 from studies.storage.studies import open_storage
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -20,9 +21,9 @@ os.environ.update(
     TZ="UTC",  # Optuna stores local time; the tests compare it with ours
     OMP_NUM_THREADS="1",  # workers side by side are faster on one thread each than all on all
     RAY_USAGE_STATS_ENABLED="0",
-    RAY_worker_niceness="0",  # else workers starve beside the other processes of a busy machine
     TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1",
 )
+os.environ[NICENESS] = "0"  # else workers starve beside the other processes of a busy machine
 for variable in ("HISTOTUNE_DATA", "HISTOTUNE_STORAGE", "RAY_ADDRESS"):
     os.environ.pop(variable, None)  # a developer's own settings are not part of a test
 time.tzset()

@@ -92,6 +92,7 @@ class StudySearch:
         self.model = model
         self.wanted = wanted
         self._storage = storage
+        self._study_id = storage.get_study_id_from_name(study.study_name)
         self._ledger = ledger
         self._presence = presence
         self._make_sampler = make_sampler
@@ -156,7 +157,7 @@ class StudySearch:
                 self.study.sampler = self._make_sampler(derive_seed(self._seed, _number_asked_next(trials)))
                 trial = self.study.ask()
                 if self._ledger.own(self.study.study_name, trial.number, self._presence.launch):
-                    self._running[trial.number] = _taken(trial, trials)
+                    self._running[trial.number] = self._taken(trial, trials)
                     return trial
 
     def _job(self, trial: Trial) -> Job:
@@ -282,14 +283,12 @@ class StudySearch:
         forget_checkpoint(job.checkpoint)
 
     def _trial_id(self, number: int) -> int:
-        study_id = self._storage.get_study_id_from_name(self.study.study_name)
-        return self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
+        return self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
 
-
-def _taken(trial: Trial, trials: Sequence[FrozenTrial]) -> _Running:
-    """A trial from ``study.ask``, with the values that it had among all ``trials`` before."""
-    values = next((dict(found.intermediate_values) for found in trials if found.number == trial.number), {})
-    return _Running(trial, trial._trial_id, time.monotonic(), values)
+    def _taken(self, trial: Trial, trials: Sequence[FrozenTrial]) -> _Running:
+        """A trial from ``study.ask``, with the values that it had among all ``trials`` before."""
+        values = next((dict(found.intermediate_values) for found in trials if found.number == trial.number), {})
+        return _Running(trial, self._trial_id(trial.number), time.monotonic(), values)
 
 
 def _number_asked_next(trials: Sequence[FrozenTrial]) -> int:

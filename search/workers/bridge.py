@@ -1,4 +1,4 @@
-"""Optuna on one side, Ray Tune on the other; the only file that knows Tune's internals (unused arguments are Tune's).
+"""Optuna on one side, Ray Tune on the other (unused arguments are Tune's).
 
 Whoever decides implements ``Work``. Tune asks it for jobs, places them on warm workers, brings their reports back and
 starts a job again whose worker died. All decisions fall in ``Work``, in the driver's one thread: the database has one
@@ -18,6 +18,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from search.training.jobs import EpochReport, Job, WorkerContext
+from search.workers._ray import SYNC_WARNING, forgive, waits_for_worker
 
 DEATHS_FORGIVEN = 2
 """How often a job is started again after its worker died."""
@@ -29,7 +30,7 @@ _QUIET = {
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_WARN_THRESHOLD_S": "30",
-    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    SYNC_WARNING: "0",
 }
 
 
@@ -125,7 +126,7 @@ class _WorkScheduler(_Stateless, FIFOScheduler):
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:  # noqa: ARG002
         """A new trial, or one that is tried again: what is left of its job's tries, whatever Tune has counted."""
         deaths = self._searcher.deaths[self._searcher.jobs[trial.trial_id].label]
-        trial.max_failures = trial.num_failures + DEATHS_FORGIVEN - deaths
+        forgive(trial, DEATHS_FORGIVEN - deaths)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:  # noqa: ARG002
         job = self._searcher.jobs[trial.trial_id]
@@ -134,7 +135,7 @@ class _WorkScheduler(_Stateless, FIFOScheduler):
         return str(TrialScheduler.STOP if ends else TrialScheduler.CONTINUE)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:  # noqa: ARG002
-        if trial.status != trial.PENDING:  # a trial that waits for its worker is told of one death twice
+        if not waits_for_worker(trial):  # a trial that waits for its worker is told of one death twice
             self._searcher.deaths[self._searcher.jobs[trial.trial_id].label] += 1
 
 

@@ -15,8 +15,9 @@ import psutil
 
 from search.command.last_words import LastWords
 from search.command.outcome import RAY_THREAD
-from search.command.settings import LOCALHOST, WorkerSettings
+from search.command.settings import WorkerSettings
 from search.errors import SearchFailed, UsageError
+from search.workers._ray import GCS_PATIENCE, stay_on_this_machine
 
 MEMORY_OF_A_WORKER = 2 * 2**30
 """Bytes of a process with torch, its patches and a network in training."""
@@ -143,7 +144,7 @@ class RaySession:
         """Begins to start."""
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", str(GCS_SECONDS))
+        os.environ.setdefault(GCS_PATIENCE, str(GCS_SECONDS))
         # A local worker inherits the environment of its driver; the database is none of its business.
         self._hidden = {name: os.environ.pop(name) for name in _OF_THE_DATABASE if name in os.environ}
         self._thread.start()
@@ -205,10 +206,12 @@ class RaySession:
 
 def _processes_of_ray() -> list[tuple[str, psutil.Process]]:
     """What this driver cannot do without, as far as it is on this host: its raylet, and the GCS of a Ray of its own."""
-    from ray._private import worker  # nothing public tells which raylet a driver is connected to
+    import ray
 
-    node: Any = worker._global_node  # of the type None, as Ray declares it
-    raylet = f"--raylet_socket_name={node.raylet_socket_name}"  # another one's may only begin like it
+    here = ray.get_runtime_context().get_node_id()
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]
+    node = next(node for node in nodes if node["NodeID"] == here)
+    raylet = f"--raylet_socket_name={node['RayletSocketName']}"  # another one's may only begin like it
     found = []
     for process in psutil.process_iter(["name", "cmdline", "ppid"]):
         told = process.info
@@ -237,29 +240,16 @@ def _start_ray(asked: WorkerSettings) -> None:
         _warn_of_open_ray(asked.ray_address)
         ray.init(address=asked.ray_address, **quiet)
         return
-    _stay_on_this_machine()
+    stay_on_this_machine()
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # else it takes one from a file of the user's
     wanted = math.ceil((asked.workers or 1) * (asked.cpus_per_worker or 1.0))
     ray.init(
         address="local",  # not one that an inherited RAY_ADDRESS names
         num_cpus=max(len(os.sched_getaffinity(0)), wanted),
         include_dashboard=False,
         object_store_memory=_OBJECT_STORE,
-        _node_ip_address=LOCALHOST,
         **quiet,
     )
-
-
-def _stay_on_this_machine() -> None:
-    """Lets a Ray of our own listen on 127.0.0.1 alone, and ask whoever comes there for a token of this process.
-
-    Ray turns a loopback address into that of the machine, and then listens on every interface, unless it runs where it
-    has no clusters (macOS and Windows, or $RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0, which it reads when it is imported).
-    """
-    from ray._private import ray_constants
-
-    ray_constants.ENABLE_RAY_CLUSTER = False
-    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # for the processes that Ray starts
-    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # else it takes one from a file of the user's
 
 
 def _warn_of_open_ray(address: str) -> None:

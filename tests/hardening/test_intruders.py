@@ -27,13 +27,14 @@ PROBE = """
 import json, os, time
 from pathlib import Path
 import ray
-node, seen = ray._private.worker._global_node, Path(os.environ["SEEN"])
-if node is not None and not seen.exists():
-    told = {"jobs": repr(ray._private.state.jobs()), "session": node.get_session_dir_path()}
-    told |= {"gcs": node.gcs_address, "token": os.environ["RAY_AUTH_TOKEN"]}
+seen = Path(os.environ["SEEN"])
+if ray.is_initialized() and not seen.exists():
+    here = ray.get_runtime_context()
+    told = {"jobs": repr(ray._private.state.jobs()), "session": f"{here.get_temp_dir()}/{here.get_session_name()}"}
+    told |= {"gcs": here.gcs_address, "token": os.environ["RAY_AUTH_TOKEN"]}
     seen.with_suffix(".part").write_text(json.dumps(told))
     seen.with_suffix(".part").rename(seen)
-while node is not None and not Path(os.environ["GO_ON"]).exists():
+while ray.is_initialized() and not Path(os.environ["GO_ON"]).exists():
     time.sleep(0.1)
 """
 JOIN = "import ray, sys; ray.init(address=sys.argv[1], logging_level='error'); print('joined', len(ray.nodes()))"
