@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from search.command.outcome import command_line, run_command
 from search.command.settings import parse_launch
 from search.command.signals import Signals
+from search.command.versions import tell_untried
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Searches until every study holds the trials that were asked for, or the time limit is reached."""
     settings = parse_launch(argv)
+    tell_untried()
     signals = Signals(command_line("launch", argv))
     with signals.installed():
         # torch and Ray take seconds to import; --help and a refused argument do not wait for them.
