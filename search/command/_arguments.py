@@ -5,10 +5,12 @@ text to value that raises ``argparse.ArgumentTypeError`` with what was found and
 """
 
 import argparse
+import json
 import math
 import os
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from data_utils.command import OneLineParser, did_you_mean, one_of
@@ -20,6 +22,15 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 HOST = re.compile(r"[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63}){0,9}\.?|\[?[0-9A-Fa-f:.]{2,45}\]?")
 LARGEST = 1e9
 """Of any number: 30 years in seconds, a million terabytes; beyond it clocks and allocators overflow."""
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """A parameter of a model that keeps one value."""
+
+    model: str
+    parameter: str
+    value: bool | float | str
 
 
 class Parser(OneLineParser):
@@ -222,6 +233,27 @@ def several(*names: str) -> Callable[[str], tuple[str, ...]]:
         return tuple(name for name in names if name in typed)
 
     return read
+
+
+def assignments(models: Sequence[str]) -> Callable[[str], tuple[Fixed, ...]]:
+    """Values of parameters, "MODEL.PARAMETER=VALUE" with commas between them."""
+
+    def one(text: str) -> Fixed:
+        found = re.fullmatch(r"([^.=]+)\.([^.=]+)=(.+)", text.strip())
+        if found is None:
+            raise argparse.ArgumentTypeError(f"{text!r} is not understood; give MODEL.PARAMETER=VALUE, commas between")
+        return Fixed(one_of(*models)(found[1]), found[2], _plain_value(found[3]))
+
+    return lambda text: tuple(one(part) for part in text.split(","))
+
+
+def _plain_value(text: str) -> bool | float | str:
+    """A number, true or false; any other text stands for itself."""
+    try:
+        value = json.loads(text.lower())
+    except (ValueError, RecursionError):
+        return text
+    return value if isinstance(value, bool | int | float) and math.isfinite(value) else text
 
 
 def existing_path(text: str) -> str:

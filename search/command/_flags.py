@@ -1,6 +1,6 @@
 """The flags that commands share, in groups: name, kind of value, default and what ``--help`` says of each."""
 
-from argparse import _ArgumentGroup
+from argparse import Namespace, _ArgumentGroup
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from data_utils.quality.rules import RULE_NAMES
 from models._registry import model_names
 from search.command._arguments import (
     Parser,
+    assignments,
     core_count,
     existing_file,
     existing_path,
@@ -55,6 +56,8 @@ def add_search(parser: Parser) -> None:
         default=12,
         help="the most a trial trains (default: %(default)s)",
     )
+    held = "parameters that keep one value, as vgg16.frozen_blocks=5,cnn.width=16 (default: all are searched)"
+    add("--fix", metavar="MODEL.PARAMETER=VALUE", type=assignments(names), default=(), help=held)
     add("--objective", **_choice(OBJECTIVES, "score on the validation patients to maximise"))
     add("--sampler", **_choice(SAMPLERS, "how configurations are chosen"))
     add("--pruner", **_choice(PRUNERS, "how weak trials are stopped"))
@@ -66,6 +69,17 @@ def add_search(parser: Parser) -> None:
     add("--timeout", metavar="SECONDS", type=positive, help="end the search in order after this time (default: none)")
     add("--trial-timeout", metavar="SECONDS", type=positive, help="fail a trial after this time (default: none)")
     add("--dry-run", action="store_true", help="show the space and what it would take, write nothing")
+
+
+def check_fixed(parser: Parser, typed: Namespace) -> None:
+    """Refuses a value for a model that is not searched, and two for one parameter."""
+    named = [(one.model, one.parameter) for one in typed.fix]
+    for model, parameter in named:
+        if model not in typed.models:
+            searched = ", ".join(typed.models)
+            parser.error(f"--fix {model}.{parameter}: only {searched} is searched; name {model} in --model as well")
+        if named.count((model, parameter)) > 1:
+            parser.error(f"--fix {model}.{parameter}: is given twice; give each parameter one value")
 
 
 def add_split(parser: Parser) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from search.command._arguments import (
+    Fixed,
     Parser,
     host_name,
     new_file,
@@ -34,6 +35,7 @@ from search.command._flags import (
     add_start,
     add_weights,
     add_workers,
+    check_fixed,
 )
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from data_utils.split.split_file import Unlisted
 
 LOCALHOST = "127.0.0.1"
+
 
 Settings = TypeVar("Settings", bound="DataclassInstance")
 
@@ -102,6 +105,7 @@ class LaunchSettings:
         exclude: names of rules that leave patches out besides those that always do.
         preprocess: "none", "standardise", "reinhard" or "macenko"; None for that of the comparison, at first none.
         vgg16_weights: path, "torchvision" or "none"; None leaves it to $HISTOTUNE_VGG16_WEIGHTS, then the registry.
+        fix: parameters that keep one value; they are not searched.
         enqueue: JSON file of configurations to try first.
         warm_start: name of the comparison whose best configurations are tried first.
         dry_run: say what it would take, and write nothing.
@@ -127,6 +131,7 @@ class LaunchSettings:
     precision: str
     preprocess: str | None
     vgg16_weights: str | None
+    fix: tuple[Fixed, ...]
     enqueue: Path | None
     warm_start: str | None
     dry_run: bool
@@ -237,6 +242,7 @@ def parse_launch(argv: Sequence[str] | None = None, environ: Mapping[str, str] =
     if not common.study:
         common = replace(common, study=study_name_of(common.data or environ.get("HISTOTUNE_DATA") or "data"))
     _settle_split(parser, typed)
+    check_fixed(parser, typed)
     if typed.warm_start == common.study:
         parser.error(f"--warm-start: {common.study} is the study of this search; name another, or give a new --study")
     return _filled(LaunchSettings, typed, common=common, worker=_worker(parser, typed))
@@ -337,13 +343,8 @@ def parse_dashboard(argv: Sequence[str] | None = None, environ: Mapping[str, str
     """Settings of ``search.dashboard``."""
     parser = Parser("dashboard", "Serve optuna-dashboard on the database of the studies.")
     server = parser.add_argument_group("server")
-    server.add_argument(
-        "--host",
-        metavar="ADDRESS",
-        type=host_name,
-        default=LOCALHOST,
-        help="address to listen on (default: %(default)s)",
-    )
+    listen = "address to listen on (default: %(default)s)"
+    server.add_argument("--host", metavar="ADDRESS", type=host_name, default=LOCALHOST, help=listen)
     server.add_argument(
         "--port", metavar="N", type=whole(1, 65535), default=8080, help="port to listen on (default: %(default)s)"
     )

@@ -12,18 +12,21 @@ from rich.console import Console
 
 from data_utils.split.lock import SplitLock
 from data_utils.split.prepare import Prepared, prepare
+from models._registry import load_model
 from models._spec import Model
+from models._weights import Weights
 from search.command.environment import environment
 from search.command.outcome import command_line
 from search.command.settings import CommonSettings, LaunchSettings
 from search.command.signals import Signals
 from search.command.terminal import LOGGER, Standing, Terminal, say
-from search.comparison import LOCK_FILE, Comparison, Division, data_source, define, load_models, weights_of
+from search.comparison import LOCK_FILE, Comparison, Division, data_source, define, weights_of
 from search.errors import UsageError
 from search.training.device import choose_device, choose_precision, has_bf16
 from search.training.jobs import FeatureStore, WorkerContext
 from search.training.preprocess import chosen_preprocessing, place_of
 from search.trials.enqueue import enqueue_first, older_study
+from search.trials.fixed import searched_models
 from search.trials.launches import Presence, scratch
 from search.trials.refusals import begun, check_asked
 from search.trials.side_by_side import Searches, TimeLimitReached
@@ -112,7 +115,7 @@ def _check_studies(
         DefinitionMismatchError: as ``create_or_resume``.
     """
     there = comparison.models()
-    for model in load_models(tuple(name for name in settings.models if name in there)):
+    for model in searched_models(tuple(name for name in settings.models if name in there), settings.fix):
         study = comparison.load_study(model.name)
         if DEFINITION in study.user_attrs:
             check_same(study.study_name, study.user_attrs[DEFINITION], _definition(settings, context, prepared, model))
@@ -142,7 +145,7 @@ def _context(settings: LaunchSettings, comparison: Comparison | None, prepared: 
     """What workers are given; precision and preprocessing are those of the comparison, where it has begun."""
     stored = (None, None) if comparison is None else (comparison.precision(), comparison.preprocessing())
     preprocess = chosen_preprocessing(settings.preprocess, stored[1])
-    models = load_models(settings.models)
+    models = searched_models(settings.models, settings.fix)
     return WorkerContext(
         development=prepared.development.resolve(),
         device=crew.device,
@@ -167,7 +170,7 @@ def _study_search(
     signals: Signals,
 ) -> StudySearch:
     """The study of one model: made or resumed, its first configurations enqueued."""
-    (model,) = load_models((name,))
+    (model,) = searched_models((name,), settings.fix)
     study = _open_study(settings, comparison, context, prepared, model)
     older = None if settings.warm_start is None else older_study(comparison, settings.warm_start, name)
     with comparison.ledger.lease(study.study_name, presence.launch):
@@ -303,10 +306,20 @@ def _introduction(comparison: Comparison, prepared: Prepared, crew: Crew, contex
     lists = f"; split by {prepared.lock.lists}" if prepared.lock.lists else ""
     slow = context.precision == "bf16" and not has_bf16(crew.device)
     precision = f"{context.precision}{' as the comparison was begun, slow on this hardware' if slow else ''}"
+    begins = "".join(f"{name} begins from {_beginning(weights)}\n" for name, weights in _pretrained(context))
     return (
-        f"{comparison.name}: {prepared.source}, {parts}{ids}{left_out}{lists}\n"
+        f"{comparison.name}: {prepared.source}, {parts}{ids}{left_out}{lists}\n{begins}"
         f"lock {prepared.lock.digest[:12]}, {crew}, {precision}; log: {log}"
     )
+
+
+def _pretrained(context: WorkerContext) -> list[tuple[str, Weights | None]]:
+    """The models that are meant to begin from pretrained layers, and what they begin from."""
+    return [(name, weights) for name, weights in context.weights.items() if load_model(name).pretrained]
+
+
+def _beginning(weights: Weights | None) -> str:
+    return "random weights, by choice" if weights is None else f"{weights.source}, sha256 {weights.sha256[:12]}"
 
 
 def _closing(settings: LaunchSettings, searches: Sequence[StudySearch]) -> str:

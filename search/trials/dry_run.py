@@ -13,11 +13,12 @@ from models._registry import no_prefix
 from models._spec import Model
 from search.command.settings import LaunchSettings
 from search.command.terminal import say
-from search.comparison import FOLDS, load_models, space_of
+from search.comparison import FOLDS, space_of
 from search.training.device import Compute, peak_memory
 from search.training.device_patches import DevicePatches
 from search.training.jobs import WorkerContext
 from search.training.loop import Training, count_parameters, train
+from search.trials.fixed import searched_models
 from search.workers.cluster import Crew
 
 _PROBE_PATCHES = 512
@@ -35,7 +36,8 @@ def describe_launch(
     parts = ", ".join(f"{patches} {part}" for part, patches in counts.items())
     say(console, f"{settings.common.study}: {prepared.source}, {parts}; {crew}, {context.precision}")
     development = load_development(prepared.development)
-    for model in load_models(settings.models):
+    models = searched_models(settings.models, settings.fix)
+    for model in models:
         console.print(_space_table(model))
         say(console, _cost(settings, development, context, crew, model))
     twice = (
@@ -43,7 +45,7 @@ def describe_launch(
     )  # raw, and as networks see them
     megabytes = (sum(counts.values()) + twice) * _BYTES_OF_A_PATCH / 2**20
     say(console, f"prepared patches under {settings.common.runs / settings.common.study}: {megabytes:.0f} MB")
-    if context.features is not None and any(map(_keeps_features, load_models(settings.models))):
+    if context.features is not None and any(map(_keeps_features, models)):
         gigabytes = context.features.limit / 2**30
         say(
             console,

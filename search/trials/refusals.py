@@ -4,7 +4,7 @@ import os
 
 from data_utils.readers.patches import check_there
 from search.command.settings import CommonSettings, LaunchSettings
-from search.comparison import LOCK_FILE, Comparison, Division, data_source, load_models
+from search.comparison import LOCK_FILE, Comparison, Division, data_source
 from search.errors import UsageError
 from studies.storage.studies import is_there
 
@@ -14,15 +14,18 @@ def check_asked(settings: LaunchSettings) -> None:
 
     Raises:
         DataError: there are no patches, or the lists of patients cannot be read.
-        UsageError: see ``read_configurations`` and ``older_study``.
+        UsageError: see ``searched_models``, ``read_configurations`` and ``older_study``.
     """
     check_data(settings.common)
     Division.asked(settings)
-    if settings.enqueue is not None:
+    if settings.fix or settings.enqueue is not None:
         from search.trials.enqueue import read_configurations
+        from search.trials.fixed import searched_models
 
-        for model in load_models(settings.models):  # torch with them, which others import beside Ray's start
-            read_configurations(settings.enqueue, model)
+        models = searched_models(settings.models, settings.fix)  # with torch, which others import beside Ray's start
+        for model in models:
+            if settings.enqueue is not None:
+                read_configurations(settings.enqueue, model)
     if settings.warm_start is not None:
         _check_older(settings, settings.warm_start)
 

@@ -34,9 +34,18 @@ def parameter_figures(study: StudySummary) -> list[Figure]:
 
 
 def _ordered(study: StudySummary) -> list[str]:
-    """Parameters, most important first."""
+    """Parameters that were searched, most important first."""
     ranks = study.importance or {}
-    return sorted(study.space, key=lambda name: (-ranks.get(name, 0.0), name))
+    return sorted(set(study.space) - set(_held(study)), key=lambda name: (-ranks.get(name, 0.0), name))
+
+
+def _held(study: StudySummary) -> list[str]:
+    """Parameters that kept one value."""
+    return sorted(name for name, space in study.space.items() if _is_held(space))
+
+
+def _is_held(space: dict[str, Any]) -> bool:
+    return len(space["choices"]) == 1 if "choices" in space else bool(space["low"] == space["high"])
 
 
 def place_in_range(value: ParamValue, space: dict[str, Any]) -> float:
@@ -83,10 +92,19 @@ def _parallel(study: StudySummary) -> Figure:
         key=key_of(study, "parallel"),
         title="Configurations that were tried",
         alt="Parallel coordinates: a line for each trial through its value of every parameter; the best one is thick.",
-        note="A row is a parameter, its range from left to right; rows are ordered by importance where it is known.",
+        note=(
+            "A row is a parameter, its range from left to right; rows are ordered by importance where it is known."
+            f"{_told(study)}"
+        ),
         plots=(figure,),
-        table=_range_table(study, names),
+        table=_range_table(study, [*names, *_held(study)]),
     )
+
+
+def _told(study: StudySummary) -> str:
+    """What was held, in words."""
+    held = [f"{words(name)} at {_ends(study.space[name])[0]}" for name in _held(study)]
+    return f" Held by --fix: {', '.join(held)}." if held else ""
 
 
 def _places(trial: TrialResult, names: Sequence[str], study: StudySummary) -> Drawn:
@@ -155,7 +173,7 @@ def _slices(study: StudySummary) -> Figure:
         title="The objective along each parameter",
         alt="Small scatter plots of the objective against each of the foremost parameters.",
         note=(
-            f"{len(names)} of {len(study.space)} parameters, foremost first. Height: the objective. "
+            f"{len(names)} of {len(_ordered(study))} parameters, foremost first. Height: the objective. "
             "Circles: complete trials; crosses: pruned ones."
         ),
         plots=tuple(_slice(study, name) for name in names),

@@ -9,9 +9,9 @@ import plotly.graph_objects as go
 import pytest
 
 from studies.figures.all import draw
-from studies.figures.parameters import place_in_range
+from studies.figures.parameters import parameter_figures, place_in_range
 from studies.figures.search import search_figures
-from studies.figures.style import Figure, plain, slug
+from studies.figures.style import Figure, plain, slug, words
 from studies.findings.findings import Findings, find
 from studies.records import ReportData
 from tests.studies import made_up
@@ -184,3 +184,15 @@ def test_the_search_value_is_left_out_where_the_objective_was_another(data: Repo
     drawn = {f.key: f for f in draw(replace(data, studies=studies), findings)["retraining"]}["overtuning"]
     assert {row[3] for row in drawn.table.rows} == {None}
     assert all(math.isfinite(float(row[4] or "nan")) for row in drawn.table.rows)
+
+
+def test_parameters_that_were_held_are_told_and_not_drawn(data: ReportData) -> None:
+    study = data.studies[0]
+    name = next(name for name, space in study.space.items() if "choices" in space)
+    held = {**study.space, name: {"kind": "choices", "choices": study.space[name]["choices"][:1]}}
+    parallel, *_, slices = parameter_figures(replace(study, space=held))
+    assert f"Held by --fix: {words(name)} at " in parallel.note
+    assert words(name) not in parallel.plots[0].layout.yaxis.ticktext
+    assert name in [row[0] for row in parallel.table.rows]
+    assert name not in {row[0] for row in slices.table.rows}
+    assert "Held" not in parameter_figures(study)[0].note
