@@ -4,6 +4,7 @@ A member learns on all folds but one and never looks at its own held-out patient
 predictions of them are therefore honest. A member whose files are whole is never trained again.
 """
 
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -22,6 +23,7 @@ from search.training.seeds import derive_seed
 from search.trials.side_by_side import Watcher
 from studies.errors import RecordError
 from studies.files import read_file, write_whole
+from studies.findings.costs import seconds_per_epoch
 from studies.npz import read_npz
 from studies.records import CandidateResult, FinalModel, MemberResult, StudySummary, TrialResult, from_json, to_json
 from studies.statistics.calibration import choose_threshold, fit_temperature, sigmoid
@@ -43,6 +45,7 @@ class Candidate:
         epochs: length of the learning-rate schedule.
         last_epoch: the trial's best epoch, where its members end.
         key: a short name of its own, from all that shapes its members; also the name of their folder.
+        seconds: that a member is expected to take, at the pace of the trial; None where that is not known.
     """
 
     model: str
@@ -53,6 +56,7 @@ class Candidate:
     epochs: int
     last_epoch: int
     key: str
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +103,16 @@ def _candidate(study: StudySummary, trial: TrialResult, label: str) -> Candidate
         epochs=epochs,
         last_epoch=last,
         key=sha256(repr(identity).encode()).hexdigest()[:12],
+        seconds=None if (pace := seconds_per_epoch(trial)) is None else pace * last,
     )
+
+
+def longest_first(wanted: Sequence[Candidate]) -> list[Candidate]:
+    """In the order in which their members are handed out, so that no long one is left to a single worker at the end.
+
+    One whose time is not known may be the longest. The folds of one candidate are alike, and learn on as many patches.
+    """
+    return sorted(wanted, key=lambda candidate: -math.inf if candidate.seconds is None else -candidate.seconds)
 
 
 class Members:
@@ -118,7 +131,7 @@ class Members:
         self._folder = folder
         self._lock_digest = lock_digest
         self._check = check
-        jobs = [self._job(candidate, fold) for fold in range(FOLDS) for candidate in wanted]
+        jobs = [self._job(candidate, fold) for candidate in longest_first(wanted) for fold in range(FOLDS)]
         self.all = len(jobs)
         self._waiting = deque(job for job in jobs if stored_member(job) is None)
         self.done = self.all - len(self._waiting)

@@ -277,6 +277,7 @@ def _run(work: Searches, context: WorkerContext, settings: LaunchSettings, crew:
                 memory = torch.cuda.get_device_properties(0).total_memory
                 crew = pack(crew, settings.worker, torch.cuda.device_count(), peak, memory)
                 LOGGER.info("packed: %s, as trials took up to %.1f GB", crew, peak / 2**30)
+            work.workers = crew.workers
             if work.anything_to_do():
                 run_work(
                     work,

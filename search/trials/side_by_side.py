@@ -6,7 +6,7 @@ from typing import Protocol
 
 from search.training.jobs import EpochReport, Job
 from search.trials.failures import Failures
-from search.trials.study_search import FINISHED, RUNNING, StudySearch
+from search.trials.study_search import FINISHED, RUNNING, Outlook, StudySearch
 
 _ENDED = {state.name for state in FINISHED}
 
@@ -23,6 +23,25 @@ class Watcher(Protocol):
         ...
 
 
+def order_of(outlooks: Sequence[Outlook], workers: int) -> list[int]:
+    """Which study is asked for a trial first, second ...: places in ``outlooks``.
+
+    The one that is furthest behind its goal. But where long trials come last, one worker is busy with the last of them
+    while the others have nothing to do: the study with the longest trials goes first from the moment at which the work
+    that is left of the others would be just enough to keep the other workers busy meanwhile.
+    """
+    places = sorted(range(len(outlooks)), key=lambda place: outlooks[place].progress)
+    known = [place for place in places if outlooks[place].seconds is not None and outlooks[place].left]
+    if len(known) < 2:
+        return places
+    longest = max(known, key=lambda place: outlooks[place].seconds or 0.0)
+    others = sum(outlooks[place].left * (outlooks[place].seconds or 0.0) for place in known if place != longest)
+    if others <= (workers - 1) * (outlooks[longest].seconds or 0.0):
+        places.remove(longest)
+        places.insert(0, longest)
+    return places
+
+
 class Searches:
     """Several studies that share the workers; the ``Work`` of the bridge."""
 
@@ -36,6 +55,7 @@ class Searches:
     ) -> None:
         """``timeout`` in seconds from now, None for no limit; ``check`` raises where a signal has come."""
         self.only_measures = False  # hands out one trial of each study that has no measured memory yet
+        self.workers = 1  # that share the trials
         self._searches = {search.model.name: search for search in searches}
         self._until = None if timeout is None else time.monotonic() + timeout
         self._watcher = watcher
@@ -43,8 +63,8 @@ class Searches:
         self._failures = Failures()
 
     def next_job(self) -> Job | None:
-        """A trial of the study that is furthest behind its goal."""
-        for search in self._behind_first():
+        """A trial of the study that is furthest behind its goal; near the end, of the one with the longest trials."""
+        for search in self._in_order():
             if self.only_measures and not search.unmeasured():
                 continue
             job = search.next_job()
@@ -53,9 +73,14 @@ class Searches:
                 return job
         return None
 
-    def _behind_first(self) -> list[StudySearch]:
+    def _in_order(self) -> list[StudySearch]:
         searches = list(self._searches.values())
-        return searches if len(searches) == 1 else sorted(searches, key=StudySearch.progress)
+        if len(searches) == 1:
+            return searches
+        outlooks = [search.outlook() for search in searches]
+        # A search that may be cut off at any moment gives each study as much of its time as it can.
+        workers = self.workers if self._until is None else 1
+        return [searches[place] for place in order_of(outlooks, workers)]
 
     def report(self, job: Job, report: EpochReport) -> bool:
         """Passes an epoch on to the job's study; True when the trial ends with it."""

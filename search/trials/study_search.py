@@ -47,6 +47,21 @@ class Counts:
 
 
 @dataclass(frozen=True)
+class Outlook:
+    """What is still to come of a study.
+
+    Attributes:
+        progress: share of the wanted trials that are finished or running.
+        left: trials that are still to be handed out.
+        seconds: mean of a trial that has ended, pruned ones included; None before the first.
+    """
+
+    progress: float
+    left: int
+    seconds: float | None
+
+
+@dataclass(frozen=True)
 class _Running:
     """A trial in the hands of this launch.
 
@@ -112,6 +127,14 @@ class StudySearch:
     def progress(self) -> float:
         """Share of the wanted trials that are finished or running."""
         return self.counts().taken / self.wanted
+
+    def outlook(self) -> Outlook:
+        """How much of the study is left, and what a trial of it takes."""
+        trials = self.study.get_trials(deepcopy=False)
+        taken = self._counted(trials).taken
+        ended = [trial.user_attrs["seconds"] for trial in trials if "seconds" in trial.user_attrs]
+        mean = sum(ended) / len(ended) if ended else None
+        return Outlook(taken / self.wanted, max(0, self.wanted - taken), mean)
 
     def anything_to_do(self) -> bool:
         """Whether a trial could be handed out now; trials of dead launches are taken back first."""

@@ -41,9 +41,15 @@ def cost_of(study: StudySummary) -> Cost:
     )
 
 
+def seconds_per_epoch(trial: TrialResult) -> float | None:
+    """The pace of a trial on its worker; None where it was not told, or ended before its first epoch."""
+    done = int(trial.attributes.get("epochs", 0))
+    return float(trial.attributes["seconds"]) / done if done and "seconds" in trial.attributes else None
+
+
 def _spared(trial: TrialResult, epochs: int) -> float:
-    done = int(trial.attributes["epochs"])
-    return float(trial.attributes["seconds"]) / done * (epochs - done) if done else 0.0
+    pace = seconds_per_epoch(trial)
+    return 0.0 if pace is None else pace * (epochs - int(trial.attributes["epochs"]))
 
 
 def _part(trial: TrialResult, name: str) -> float:
