@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from optuna.trial import FixedTrial
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -23,6 +24,7 @@ from search.comparison import space_of
 from search.errors import UsageError
 from search.training.device import Compute
 from search.training.device_patches import DevicePatches
+from search.training.features import PrefixOutputs
 from search.training.loop import evaluate
 from search.trials.enqueue import check_inside
 from studies.records import from_json
@@ -35,6 +37,7 @@ Progress = Callable[[int, int], None]
 _LARGEST = 2**20  # bytes of a model.json
 _LARGEST_MEMBER = 2**31  # bytes; vgg16 with a head of its own takes 60 million
 _AT_ONCE = 8192  # patches transformed and on the device together: 60 MB; a multiple of every batch
+_AT_ONCE_BEHIND = 512  # patches whose outputs of frozen layers are held in 8 views: up to 75 MB; as above
 _LAYOUT = "channels_last"  # fixed, so that a prediction is the same wherever it is made
 
 
@@ -123,6 +126,8 @@ def member_logits(
         UsageError: a member's file is missing, or is not the one that was put to the test.
     """
     compute = Compute(device, stored.precision, _LAYOUT)
+    if _names_prefix(stored):
+        return _behind_one_prefix(stored, folder, pixels, compute, progress)
     columns = []
     for number in range(len(stored.members)):
         progress(number, len(stored.members))
@@ -138,10 +143,45 @@ def _mean_logits(
     """(N,) mean logit over the 8 views."""
     found = [np.empty(0)]
     for piece in chunks(len(pixels), _AT_ONCE):
-        seen = preprocessing.apply(pixels[piece])
-        patches = DevicePatches.load(seen, np.zeros(len(seen)), compute.device)
-        found.append(evaluate(network, patches, np.arange(len(seen)), compute, views=range(VIEWS)).mean(axis=1))
+        patches = _seen(pixels[piece], preprocessing, compute)
+        rows = np.arange(len(patches.pixels))
+        found.append(evaluate(network, patches, rows, compute, views=range(VIEWS)).mean(axis=1))
     return np.concatenate(found)
+
+
+def _seen(pixels: npt.NDArray[np.uint8], preprocessing: Preprocessing, compute: Compute) -> DevicePatches:
+    seen = preprocessing.apply(pixels)
+    return DevicePatches.load(seen, np.zeros(len(seen)), compute.device)
+
+
+def _names_prefix(stored: StoredModel) -> bool:
+    model = load_model(stored.model)
+    return model.prefix_name(model.suggest(FixedTrial(dict(stored.params)))) is not None
+
+
+def _behind_one_prefix(
+    stored: StoredModel, folder: Path, pixels: npt.NDArray[np.uint8], compute: Compute, progress: Progress
+) -> Floats:
+    """(N, members) as ``member_logits``; frozen layers that the members share see each patch once."""
+    count = len(stored.members)
+    networks = [compute.place(load_member(stored, folder, number)) for number in range(count)]
+    shared = all(_same(networks[0].get_submodule("prefix"), network.get_submodule("prefix")) for network in networks)
+    found = np.empty((len(pixels), count))
+    for piece in chunks(len(pixels), _AT_ONCE_BEHIND):
+        patches = _seen(pixels[piece], stored.preprocessing, compute)
+        outputs = PrefixOutputs(networks[0].get_submodule("prefix"), patches, compute) if shared else None
+        rows = np.arange(len(patches.pixels))
+        for number, network in enumerate(networks):
+            progress(number, count)
+            logits = evaluate(network, patches, rows, compute, views=range(VIEWS), features=outputs)
+            found[piece, number] = logits.mean(axis=1)
+    progress(count, count)
+    return found
+
+
+def _same(one: nn.Module, other: nn.Module) -> bool:
+    tensors = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+    return all(torch.equal(first, second) for first, second in tensors)
 
 
 def load_member(stored: StoredModel, folder: Path, number: int) -> nn.Module:

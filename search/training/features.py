@@ -169,6 +169,23 @@ class Features:
         self._states[rows.numpy(), views.numpy()] = READY
 
 
+class PrefixOutputs:
+    """Outputs of one prefix while several networks are evaluated behind it, in memory; kept as files keep them."""
+
+    def __init__(self, prefix: nn.Module, patches: "DevicePatches", compute: Compute) -> None:
+        self._prefix = prefix
+        self._patches = patches
+        self._compute = compute
+        self._kept: dict[tuple[int, ...], Tensor] = {}
+
+    def outputs(self, rows: Tensor, views: Tensor) -> Tensor:
+        """(B,) rows, each in its view -> (B, C, h, w) bf16 on the device; the same batches come again and again."""
+        batch = (*rows.tolist(), *views.tolist())
+        if batch not in self._kept:
+            self._kept[batch] = _run(self._prefix, self._patches, rows, views, self._compute)
+        return self._kept[batch]
+
+
 def idle_entries(folder: Path) -> list[Path]:
     """Entries of a store of this host that no process uses."""
     return sorted(users.parent for users in folder.glob(f"*/{_USERS}") if _unused(users.parent))

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +40,14 @@ class TrainingDivergedError(Exception):
 
 class OutOfMemoryError(Exception):
     """A batch does not fit, not even in parts; the message says what to do."""
+
+
+class KeptOutputs(Protocol):
+    """Outputs of a network's prefix that are computed once."""
+
+    def outputs(self, rows: Tensor, views: Tensor) -> Tensor:
+        """(B,) rows on the CPU, each in its view -> (B, C, h, w) bf16 on the device."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -246,7 +254,7 @@ def _logits_in_training(training: Training, rows: Tensor, views: Tensor, jitter:
 
 
 def _behind_prefix(
-    network: nn.Module, features: "Features | None", rows: Tensor, views: Tensor, compute: Compute
+    network: nn.Module, features: "KeptOutputs | None", rows: Tensor, views: Tensor, compute: Compute
 ) -> Tensor:
     assert features is not None
     logits: Tensor = network.after_prefix(compute.arrange(features.outputs(rows, views)))  # type: ignore[operator]
@@ -267,7 +275,7 @@ def evaluate(
     compute: Compute,
     *,
     views: Sequence[int] = (0,),
-    features: "Features | None" = None,
+    features: "KeptOutputs | None" = None,
 ) -> npt.NDArray[np.float64]:
     """Logits of patches in each of the views (0 to 7; 0 is the patch as it is).
 
@@ -284,7 +292,12 @@ def evaluate(
 
 
 def _logits(
-    network: nn.Module, patches: DevicePatches, rows: Tensor, view: int, compute: Compute, features: "Features | None"
+    network: nn.Module,
+    patches: DevicePatches,
+    rows: Tensor,
+    view: int,
+    compute: Compute,
+    features: "KeptOutputs | None",
 ) -> Tensor:
     """(len(rows),) float32 logits in one view, still on the device."""
 
