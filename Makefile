@@ -9,8 +9,14 @@ USABLE := import sys, ensurepip, sqlite3, ssl; sys.exit(sys.version_info < (3, 1
 CANDIDATES := python3.13 python3.12 python3.11 python3 python
 PYTHON ?= $(shell for p in $(CANDIDATES); do $$p -c '$(USABLE)' 2>/dev/null && echo $$p && break; done)
 
-# The demo keeps to its own embedded database, whatever $HISTOTUNE_STORAGE says.
-DEMO := --study demo --data synthetic:600 --storage sqlite:///runs/studies.db
+# The demo keeps to its own embedded database, whatever $HISTOTUNE_STORAGE says. So that two slow cores end it in three
+# minutes, its patches are few, a third of the patients is for the test, networks are small, and of VGG16 only the head
+# learns, behind frozen blocks whose outputs are kept. STUDY names another one beside runs/demo, WEIGHTS VGG16's weights.
+STUDY ?= demo
+DEMO := --study $(STUDY) --data synthetic:300 --storage sqlite:///runs/studies.db
+DEMO_SPACE := cnn.width=16,cnn.kernel=3,cnn.batch_size=32,vgg16.frozen_blocks=5,vgg16.input_size=50,vgg16.stain_jitter=0
+DEMO_SEARCH := --model all --trials 8 --epochs 6 --split 45/20/35 --fix $(DEMO_SPACE)
+FETCH_WEIGHTS := import os; from models._weights import vgg16_weights; vgg16_weights(None, os.environ)
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-newest soak bench bench-full lint audit format clean
@@ -33,10 +39,19 @@ $(STAMP): pyproject.toml constraints.txt
 	  --editable . --group dev
 	@touch $@
 
-demo: $(STAMP) ## search, prune, retrain and report on made-up patches, both models
-	$(BIN)/python -m search.launch --model all --trials 8 --epochs 3 $(DEMO)
+demo: $(STAMP) ## search, prune, retrain and report on made-up patches, both models (3 minutes)
+	@weights="$(WEIGHTS)"; \
+	[ -n "$$weights" ] || told=$$($(BIN)/python -c '$(FETCH_WEIGHTS)' 2>&1) || { weights=none; echo "$$told" | tail -n 1; \
+	  echo "Going on without them: vgg16 begins from random weights, and all takes about ten minutes."; }; \
+	set -x; $(BIN)/python -m search.launch $(DEMO_SEARCH) $${weights:+--vgg16-weights $$weights} $(DEMO) || { \
+	  code=$$?; echo "Another name begins anew: make demo STUDY=NEW"; exit $$code; } 2>/dev/null
 	$(BIN)/python -m search.finalize $(DEMO)
-	@echo "The report: runs/demo/report.html"
+	@echo
+	@echo "The report is one file, for any browser, here or elsewhere: $(CURDIR)/runs/$(STUDY)/report.html"
+	@echo "    xdg-open runs/$(STUDY)/report.html"
+	@echo "Next, your own patches; the forms of PATH are in README.md:"
+	@echo "    source $(VENV)/bin/activate"
+	@echo "    python -m search.explore --data PATH"
 
 test: $(STAMP) ## run the tests; ARGS="-k name" picks some
 	$(BIN)/python -m pytest $(ARGS)

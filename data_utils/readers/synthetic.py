@@ -2,8 +2,9 @@
 
 A patch shows nuclei on stroma. With IDC they are few and large, without it many and small; number times squared radius
 is the same, and a nucleus is shaded by the distance from its centre in radii, so that both classes cover the same area
-with the same colours (a Boolean model of random discs): only texture tells them apart. Each patient has a stain of its
-own, which tells patients apart but not classes.
+with the same colours (a Boolean model of random discs): only texture tells them apart. The sizes of both classes
+overlap, so that even who measures them without an error is sometimes wrong: nobody reaches an AUC above 0.98. Each
+patient has a stain of its own, which tells patients apart but not classes.
 """
 
 import re
@@ -16,18 +17,17 @@ from data_utils.errors import FormatError
 from data_utils.readers.files import shown
 from data_utils.readers.patchset import PATCH_SIZE, Ints, PatchSet, Pixels, Strings, chunks
 
-VERSION = 1
+VERSION = 2
 """Raised whenever the same parameters give other pixels."""
 
 DEFAULT_COUNT = 1200
 MIN_COUNT, MAX_COUNT = 60, 1_000_000
-_PATCHES_PER_PATIENT = 25
-_MIN_PATIENTS = 12
+_PATCHES_PER_PATIENT = 5  # on average: statistics need patients, and a first try should not need many patches
 
 _RADIUS = (3.4, 5.8)  # pixels, without and with IDC
-_SPREAD = 1.25  # a patch's nuclei are smaller or larger by up to this factor: the classes meet in the middle
+_SPREAD = 1.4  # a patch's nuclei are smaller or larger by up to this factor: the classes overlap by a fifth
 _COVERAGE = 0.75  # expected number of nuclei over a pixel: 1 - exp(-0.75) = 53 % of the area
-_MARGIN = 8.0  # nuclei may be centred outside of the patch
+_MARGIN = 10.0  # nuclei may be centred outside of the patch
 
 # colours as optical density per channel, after Ruifrok & Johnston 2001
 _HAEMATOXYLIN = np.array([0.65, 0.70, 0.29], dtype=np.float32)
@@ -66,7 +66,7 @@ def parse(source: str) -> SyntheticRequest | None:
 def make_patches(request: SyntheticRequest, source: str) -> PatchSet:
     """Draws patients and their patches; the same request always gives the same pixels."""
     rng = np.random.default_rng([request.seed, VERSION])
-    patients = max(_MIN_PATIENTS, request.count // _PATCHES_PER_PATIENT)
+    patients = request.count // _PATCHES_PER_PATIENT
     owner = _owners(rng, request.count, patients)
     labels = _labels(rng, owner, patients)
     x, y = _positions(owner)

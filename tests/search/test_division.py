@@ -11,12 +11,12 @@ from search.command.settings import LaunchSettings, parse_launch
 from search.comparison import Comparison, Division
 from studies.records import DataSummary, from_json
 
-IDS = [f"S{number:04d}" for number in range(1, 13)]  # of synthetic:300
+IDS = [f"S{number:04d}" for number in range(1, 13)]  # of synthetic:60
 
 
 def asked(tmp_path: Path, *argv: str) -> LaunchSettings:
     place = ("--storage", f"sqlite:///{tmp_path}/studies.db", "--runs", str(tmp_path), "--study", "s")
-    return parse_launch(["--model", "cnn", "--data", "synthetic:300", *place, *argv], {})
+    return parse_launch(["--model", "cnn", "--data", "synthetic:60", *place, *argv], {})
 
 
 @pytest.fixture

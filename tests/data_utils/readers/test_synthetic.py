@@ -54,7 +54,7 @@ def test_the_same_request_gives_the_same_patches_and_another_seed_others(made: P
 def test_every_patient_shows_both_classes_and_none_is_like_another(made: PatchSet) -> None:
     assert made.labels is not None
     patients = np.unique(made.patients)
-    assert len(patients) == 24
+    assert len(patients) == 120
     for patient in patients:
         assert set(made.labels[made.patients == patient]) == {0, 1}
     haematoxylin, _ = stain_density(made.pixels)

@@ -48,8 +48,8 @@ def test_no_patient_is_in_two_parts_and_both_classes_are_in_each(made: PatchSet,
     assert made.labels is not None
     part = parts(lock, made)
     seen = {name: set(made.patients[part == name]) for name in PARTS}
-    assert sum(len(patients) for patients in seen.values()) == len(set(made.patients)) == 24
-    assert {name: len(patients) for name, patients in seen.items()} == {"train": 17, "validation": 4, "test": 3}
+    assert sum(len(patients) for patients in seen.values()) == len(set(made.patients)) == 120
+    assert {name: len(patients) for name, patients in seen.items()} == {"train": 84, "validation": 18, "test": 18}
     assert all(set(made.labels[part == name]) == {0, 1} for name in PARTS)
     assert lock.by == "patient"
 
@@ -73,7 +73,7 @@ def test_shares_are_within_one_percent_on_the_real_patches(shared: Path) -> None
 def test_any_draw_keeps_patients_whole(made: PatchSet, seed: int, fractions: tuple[int, int, int]) -> None:
     part = parts(draw_lock(made, "any", fractions, seed), made)
     pairs = set(zip(made.patients, part, strict=True))
-    assert len(pairs) == 24
+    assert len(pairs) == 120
     assert set(part) == set(PARTS)
 
 
@@ -106,7 +106,7 @@ def test_fewer_than_ten_patients_are_refused(made: PatchSet) -> None:
 
 def test_idc_in_too_few_patients_is_refused(made: PatchSet) -> None:
     two = np.isin(made.patients, np.unique(made.patients)[:2])
-    with pytest.raises(LabelError, match=r"no split has both classes .* \(2 of 24 have any\)"):
+    with pytest.raises(LabelError, match=r"no split has both classes .* \(2 of 120 have any\)"):
         draw_lock(replace(made, labels=two.astype(np.int64)), "few", FRACTIONS, 0)
 
 
@@ -196,7 +196,7 @@ def test_folds_hold_whole_patients_and_both_classes(made: PatchSet, lock: SplitL
     development = made.take(parts(lock, made) != "test")
     assert development.labels is not None
     drawn = folds(lock, development)
-    assert len(set(zip(development.patients, drawn, strict=True))) == 21
+    assert len(set(zip(development.patients, drawn, strict=True))) == 102
     assert set(drawn) == set(range(5))
     assert all(set(development.labels[drawn == fold]) == {0, 1} for fold in range(5))
     np.testing.assert_array_equal(folds(lock, development), drawn)

@@ -14,13 +14,13 @@ from data_utils.split.lock import SplitLock
 from data_utils.split.prepare import Prepared, load_development, prepare
 from data_utils.split.split_file import PatientLists, Unlisted, read_lists
 
-IDS = [f"S{number:04d}" for number in range(1, 25)]  # of synthetic:600
+IDS = [f"S{number:04d}" for number in range(1, 25)]  # of synthetic:120
 LISTS = {"train": IDS[:12], "val": IDS[12:16], "test": IDS[16:20]}  # S0021 to S0024 are in none
 
 
 @pytest.fixture(scope="module")
 def made() -> PatchSet:
-    return read_patches("synthetic:600")
+    return read_patches("synthetic:120")
 
 
 def written(path: Path, content: object) -> str:
@@ -37,7 +37,7 @@ def as_folder(folder: Path, lists: dict[str, list[str]]) -> str:
 
 
 def prepared_in(
-    folder: Path, lists: PatientLists | None, lock: SplitLock | None = None, source: str = "synthetic:600"
+    folder: Path, lists: PatientLists | None, lock: SplitLock | None = None, source: str = "synthetic:120"
 ) -> Prepared:
     return prepare(source, folder / "cache", name="first", fractions=(70, 15, 15), seed=0, lock=lock, lists=lists)
 
@@ -111,10 +111,10 @@ def test_unlisted_patients_stay_out_by_choice_and_are_counted(made: PatchSet, tm
     assert prepared.exclusions == (("patient in no list of the split file", out),)
     assert set(prepared.lock.assignment) == set(IDS[:20])
     assert prepared.fingerprint == fingerprint(made.take(~np.isin(made.patients, IDS[20:])))
-    assert sum(patches for _, _, patches, _ in prepared.parts) == 600 - out
+    assert sum(patches for _, _, patches, _ in prepared.parts) == 120 - out
     # as search.finalize reads again: by the lock alone
     again = prepare(
-        "synthetic:600", tmp_path / "cache", name="first", fractions=prepared.lock.fractions, seed=0,
+        "synthetic:120", tmp_path / "cache", name="first", fractions=prepared.lock.fractions, seed=0,
         lock=prepared.lock, lists=prepared.lock.lists, rehash=True,
     )  # fmt: skip
     assert again == prepared
