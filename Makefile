@@ -15,7 +15,7 @@ PYTHON ?= $(shell for p in $(CANDIDATES); do $$p -c '$(USABLE)' 2>/dev/null && e
 STUDY ?= demo
 DEMO := --study $(STUDY) --data synthetic:300 --storage sqlite:///runs/studies.db
 DEMO_SPACE := cnn.width=16,cnn.kernel=3,cnn.batch_size=32,vgg16.frozen_blocks=5,vgg16.input_size=50,vgg16.stain_jitter=0
-DEMO_SEARCH := --model all --trials 8 --epochs 6 --split 45/20/35 --fix $(DEMO_SPACE)
+DEMO_SEARCH := --model all --trials 8 --epochs 6 --split 45/20/35 --set $(DEMO_SPACE)
 FETCH_WEIGHTS := import os; from models._weights import vgg16_weights; vgg16_weights(None, os.environ)
 
 .DEFAULT_GOAL := help

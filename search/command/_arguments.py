@@ -12,14 +12,18 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias, TypeVar
 
 from data_utils.command import OneLineParser, did_you_mean, one_of
 from search import __version__
 
 EXIT_CODES = "Exit codes: 0 done; 1 failed; 2 bad input; 129, 130 or 143 interrupted, go on with the same command."
+T = TypeVar("T")
+Reader: TypeAlias = Callable[[str], T]
 STORAGE_SCHEMES = ("sqlite", "postgresql", "postgresql+psycopg")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 HOST = re.compile(r"[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63}){0,9}\.?|\[?[0-9A-Fa-f:.]{2,45}\]?")
+NO_FOLDER = re.compile(r"[?\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 LARGEST = 1e9
 """Of any number: 30 years in seconds, a million terabytes; beyond it clocks and allocators overflow."""
 
@@ -31,6 +35,9 @@ class Fixed:
     model: str
     parameter: str
     value: bool | float | str
+
+    def __str__(self) -> str:
+        return f"{self.model}.{self.parameter}={self.value}"
 
 
 class Parser(OneLineParser):
@@ -66,38 +73,45 @@ def whole(low: int, high: int) -> Callable[[str], int]:
     return read
 
 
-def positive(text: str) -> float:
-    """A number above 0."""
-    value = _finite(text)
-    if value <= 0:
-        raise argparse.ArgumentTypeError(f"{text} is too small; give a number above 0")
+def _finite(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text} is not finite; leave the option out for no limit")
+    if abs(value) > LARGEST:
+        raise argparse.ArgumentTypeError(f"{text} is too large; leave the option out for no limit")
     return value
 
 
-def core_count(text: str) -> float:
-    """CPU cores, or a share of one that Ray can still count."""
-    value = positive(text)
-    if not 0.01 <= value <= 4096:
-        raise argparse.ArgumentTypeError(f"{text} is out of range; give a number of cores from 0.01 to 4096")
-    return value
+def _number(holds: Callable[[float], bool], otherwise: str, read: Reader[float] = _finite) -> Reader[float]:
+    """A finite number of which something holds; else it is refused with what it ``otherwise`` is."""
+
+    def checked(text: str) -> float:
+        value = read(text)
+        if not holds(value):
+            raise argparse.ArgumentTypeError(f"{text} {otherwise}")
+        return value
+
+    return checked
 
 
-def not_negative(text: str) -> float:
-    """A number from 0 on."""
-    value = _finite(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} is too small; give a number from 0 on")
-    return value
+positive = _number(lambda value: value > 0, "is too small; give a number above 0")
+not_negative = _number(lambda value: value >= 0, "is too small; give a number from 0 on")
+core_count = _number(
+    lambda cores: 0.01 <= cores <= 4096, "is out of range; give a number of cores from 0.01 to 4096", positive
+)
+"""CPU cores, or a share of one that Ray can still count."""
+_share_of_a_gpu = _number(
+    lambda share: 0.0001 <= share <= 1 or (0 <= share <= 1024 and share.is_integer()),
+    "is no share of GPUs; give 0 to 1, or a whole number",
+)
 
 
 def gpu_share(text: str) -> float | str:
     """A share of one GPU in [0, 1], a whole number of GPUs (Ray divides one GPU, but not three into two), or "auto"."""
-    if text == "auto":
-        return text
-    value = _finite(text)
-    if not 0 <= value <= 1024 or (value > 1 and not value.is_integer()) or 0 < value < 0.0001:
-        raise argparse.ArgumentTypeError(f"{text} is no share of GPUs; give 0 to 1, or a whole number")
-    return value
+    return text if text == "auto" else _share_of_a_gpu(text)
 
 
 def worker_count(text: str) -> int | None:
@@ -116,14 +130,39 @@ def parts(text: str) -> tuple[int, int, int]:
     return shares
 
 
-def study_name(text: str) -> str:
-    """A name that is safe as a folder and in a database."""
-    if not NAME.fullmatch(text) or text.startswith("studies.db"):
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a study name; give up to 80 letters, digits, dots, dashes or underscores, "
-            f"a letter or digit first, and not studies.db"
-        )
-    return text
+def _text(holds: Callable[[str], object], otherwise: str, kind: Reader[T]) -> Reader[T]:
+    """A text of which something holds, as a ``kind``; else it is refused with what it ``otherwise`` is."""
+
+    def checked(text: str) -> T:
+        if not holds(text):
+            raise argparse.ArgumentTypeError(f"{text!r} {otherwise}")
+        return kind(text)
+
+    return checked
+
+
+study_name = _text(
+    lambda text: NAME.fullmatch(text) and not text.startswith("studies.db"),
+    "is not a study name; give up to 80 letters, digits, dots, dashes or underscores, "
+    "a letter or digit first, and not studies.db",
+    str,
+)
+"""A name that is safe as a folder and in a database."""
+host_name = _text(HOST.fullmatch, "is no name or address of a machine; give one like 127.0.0.1", str)
+# os.path below, as Path raises for a name that is too long
+existing_file = _text(os.path.isfile, "is not a file; check the path", Path)
+existing_path = _text(os.path.exists, "does not exist; check the path", str)
+folder = _text(
+    lambda text: text.strip() and not NO_FOLDER.search(text) and not _is_other(text),
+    "cannot be a folder; give a path in plain text, without ?",
+    Path,
+)
+"""A folder, which need not be there yet; without the signs that mean something else in a database URL."""
+new_file = _text(
+    lambda text: text.strip() and not os.path.isdir(text) and not _is_other(os.path.dirname(text) or "."),  # noqa: PTH112, PTH120
+    "cannot be written as a file; give a path in a folder",
+    Path,
+)
 
 
 def study_name_of(data: str) -> str:
@@ -156,28 +195,6 @@ def some_text(text: str) -> str:
     return text
 
 
-def existing_file(text: str) -> Path:
-    """A file that is there."""
-    if not os.path.isfile(text):  # noqa: PTH113 - Path.is_file raises for a name that is too long
-        raise argparse.ArgumentTypeError(f"{text!r} is not a file; check the path")
-    return Path(text)
-
-
-def folder(text: str) -> Path:
-    """A folder, which need not be there yet; without the signs that mean something else in a database URL."""
-    path = Path(text)
-    if not text.strip() or re.search(r"[?\x00-\x1f\x7f-\x9f\ud800-\udfff]", text) or _is_other(text):
-        raise argparse.ArgumentTypeError(f"{text!r} cannot be a folder; give a path in plain text, without ?")
-    return path
-
-
-def new_file(text: str) -> Path:
-    """A file to be written."""
-    if not text.strip() or os.path.isdir(text) or _is_other(os.path.dirname(text) or "."):  # noqa: PTH112, PTH120 - see above
-        raise argparse.ArgumentTypeError(f"{text!r} cannot be written as a file; give a path in a folder")
-    return Path(text)
-
-
 def _is_other(text: str) -> bool:
     """Whether something that is no folder is there, or a name that no folder can have."""
     try:
@@ -186,20 +203,13 @@ def _is_other(text: str) -> bool:
         return True
 
 
-def host_name(text: str) -> str:
-    """A name or address of a machine."""
-    if not HOST.fullmatch(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no name or address of a machine; give one like 127.0.0.1")
-    return text
-
-
-def ray_address(text: str) -> str:
-    """Where a running Ray listens."""
+def _answers(text: str) -> bool:
     host, _, port = text.removeprefix("ray://").rpartition(":")
-    known = HOST.fullmatch(host) and re.fullmatch(r"[0-9]{1,5}", port) and 0 < int(port) < 2**16
-    if text != "auto" and not known:
-        raise argparse.ArgumentTypeError(f"{text!r} is no address of a Ray; give auto or HOST:PORT")
-    return text
+    known = HOST.fullmatch(host) and re.fullmatch(r"[0-9]{1,5}", port)
+    return text == "auto" or (known is not None and 0 < int(port) < 2**16)
+
+
+ray_address = _text(_answers, "is no address of a Ray; give auto or HOST:PORT", str)
 
 
 def weights_source(text: str) -> str:
@@ -212,30 +222,25 @@ def weights_source(text: str) -> str:
     )
 
 
-def selection(names: Sequence[str]) -> Callable[[str], tuple[str, ...]]:
-    """One or more of ``names``, with commas between them; "all" for every one."""
+def several(*names: str) -> Reader[tuple[str, ...]]:
+    """Any of ``names``, with commas between them, once each and in the order of ``names``."""
+    typed = selection(names, all_of_them=())
+    return lambda text: tuple(name for name in names if name in typed(text))
+
+
+def selection(names: Sequence[str], all_of_them: Sequence[str] = ("all",)) -> Reader[tuple[str, ...]]:
+    """One or more of ``names``, with commas between them and in the order typed; "all" for every one."""
+    one = one_of(*names, *all_of_them)
 
     def read(text: str) -> tuple[str, ...]:
-        if text == "all":
+        if text in all_of_them:
             return tuple(names)
-        one = one_of(*names, "all")
         return tuple(dict.fromkeys(one(part.strip()) for part in text.split(",")))
 
     return read
 
 
-def several(*names: str) -> Callable[[str], tuple[str, ...]]:
-    """Any of ``names``, with commas between them, once each and in the order of ``names``."""
-
-    def read(text: str) -> tuple[str, ...]:
-        one = one_of(*names)
-        typed = {one(part.strip()) for part in text.split(",")}
-        return tuple(name for name in names if name in typed)
-
-    return read
-
-
-def assignments(models: Sequence[str]) -> Callable[[str], tuple[Fixed, ...]]:
+def assignments(models: Sequence[str]) -> Reader[tuple[Fixed, ...]]:
     """Values of parameters, "MODEL.PARAMETER=VALUE" with commas between them."""
 
     def one(text: str) -> Fixed:
@@ -254,22 +259,3 @@ def _plain_value(text: str) -> bool | float | str:
     except (ValueError, RecursionError):
         return text
     return value if isinstance(value, bool | int | float) and math.isfinite(value) else text
-
-
-def existing_path(text: str) -> str:
-    """A file or folder that is there."""
-    if not os.path.exists(text):  # noqa: PTH110 - Path.exists raises for a name that is too long
-        raise argparse.ArgumentTypeError(f"{text!r} does not exist; check the path")
-    return text
-
-
-def _finite(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
-    if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"{text} is not finite; leave the option out for no limit")
-    if abs(value) > LARGEST:
-        raise argparse.ArgumentTypeError(f"{text} is too large; leave the option out for no limit")
-    return value

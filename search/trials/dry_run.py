@@ -36,7 +36,7 @@ def describe_launch(
     parts = ", ".join(f"{patches} {part}" for part, patches in counts.items())
     say(console, f"{settings.common.study}: {prepared.source}, {parts}; {crew}, {context.precision}")
     development = load_development(prepared.development)
-    models = searched_models(settings.models, settings.fix)
+    models = searched_models(settings.models, settings.held)
     for model in models:
         console.print(_space_table(model))
         say(console, _cost(settings, development, context, crew, model))

@@ -1,4 +1,4 @@
-"""A search space with some of its parameters held at one value each, as ``--fix`` asks for it.
+"""A search space with some of its parameters held at one value each, as ``--set`` asks for it.
 
 A model's file says all that it may be; a search may want less: only the head of a frozen network where there is no GPU,
 only small networks for a first try. What is held stands in the space of the study's definition like everything else,
@@ -37,7 +37,7 @@ def hold(model: Model, values: Mapping[str, ParamValue]) -> Model:
     if not values:
         return model
     space = space_of(model)
-    check_inside(values, space, f"--fix {model.name}")
+    check_inside(values, space, f"--set {model.name}")
     inside = {name: _as_drawn(json_to_distribution(space[name]), value) for name, value in values.items()}
 
     def suggest(trial: TrialLike) -> ModelConfig:

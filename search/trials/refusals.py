@@ -18,11 +18,11 @@ def check_asked(settings: LaunchSettings) -> None:
     """
     check_data(settings.common)
     Division.asked(settings)
-    if settings.fix or settings.enqueue is not None:
+    if settings.held or settings.enqueue is not None:
         from search.trials.enqueue import read_configurations
         from search.trials.fixed import searched_models
 
-        models = searched_models(settings.models, settings.fix)  # with torch, which others import beside Ray's start
+        models = searched_models(settings.models, settings.held)  # with torch, which others import beside Ray's start
         for model in models:
             if settings.enqueue is not None:
                 read_configurations(settings.enqueue, model)

@@ -108,7 +108,7 @@ def test_steps_take_the_memory_that_earlier_ones_freed(settings: str, takes_new_
 # --- sharing a GPU --------------------------------------------------------------------------------------------------
 
 
-ASKED = WorkerSettings(None, None, "auto", "cuda", None, 20.0)
+ASKED = WorkerSettings(gpus_per_worker="auto", device="cuda")
 GB = 2**30
 
 

@@ -21,7 +21,7 @@ from data_utils.colour.preprocessing import KINDS, Preprocessing, fit
 from data_utils.readers.patches import read_patches
 from data_utils.split.prepare import load_development
 from models._registry import load_model
-from search.command._flags import PREPROCESSINGS
+from search.command.settings import PREPROCESSINGS
 from search.comparison import define
 from search.errors import UsageError
 from search.final.members import StoredModel, member_logits

@@ -1,4 +1,4 @@
-"""``--fix``: a space with some of its parameters held at one value."""
+"""``--set``: a space with some of its parameters held at one value."""
 
 import json
 from pathlib import Path
@@ -73,7 +73,7 @@ def test_trials_of_the_whole_space_and_of_a_part_of_it_are_not_mixed() -> None:
 
 def test_values_are_read_as_what_they_are() -> None:
     text = "vgg16.frozen_blocks=5, vgg16.pooling=mean,cnn.dropout=1e-1,cnn.residual=True"
-    fixed = parse_launch(["--model", "all", "--data", "x", "--fix", text], {}).fix
+    fixed = parse_launch(["--model", "all", "--data", "x", "--set", text], {}).held
     assert [(one.model, one.parameter, one.value) for one in fixed] == [
         ("vgg16", "frozen_blocks", 5),
         ("vgg16", "pooling", "mean"),
@@ -89,13 +89,13 @@ def test_values_are_read_as_what_they_are() -> None:
         ("cnn.width", "is not understood"),
         ("cnn.width=", "is not understood"),
         ("cnm.width=16", "'cnm' is not known, did you mean cnn"),
-        ("vgg16.dropout=0", "--fix vgg16.dropout: only cnn is searched; name vgg16 in --model as well"),
-        ("cnn.width=16,cnn.width=24", "--fix cnn.width: is given twice"),
+        ("vgg16.dropout=0", "--set vgg16.dropout: only cnn is searched; name vgg16 in --model as well"),
+        ("cnn.width=16,cnn.width=24", "--set cnn.width: is given twice"),
     ],
 )
 def test_what_is_mistyped_is_refused_in_one_line(text: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        parse_launch(["--model", "cnn", "--data", "x", "--fix", text], {})
+        parse_launch(["--model", "cnn", "--data", "x", "--set", text], {})
     told = capsys.readouterr().err
     assert ended.value.code == 2
     assert message in told
@@ -105,15 +105,15 @@ def test_what_is_mistyped_is_refused_in_one_line(text: str, message: str, capsys
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("cnn.widht=16", r"^--fix cnn: 'widht' is no parameter of this model; its parameters are activation, .*width$"),
-        ("cnn.width=17", r"^--fix cnn: width = 17 lies outside CategoricalDistribution\(choices=\(16, 24, 32, 48\)\)$"),
-        ("cnn.depth=1.5", r"^--fix cnn: depth = 1.5 lies outside IntDistribution"),
-        ("cnn.dropout=high", r"^--fix cnn: dropout = 'high' lies outside FloatDistribution"),
+        ("cnn.widht=16", r"^--set cnn: 'widht' is no parameter of this model; its parameters are activation, .*width$"),
+        ("cnn.width=17", r"^--set cnn: width = 17 lies outside CategoricalDistribution\(choices=\(16, 24, 32, 48\)\)$"),
+        ("cnn.depth=1.5", r"^--set cnn: depth = 1.5 lies outside IntDistribution"),
+        ("cnn.dropout=high", r"^--set cnn: dropout = 'high' lies outside FloatDistribution"),
     ],
 )
 def test_what_the_model_does_not_have_is_refused_before_anything_is_written(
     tmp_path: Path, text: str, message: str
 ) -> None:
     with pytest.raises(UsageError, match=message):
-        search(asked(tmp_path, "--fix", text), Signals("again"))
+        search(asked(tmp_path, "--set", text), Signals("again"))
     assert not (tmp_path / "runs").exists()

@@ -92,9 +92,9 @@ def test_it_is_removed_and_nothing_else(
     common: CommonSettings, comparison: Comparison, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = files(comparison.folder)
-    assert clean(CleanSettings(common, yes=False, dry_run=True)) == 0
+    assert clean(CleanSettings(common=common, yes=False, dry_run=True)) == 0
     assert files(comparison.folder) == before
-    assert clean(CleanSettings(common, yes=True, dry_run=False)) == 0
+    assert clean(CleanSettings(common=common, yes=True, dry_run=False)) == 0
     told = capsys.readouterr().out
     gone = before - files(comparison.folder)
     assert gone == {name for name in before if any(name.startswith(f"{path[9:]}/") for _, path in GONE)}
@@ -113,7 +113,7 @@ def files(folder: Path) -> set[str]:
 def test_without_somebody_to_ask_nothing_is_removed(common: CommonSettings, comparison: Comparison) -> None:
     before = files(comparison.folder)
     with pytest.raises(UsageError, match=r"nothing was removed: give --yes"):
-        clean(CleanSettings(common, yes=False, dry_run=False))
+        clean(CleanSettings(common=common, yes=False, dry_run=False))
     assert files(comparison.folder) == before
 
 
@@ -126,7 +126,7 @@ def test_it_asks(
         readline = staticmethod(lambda: answer)
 
     monkeypatch.setattr("sys.stdin", Person)
-    clean(CleanSettings(common, yes=False, dry_run=False))
+    clean(CleanSettings(common=common, yes=False, dry_run=False))
     assert len(names(common)) == left
 
 
