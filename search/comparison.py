@@ -1,7 +1,7 @@
 """One comparison by its name: its database, its folder, its locked data, and the identity of its studies."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from data_utils.split.prepare import Prepared, prepare
 from data_utils.split.split_file import PatientLists, read_lists
 from models._registry import load_model
 from models._spec import Model
-from models._weights import Weights, vgg16_weights
+from models._weights import VARIABLE, Weights, vgg16_weights
 from search.command.alone import alone
 from search.command.settings import CommonSettings, LaunchSettings
 from search.command.terminal import LOGGER, say
@@ -241,6 +241,12 @@ def summary_of(prepared: Prepared) -> DataSummary:
 def weights_of(model: Model, option: str | None) -> Weights | None:
     """The pretrained tensors of a model; None for a model without, and for ``none``."""
     return vgg16_weights(option, os.environ) if model.pretrained else None
+
+
+def weights_option(models: Iterable[Model], option: str | None) -> str | None:
+    """What is said of the pretrained tensors, by flag or variable; None where models have none or the default does."""
+    asked = option or os.environ.get(VARIABLE) or None
+    return asked if any(model.pretrained for model in models) else option
 
 
 def define(

@@ -13,7 +13,7 @@ from data_utils.split.split_file import read_lists
 from soak import _examples as examples
 from soak import _mutations as mutations
 from soak._changes import Files, Special, any_bytes, any_file, special
-from soak._texts import flags, read_flags, read_url, url
+from soak._texts import SETTINGS, flags, read_flags, read_settings_file, read_url, settings_file, url
 
 Change = Callable[[Random, Files], Files]
 
@@ -216,6 +216,7 @@ FORMATS = {
     "model": Format(examples.final_model, _change_model, _read_model),
     "weights": Format(examples.weights, _one(mutations.safetensors_bytes), _read_weights),
     "enqueue": Format(examples.configurations, _one(mutations.json_bytes), _read_configurations),
+    "settings": Format(lambda: {"launch.toml": SETTINGS}, settings_file, read_settings_file),
     "database": Format(examples.database, _change_database, _read_database, 0.5),
     "url": Format(lambda: {"url": b"sqlite:///studies.db"}, url, read_url),
     "flags": Format(lambda: {"flags": b'["status"]'}, flags, read_flags, 2),

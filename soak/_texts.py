@@ -1,4 +1,4 @@
-"""What is typed rather than handed over as a file: database URLs and command lines."""
+"""What is typed, and what is read as if it had been: database URLs, command lines, files of settings."""
 
 import json
 import os
@@ -8,7 +8,7 @@ from random import Random
 
 from search.command import settings
 from search.command._arguments import storage_url
-from soak._changes import TEXTS, Files, any_bytes
+from soak._changes import TEXTS, Files, any_bytes, any_file
 
 PARSERS: dict[str, Callable[..., object]] = {
     "launch": settings.parse_launch,
@@ -72,6 +72,41 @@ def read_flags(place: Path) -> None:
             PARSERS[command](typed, {"HISTOTUNE_STORAGE": typed[-1]} if len(typed) % 2 else {})
     finally:
         os.chdir(here)
+
+
+SETTINGS = b"""# of a launch
+model = "cnn,vgg16"
+trials = 8
+timeout = 60.5
+split = [70, 15, 15]
+storage = "sqlite:///runs/studies.db"
+"""
+_TOML = (
+    "{}", "'{}'", '"{}"', "[{}, {}]", "{{a = {}}}", "true", "nan", "-inf", "1979-05-27T07:32:00Z", "0xff", "1_000",
+    "[]", "[[1]]", '"""{}', "5\n[table]", '"\\u0000{}"', '"\\ud800"', "1e400", "-0.0",
+)  # fmt: skip
+
+
+def settings_file(rng: Random, files: Files) -> Files:
+    """A file of settings with other keys, values and signs, or something else in its place."""
+    content = files["launch.toml"]
+    if rng.random() < 0.3 or not isinstance(content, bytes):
+        return any_file(rng, files)
+    if rng.random() < 0.3:
+        return {"launch.toml": any_bytes(rng, content)}
+    lines = content.decode().splitlines()
+    for _ in range(rng.randint(1, 3)):
+        value, key = (
+            _value(rng),
+            rng.choice((*_FLAGS, "trails", "a.b", "[search]", '"a b"', "model")).removeprefix("--"),
+        )
+        lines.insert(rng.randrange(len(lines) + 1), f"{key} = {rng.choice(_TOML).format(value, value)}")
+    return {"launch.toml": "\n".join(lines).encode("utf-8", "surrogatepass")}
+
+
+def read_settings_file(place: Path) -> None:
+    """Launches by it."""
+    settings.parse_launch(["--config", str(place / "launch.toml")], {})
 
 
 def _value(rng: Random) -> str:

@@ -5,6 +5,7 @@ from urllib.parse import unquote
 
 _USER_AND_PASSWORD = re.compile(r"(://[^\s:/@]*):\S+@")
 _PASSWORD_IN_QUERY = re.compile(r"([?&](?:ssl)?password=)[^&\s]*", re.IGNORECASE)
+_PASSWORD_OF_QUERY = re.compile(r"(?<=[?&])(?:ssl)?password=[^&\s]*&?", re.IGNORECASE)
 
 
 def masked(text: str) -> str:
@@ -13,6 +14,11 @@ def masked(text: str) -> str:
     Masks too much rather than too little: a password that should have been percent-encoded may hold "/" or "@".
     """
     return _PASSWORD_IN_QUERY.sub(r"\1***", _USER_AND_PASSWORD.sub(r"\1:***@", text))
+
+
+def bare(url: str) -> str:
+    """A database's URL without its password, as it may stand in a file that is handed on."""
+    return _PASSWORD_OF_QUERY.sub("", _USER_AND_PASSWORD.sub(r"\1@", url)).rstrip("?&")
 
 
 def without_password(text: str, url: str) -> str:

@@ -11,7 +11,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("search", "models", "data_utils", "studies")
-COMMANDS = ("explore", "launch", "finalize", "report", "status", "predict", "dashboard", "clean", "match", "fetch")
+COMMANDS = (
+    *("explore", "launch", "finalize", "report", "status", "predict", "dashboard", "clean"),
+    *("match", "fetch"),
+)
 OF_DATA_UTILS = ("match", "fetch")  # the others are search's
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -27,9 +27,12 @@ class Flag:
         kind: reads the value; see ``search.command._arguments``. None for a switch.
         help: what it does.
         note: in brackets behind it; "" for the default, where that can be shown.
-        name: as it is typed, where that is not the field's name; what has no dashes stands without a flag.
+        name: as it is typed, where that is not the field's name.
+        choices: values to be completed.
         variable: of the environment, read where nothing else is given.
         alone: the value of a flag that stands there without one; None where it cannot.
+        kept: whether a file of settings may hold it; not what belongs to a moment, or is a person's word.
+        instead_of: fields of a file that do not go with it, where it is typed.
         between: sign between the parts of a value.
     """
 
@@ -39,19 +42,22 @@ class Flag:
     note: str = ""
     _: KW_ONLY
     name: str = ""
+    choices: tuple[str, ...] = ()
     variable: str = ""
     alone: Any = None
+    kept: bool = True
+    instead_of: tuple[str, ...] = ()
     between: str = ","
 
 
 def choice(purpose: str, *choices: str, **more: Any) -> Flag:
     """One of a few."""
-    return Flag("NAME", one_of(*choices), f"{purpose}: {', '.join(choices)}", **more)
+    return Flag("NAME", one_of(*choices), f"{purpose}: {', '.join(choices)}", choices=choices, **more)
 
 
 def switch(purpose: str) -> Flag:
     """On or off, in one run alone."""
-    return Flag("", None, purpose)
+    return Flag("", None, purpose, kept=False)
 
 
 @dataclass(frozen=True)
@@ -83,6 +89,11 @@ class Option:
         """As it is typed."""
         return self.flag.name or f"--{self.field.replace('_', '-')}"
 
+    @property
+    def key(self) -> str:
+        """As a file has it."""
+        return self.name.removeprefix("--")
+
     def add_to(self, group: Any) -> None:
         """Has argparse know it, so that its namespace holds what was typed alone."""
         flag, note = self.flag, self.flag.note or _shown(self.default, self.flag.between)
@@ -90,10 +101,8 @@ class Option:
         if flag.kind is None:
             group.add_argument(self.name, action="store_true", **about)
             return
-        if flag.alone is not None or not self.name.startswith("-"):
-            about |= {"nargs": "?", "const": flag.alone}
-        named = [self.name] if self.name.startswith("-") else []
-        group.add_argument(*named, metavar=flag.metavar, type=flag.kind, **about)
+        alone = {} if flag.alone is None else {"nargs": "?", "const": flag.alone}
+        group.add_argument(self.name, metavar=flag.metavar, type=flag.kind, **alone, **about)
 
 
 def _shown(default: Any, between: str) -> str:
@@ -130,21 +139,25 @@ def command_of(kind: type) -> str:
     return kind.__name__.removesuffix("Settings").lower()
 
 
+def purpose_of(kind: type) -> str:
+    """What that command does, in a sentence."""
+    return (kind.__doc__ or "").partition("\n")[0]
+
+
 class Asked(Generic[Settings]):
     """What a command was asked to do.
 
     Attributes:
-        given: field -> value, of flags, then of variables.
+        given: field -> value, of flags, then of a file, then of variables.
         values: the same, with defaults; a command settles here what depends on other fields.
     """
 
     def __init__(self, kind: type[Settings], argv: Sequence[str] | None) -> None:
         """Reads what was typed; what cannot be right ends the process with one line and exit code 2."""
         self.kind, self.options = kind, tuple(options(kind))
-        needed = [option for option in self.options if option.default is MISSING and option.name.startswith("-")]
-        usage = "".join(f"{option.name} {option.flag.metavar} " for option in needed)
-        purpose = " ".join((kind.__doc__ or "").partition("\n\n")[0].split())
-        self._parser = Parser(command_of(kind), purpose, f"{usage}[options]")
+        needed = [option for option in self.options if option.default is MISSING]
+        usage = "".join(f"{option.name} {option.flag.metavar}".strip() + " " for option in needed)
+        self._parser = Parser(command_of(kind), purpose_of(kind), f"{usage}[options]")
         groups: dict[Group, Any] = {}
         for option in self.options:
             if option.group not in groups:
@@ -152,6 +165,13 @@ class Asked(Generic[Settings]):
                 groups[option.group] = made.add_mutually_exclusive_group() if option.group.exclusive else made
             option.add_to(groups[option.group])
         self.given: dict[str, Any] = vars(self._parser.parse(argv))
+        self._typed, self._file = set(self.given), ""
+
+    def add_file(self, name: str, found: Mapping[str, Any]) -> None:
+        """Takes a file's settings, but for what was typed and for what does not go with that."""
+        typed = [option.flag.instead_of for option in self.options if option.field in self._typed]
+        out = self._typed.union(*typed)
+        self._file, self.given = f"{name}: ", {key: found[key] for key in found.keys() - out} | self.given
 
     def complete(self, environ: Mapping[str, str]) -> dict[str, Any]:
         """Reads variables for what is not given, and takes defaults for the rest."""
@@ -167,9 +187,9 @@ class Asked(Generic[Settings]):
         self.values = {option.field: option.default for option in self.options} | self.given
         return self.values
 
-    def refuse(self, message: str) -> NoReturn:
-        """Ends the process with one line."""
-        self._parser.error(message)
+    def refuse(self, message: str, *about: str) -> NoReturn:
+        """Ends the process with one line; it names the file where the fields that it is about all stand there."""
+        self._parser.error(message if not about or self._typed.intersection(about) else f"{self._file}{message}")
 
     def settings(self) -> Settings:
         """What was asked for, filled in."""

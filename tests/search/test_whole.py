@@ -5,16 +5,18 @@ import json
 import re
 import shutil
 import sqlite3
+import tomllib
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from unittest.mock import ANY
 
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 from tree import Tree, copy_tree, stored_values
 
-from search.command.settings import CommonSettings
+from search.command.settings import CommonSettings, parse_finalize
 from search.comparison import Comparison
 from search.errors import UsageError
 from search.final.opening import check_reopening
@@ -44,6 +46,43 @@ def test_a_model_dropped_into_its_folder_is_searched_and_reported(whole: Tree) -
     assert "tiny" in report.read_text(encoding="utf-8")
     told = json.loads((whole.runs / "whole" / "report.json").read_text(encoding="utf-8"))
     assert "tiny" in told["models"]
+
+
+def toml(file: Path) -> dict[str, object]:
+    return tomllib.loads(file.read_text(encoding="utf-8"))
+
+
+def configurations(tree: Tree) -> dict[int, dict[str, float]]:
+    """Trial number -> parameters, as the database has them."""
+    with closing(sqlite3.connect(f"file:{tree.runs / 'studies.db'}?mode=ro", uri=True)) as connection:
+        rows = connection.execute(
+            "select t.number, p.param_name, p.param_value from trials t join trial_params p using (trial_id)"
+        ).fetchall()
+    found: dict[int, dict[str, float]] = {}
+    for number, name, value in rows:
+        found.setdefault(number, {})[name] = value
+    return found
+
+
+def test_a_search_is_repeated_from_its_own_file(whole: Tree, tmp_path: Path) -> None:
+    file = whole.runs / "whole" / "launch.toml"
+    used = toml(file)
+    assert (used["model"], used["trials"], used["epochs"], used["study"]) == ("tiny", 4, 3, "whole")
+    assert isinstance(used["workers"], int)  # settled, as are these
+    assert {used["device"], used["precision"], used["preprocess"]} & {"auto", None} == set()
+    place = {"runs": str(tmp_path), "storage": f"sqlite:///{tmp_path}/studies.db"}
+    elsewhere = Tree(whole.folder, tmp_path, place["storage"])
+    elsewhere.run("launch", "--config", str(file), "--workers", "1")
+    assert toml(tmp_path / "whole" / "launch.toml") == used | place | {"workers": 1, "cpus-per-worker": ANY}
+    assert configurations(elsewhere) == configurations(whole)
+    assert len(configurations(whole)) == 4
+
+
+def test_finalize_writes_what_it_used(whole: Tree) -> None:
+    used = parse_finalize(["--config", str(whole.runs / "whole" / "finalize.toml")], {})
+    assert (used.finalists, used.draws, used.reopen) == (1, 2000, None)
+    assert (used.common.study, used.common.data, used.common.runs) == ("whole", "synthetic:300", whole.runs)
+    assert used.worker.workers is not None
 
 
 def test_finalize_again_reads_nothing_and_retrains_nothing(whole: Tree) -> None:
