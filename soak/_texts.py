@@ -17,6 +17,7 @@ PARSERS: dict[str, Callable[..., object]] = {
     "status": settings.parse_status,
     "predict": settings.parse_predict,
     "dashboard": settings.parse_dashboard,
+    "completion": settings.parse_completion,
 }
 _URLS = (
     "sqlite:///runs/studies.db", "sqlite:////x/y.db?timeout=5", "sqlite://user:pw@host/x", "sqlite:///:memory:", "sqlite://",

@@ -27,7 +27,7 @@ class Flag:
         kind: reads the value; see ``search.command._arguments``. None for a switch.
         help: what it does.
         note: in brackets behind it; "" for the default, where that can be shown.
-        name: as it is typed, where that is not the field's name.
+        name: as it is typed, where that is not the field's name; what has no dashes stands without a flag.
         choices: values to be completed.
         variable: of the environment, read where nothing else is given.
         alone: the value of a flag that stands there without one; None where it cannot.
@@ -100,6 +100,9 @@ class Option:
         about = {"dest": self.field, "default": SUPPRESS, "help": flag.help + (f" ({note})" if note else "")}
         if flag.kind is None:
             group.add_argument(self.name, action="store_true", **about)
+            return
+        if not self.name.startswith("-"):
+            group.add_argument(metavar=self.name, type=flag.kind, **about)
             return
         alone = {} if flag.alone is None else {"nargs": "?", "const": flag.alone}
         group.add_argument(self.name, metavar=flag.metavar, type=flag.kind, **alone, **about)

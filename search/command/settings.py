@@ -229,9 +229,18 @@ class DashboardSettings:
     common: Annotated[CommonSettings, Study("not needed here: all studies are shown")]
 
 
+@dataclass(frozen=True, kw_only=True)
+class CompletionSettings:
+    """Print a script that completes commands, flags and values in a shell."""
+
+    shell: Annotated[str, Group("shell"), Flag(
+        "", kinds.one_of("bash", "zsh", "fish"), "bash, zsh or fish", name="SHELL", choices=("bash", "zsh", "fish")
+    )]  # fmt: skip
+
+
 COMMANDS: dict[str, type[Any]] = {command_of(kind): kind for kind in (
     ExploreSettings, LaunchSettings, FinalizeSettings, ReportSettings, StatusSettings, PredictSettings,
-    DashboardSettings, CleanSettings,
+    DashboardSettings, CleanSettings, CompletionSettings,
 )}  # fmt: skip
 
 
@@ -265,6 +274,7 @@ parse_status = partial(parse, StatusSettings)
 parse_clean = partial(parse, CleanSettings)
 parse_predict = partial(parse, PredictSettings)
 parse_dashboard = partial(parse, DashboardSettings)
+parse_completion = partial(parse, CompletionSettings)
 
 
 def _asked(kind: type[Settings], argv: Sequence[str] | None, environ: Mapping[str, str]) -> Asked[Settings]:

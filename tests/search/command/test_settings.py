@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from search.command.settings import (
+    parse_completion,
     parse_dashboard,
     parse_finalize,
     parse_launch,
@@ -247,3 +248,10 @@ def test_reading_arguments_imports_nothing_heavy():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     print(f"settings and commands imported in {time.monotonic() - begun:.2f} s")
     assert done.stdout.strip() == "[]"
+
+
+def test_a_shell_is_asked_for_by_name(capsys):
+    assert parse_completion(["zsh"]).shell == "zsh"
+    assert "SHELL: 'zhs' is not known, did you mean zsh?" in refusal(capsys, parse_completion, "zhs")
+    assert "required: SHELL" in refusal(capsys, parse_completion)
+    assert "'x' was not expected here" in refusal(capsys, parse_completion, "bash", "x")

@@ -1,0 +1,220 @@
+"""Completion scripts of three shells, from the same annotated fields as ``--help``: commands, flags, values.
+
+A script holds all that it completes, so that a key press starts no Python. It completes ``python -m search.COMMAND``
+and ``histotune COMMAND``, and leaves every other python to what completed it before.
+"""
+
+from collections.abc import Iterator
+from shlex import quote
+
+from search.command._flags import Option, options, purpose_of
+from search.command.settings import COMMANDS
+
+_FILES = ("PATH", "FILE", "FILE.json", "DIR")
+"""Metavars of what lies on disk."""
+_SEVERAL = ("model", "exclude")
+"""Keys of flags that take some of their choices, with commas."""
+
+_BASH = """\
+# Completes python -m search.COMMAND and histotune COMMAND.
+# In ~/.bashrc: source <(python -m search.completion bash)
+_histotune_commands=(@COMMANDS@)
+
+_histotune_flags() {
+  case $1 in
+@FLAGS@
+  *) return 1 ;;
+  esac
+}
+
+_histotune_values() {  # words of a flag; a comma before those of which several are taken, a slash for files
+  case $1:$2 in
+@VALUES@
+  *) return 1 ;;
+  esac
+}
+
+_histotune() {
+  local word=${COMP_WORDS[COMP_CWORD]} flag=${COMP_WORDS[COMP_CWORD-1]} before= at=1 command values
+  COMPREPLY=()
+  if [[ ${COMP_WORDS[0]##*/} != histotune ]]; then
+    before=search.
+    while ((at < COMP_CWORD)) && [[ ${COMP_WORDS[at]} != -m ]]; do ((at++)); done
+    ((at++))
+  fi
+  command=${COMP_WORDS[at]}
+  if ((at == COMP_CWORD)); then
+    COMPREPLY=($(compgen -W "${_histotune_commands[*]/#/$before}" -- "$word"))
+    return
+  fi
+  if ((at > COMP_CWORD)) || [[ $command != "$before"* ]] || ! _histotune_flags "${command#search.}" >/dev/null; then
+    compopt -o bashdefault -o default 2>/dev/null
+    return
+  fi
+  command=${command#search.}
+  [[ $word == = ]] && word= || [[ $flag != = ]] || flag=${COMP_WORDS[COMP_CWORD-2]}
+  if ! values=$(_histotune_values "$command" "$flag"); then
+    COMPREPLY=($(compgen -W "$(_histotune_flags "$command")" -- "$word"))
+  elif [[ $values == ,* && $word == *,* ]]; then
+    COMPREPLY=($(compgen -P "${word%,*}," -W "${values#,}" -- "${word##*,}"))
+  else
+    COMPREPLY=($(compgen -W "${values//[,\\/]/}" -- "$word"))
+    [[ $values == */ ]] && compopt -o default 2>/dev/null
+  fi
+  return 0
+}
+
+complete -F _histotune histotune python python3
+"""
+
+_ZSH = """\
+#compdef histotune python python3
+# Completes python -m search.COMMAND and histotune COMMAND.
+# In ~/.zshrc, after compinit: source <(python -m search.completion zsh)
+@ARGUMENTS@
+
+_histotune() {
+  local at=2 before=
+  local -a known=(
+@COMMANDS@
+  )
+  if [[ ${words[1]:t} != histotune ]]; then
+    before=search.
+    at=$(( ${words[(i)-m]} + 1 ))
+  fi
+  if (( at == CURRENT )); then
+    known=("${(@)known/#/$before}")
+    _describe command known
+  elif (( at < CURRENT )) && [[ $words[at] == $before* ]] && (( $+functions[_histotune_${words[at]#search.}] )); then
+    local command=${words[at]#search.}
+    words=("${(@)words[at,-1]}")
+    (( CURRENT -= at - 1 ))
+    _histotune_$command
+  elif (( $+functions[_python] )); then
+    _python "$@"
+  else
+    _default
+  fi
+}
+
+compdef _histotune histotune python python3
+"""
+
+_FISH = """\
+# Completes python -m search.COMMAND and histotune COMMAND.
+# In ~/.config/fish/config.fish: python -m search.completion fish | source
+function __histotune_at  # whether the line is of this command; with none given, whether one is to be named
+    set -l words (commandline -opc)
+    if test (path basename -- $words[1]) = histotune
+        set words $words[2..]
+    else if set -l at (contains -i -- -m $words); and set -q words[(math $at + 1)]
+        set words (string replace -r '^search\\\\.' '' -- $words[(math $at + 1)..])
+    else
+        return 1
+    end
+    test "$words[1]" = "$argv[1]"
+end
+
+@COMMANDS@
+@FLAGS@
+"""
+
+
+def script(shell: str) -> str:
+    """The script of "bash", "zsh" or "fish"."""
+    return {"bash": _bash, "zsh": _zsh, "fish": _fish}[shell]()
+
+
+def _bash() -> str:
+    flags = [f"  {command}) echo '{' '.join(_typed(command))}' ;;" for command in COMMANDS]
+    values = [
+        f"  {command}:{option.name if _has_dashes(option) else f'*{command}'}) echo '{_bash_words(option)}' ;;"
+        for command, option in _every()
+        if option.flag.kind is not None
+    ]
+    return _filled(_BASH, COMMANDS=[" ".join(COMMANDS)], FLAGS=flags, VALUES=values)
+
+
+def _bash_words(option: Option) -> str:
+    several = "," if option.key in _SEVERAL and option.flag.choices else ""
+    files = " /" if option.flag.metavar in _FILES else ""
+    return f"{several}{' '.join(option.flag.choices)}{files}"
+
+
+def _zsh() -> str:
+    functions = [f"_histotune_{command}() {{\n  _arguments {' '.join(_zsh_specs(command))}\n}}" for command in COMMANDS]
+    commands = [f"    {quote(f'{command}:{purpose_of(kind)}')}" for command, kind in COMMANDS.items()]
+    return _filled(_ZSH, ARGUMENTS=functions, COMMANDS=commands)
+
+
+def _zsh_specs(command: str) -> Iterator[str]:
+    for option in _of(command):
+        flag, words = option.flag, " ".join(option.flag.choices)
+        values = ["_files"] if flag.metavar in _FILES else []
+        if words:
+            several = option.key in _SEVERAL
+            values.insert(0, f"_sequence compadd - {words}" if several else f"compadd -- {words}")
+        action = f"{{ {'; '.join(values)} }}" if values else " "
+        if not _has_dashes(option):
+            yield quote(f"1:{option.name}:({words})")
+        elif flag.kind is None:
+            yield quote(f"{option.name}[{_zsh_text(flag.help)}]")
+        else:
+            optional = "" if flag.alone is None else ":"
+            yield quote(f"{option.name}=[{_zsh_text(flag.help)}]:{optional}{flag.metavar}:{action}")
+    yield from map(
+        quote, ("-h[show this text and stop]", "--help[show this text and stop]", "--version[show the version]")
+    )
+
+
+def _zsh_text(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("[", "\\[").replace("]", "\\]").replace(":", "\\:")
+
+
+def _fish() -> str:
+    places = (("-c histotune -f -n '__histotune_at'", ""), ("-c python -c python3 -s m -x", "search."))
+    commands = [
+        f"complete {on} -a {before}{command} -d {_fish_text(purpose_of(kind))}"
+        for on, before in places
+        for command, kind in COMMANDS.items()
+    ]
+    return _filled(_FISH, COMMANDS=commands, FLAGS=list(_fish_flags("-c histotune -c python -c python3")))
+
+
+def _fish_flags(on: str) -> Iterator[str]:
+    for command, option in _every():
+        flag, words = option.flag, " ".join(option.flag.choices)
+        files = flag.metavar in _FILES
+        takes = "-f" if flag.kind is None or not _has_dashes(option) else "-r -F" if files else "-x"
+        name = f" -l {option.key}" if _has_dashes(option) else ""
+        several = f"(__fish_append , {words})" if option.key in _SEVERAL else words
+        values = f" -a {_fish_text(several)}" if words else ""
+        yield f"complete {on} -n '__histotune_at {command}'{name} {takes}{values} -d {_fish_text(flag.help)}"
+
+
+def _fish_text(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _typed(command: str) -> list[str]:
+    return [*(option.name for option in _of(command) if _has_dashes(option)), "--help", "--version"]
+
+
+def _has_dashes(option: Option) -> bool:
+    """Whether it is a flag; else it is what stands without one."""
+    return option.name.startswith("-")
+
+
+def _of(command: str) -> list[Option]:
+    return list(options(COMMANDS[command]))
+
+
+def _every() -> Iterator[tuple[str, Option]]:
+    for command in COMMANDS:
+        yield from ((command, option) for option in _of(command))
+
+
+def _filled(template: str, **parts: list[str]) -> str:
+    for name, lines in parts.items():
+        template = template.replace(f"@{name}@", "\n".join(lines))
+    return template
