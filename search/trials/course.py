@@ -22,7 +22,16 @@ from search.command.settings import CommonSettings, LaunchSettings
 from search.command.settings_file import write_settings
 from search.command.signals import Signals
 from search.command.terminal import LOGGER, Standing, Terminal, say
-from search.comparison import LOCK_FILE, Comparison, Division, data_source, define, weights_of, weights_option
+from search.comparison import (
+    LOCK_FILE,
+    Comparison,
+    Division,
+    data_source,
+    define,
+    load_models,
+    weights_of,
+    weights_option,
+)
 from search.errors import UsageError
 from search.training.device import choose_device, choose_precision, has_bf16
 from search.training.jobs import FeatureStore, WorkerContext
