@@ -53,8 +53,12 @@ demo: $(STAMP) ## search, prune, retrain and report on made-up patches, both mod
 	@echo "    source $(VENV)/bin/activate"
 	@echo "    python -m search.explore --data PATH"
 
-test: $(STAMP) ## run the tests; ARGS="-k name" picks some
-	$(BIN)/python -m pytest $(ARGS)
+# One process more than a small machine has cores, as many tests wait for what they started; a file stays in one process,
+# and those that take longest come first (tests/conftest.py).
+JOBS ?= 3
+
+test: $(STAMP) ## run the tests; ARGS="-k name" picks some, JOBS=0 takes one process
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # Beside the environment of the others: what people get who install without constraints.txt, and Optuna and Ray above
 # their bounds where there are such, since it is to tell whether these can be raised. One of the tests is a whole search
