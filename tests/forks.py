@@ -15,7 +15,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -36,11 +35,13 @@ _FDS = 4  # standard input, output, error, and where the exit code is written
 class Forked:
     """A command that runs, as ``subprocess.Popen`` shows it."""
 
-    def __init__(self, arguments: Sequence[str], pid: int, output: IO[str], ends: int) -> None:
+    def __init__(self, arguments: Sequence[str], pid: int, output: IO[str], error: IO[str] | None, ends: int) -> None:
         self.args = list(arguments)
         self.pid = pid
         self.stdout = output
+        self.stderr = error
         self.returncode: int | None = None
+        self._said = {stream: b"" for stream in (output, error) if stream is not None}
         self._ends = ends  # gets the exit code
 
     def poll(self) -> int | None:
@@ -62,22 +63,27 @@ class Forked:
         assert self.returncode is not None
         return self.returncode
 
-    def communicate(self, timeout: float | None = None) -> tuple[str, None]:
-        """What it printed, once it has ended and whoever else writes there has, too."""
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        """What it said on each, once it has ended and whoever else writes there has, too.
+
+        Raises:
+            subprocess.TimeoutExpired: that did not happen.
+        """
         until = None if timeout is None else time.monotonic() + timeout
-        parts = []
-        os.set_blocking(self.stdout.fileno(), False)
-        while True:
-            left = None if until is None else max(0.0, until - time.monotonic())
-            if not select.select([self.stdout], [], [], left)[0]:
+        reading = {stream for stream in self._said if not stream.closed}
+        while reading:
+            ready, _, _ = select.select(reading, [], [], _left(until))
+            if not ready:
                 raise subprocess.TimeoutExpired(self.args, timeout or 0.0)
-            part = os.read(self.stdout.fileno(), _ENOUGH)
-            if not part:
-                break
-            parts.append(part)
-        self.wait(None if until is None else max(0.0, until - time.monotonic()))
-        self.stdout.close()
-        return b"".join(parts).decode(errors="replace"), None
+            for stream in ready:
+                part = os.read(stream.fileno(), _ENOUGH)
+                self._said[stream] += part
+                if not part:
+                    reading.remove(stream)
+                    stream.close()
+        self.wait(_left(until))
+        texts = [text.decode(errors="replace") for text in self._said.values()]
+        return texts[0], "".join(texts[1:])
 
     def send_signal(self, number: int) -> None:
         """Sends a signal; nothing happens where it has ended."""
@@ -104,45 +110,43 @@ class Forks:
         self._there: socket.socket | None = None
 
     def start(
-        self, arguments: Sequence[str], *, folder: Path, environment: dict[str, str], error: IO[Any] | None = None
+        self, arguments: Sequence[str], *, folder: Path, environment: dict[str, str], apart: bool = False
     ) -> Forked:
-        """Starts ``python -m MODULE ...`` in a session of its own; its output, and what it says of errors, is piped.
+        """Starts ``python -m MODULE ...`` in a session of its own, its output and errors in a pipe.
 
         Args:
             arguments: as of ``subprocess``: the interpreter, "-m", the module, its arguments.
             folder: in which it runs.
             environment: all of it.
-            error: a file for standard error; None has it go where the output goes.
+            apart: whether errors have a pipe of their own.
         """
         there = self._connected()
         read, write = os.pipe()
+        error, complain = os.pipe() if apart else (None, os.dup(write))
         ends, ended = os.pipe()
         request = {"arguments": list(arguments), "folder": str(folder), "environment": environment}
         with Path(os.devnull).open("rb") as nothing:
-            fds = [nothing.fileno(), write, write if error is None else error.fileno(), ended]
+            fds = [nothing.fileno(), write, complain, ended]
             content = json.dumps(request).encode()
             there.sendall(len(content).to_bytes(4, "big"))
             there.sendmsg([content[:1]], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))])
             there.sendall(content[1:])
-        os.close(write)
-        os.close(ended)
+        for fd in fds[1:]:
+            os.close(fd)
         pid = int.from_bytes(_exactly(there, 4), "big")
-        return Forked(arguments, pid, os.fdopen(read), ends)
+        return Forked(arguments, pid, os.fdopen(read), None if error is None else os.fdopen(error), ends)
 
     def run(
         self, arguments: Sequence[str], *, folder: Path, environment: dict[str, str], seconds: float
     ) -> subprocess.CompletedProcess[str]:
         """Runs it to its end, output and errors apart."""
-        with tempfile.TemporaryFile() as error:
-            process = self.start(arguments, folder=folder, environment=environment, error=error)
-            try:
-                output, _ = process.communicate(seconds)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                raise
-            error.seek(0)
-            said = error.read().decode(errors="replace")
-        return subprocess.CompletedProcess(list(arguments), process.wait(), output, said)
+        process = self.start(arguments, folder=folder, environment=environment, apart=True)
+        try:
+            output, error = process.communicate(seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+        return subprocess.CompletedProcess(list(arguments), process.wait(), output, error)
 
     def _connected(self) -> socket.socket:
         if self._there is None:
@@ -157,6 +161,10 @@ class Forks:
 def _end(process: subprocess.Popen[bytes], there: socket.socket) -> None:
     there.close()  # it ends with that
     process.wait()
+
+
+def _left(until: float | None) -> float | None:
+    return None if until is None else max(0.0, until - time.monotonic())
 
 
 def _exactly(there: socket.socket, count: int) -> bytes:

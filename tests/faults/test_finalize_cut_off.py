@@ -26,7 +26,7 @@ for part in name.split(".")[:-1]:
 def cut(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
 
-from search import finalizing  # so that it imports the function as it was
+import search.final.procedure  # so that it imports the function as it was
 setattr(owner, name.split(".")[-1], cut)
 from search.finalize import main
 main(sys.argv[1:])
