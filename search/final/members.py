@@ -38,6 +38,7 @@ _LARGEST = 2**20  # bytes of a model.json
 _LARGEST_MEMBER = 2**31  # bytes; vgg16 with a head of its own takes 60 million
 _AT_ONCE = 8192  # patches transformed and on the device together: 60 MB; a multiple of every batch
 _AT_ONCE_BEHIND = 512  # patches whose outputs of frozen layers are held in 8 views: up to 75 MB; as above
+_KEPT_BEHIND = 2048  # the most that are held for another model: up to 300 MB
 _LAYOUT = "channels_last"  # fixed, so that a prediction is the same wherever it is made
 
 
@@ -107,8 +108,41 @@ def _check(stored: StoredModel, path: Path) -> None:
         )
 
 
+class SharedOutputs:
+    """Outputs of frozen layers for the same patches, kept from one final model to the next that has the same layers.
+
+    A model's chosen and its default configuration often differ in what lies behind them only.
+    """
+
+    def __init__(self) -> None:
+        self._made_for: tuple[nn.Module, Preprocessing, Compute] | None = None
+        self._pieces: dict[int, PrefixOutputs] = {}
+
+    def of(
+        self, prefix: nn.Module, preprocessing: Preprocessing, patches: DevicePatches, first: int, compute: Compute
+    ) -> PrefixOutputs:
+        """Of a piece of the patches that begins with the row ``first``; those beyond the first few are not kept."""
+        if not self._fits(prefix, preprocessing, compute):
+            self._made_for, self._pieces = (prefix, preprocessing, compute), {}
+        found = self._pieces.get(first) or PrefixOutputs(prefix, patches, compute)
+        if first + len(patches.pixels) <= _KEPT_BEHIND:
+            self._pieces[first] = found
+        return found
+
+    def _fits(self, prefix: nn.Module, preprocessing: Preprocessing, compute: Compute) -> bool:
+        if self._made_for is None:
+            return False
+        before, *other = self._made_for
+        return other == [preprocessing, compute] and repr(before) == repr(prefix) and _same(before, prefix)
+
+
 def member_logits(
-    stored: StoredModel, folder: Path, pixels: npt.NDArray[np.uint8], device: str, progress: Progress
+    stored: StoredModel,
+    folder: Path,
+    pixels: npt.NDArray[np.uint8],
+    device: str,
+    progress: Progress,
+    kept: SharedOutputs | None = None,
 ) -> Floats:
     """Each member's mean logit over the 8 views.
 
@@ -118,6 +152,7 @@ def member_logits(
         pixels: (N, 50, 50, 3) uint8 RGB, as they are in files; they are preprocessed here.
         device: "cpu" or "cuda".
         progress: called with (members done, all).
+        kept: for the same pixels, where several models see them.
 
     Returns:
         (N, members).
@@ -127,7 +162,7 @@ def member_logits(
     """
     compute = Compute(device, stored.precision, _LAYOUT)
     if _names_prefix(stored):
-        return _behind_one_prefix(stored, folder, pixels, compute, progress)
+        return _behind_one_prefix(stored, folder, pixels, compute, progress, kept or SharedOutputs())
     columns = []
     for number in range(len(stored.members)):
         progress(number, len(stored.members))
@@ -160,16 +195,22 @@ def _names_prefix(stored: StoredModel) -> bool:
 
 
 def _behind_one_prefix(
-    stored: StoredModel, folder: Path, pixels: npt.NDArray[np.uint8], compute: Compute, progress: Progress
+    stored: StoredModel,
+    folder: Path,
+    pixels: npt.NDArray[np.uint8],
+    compute: Compute,
+    progress: Progress,
+    kept: SharedOutputs,
 ) -> Floats:
     """(N, members) as ``member_logits``; frozen layers that the members share see each patch once."""
     count = len(stored.members)
     networks = [compute.place(load_member(stored, folder, number)) for number in range(count)]
-    shared = all(_same(networks[0].get_submodule("prefix"), network.get_submodule("prefix")) for network in networks)
+    prefix = networks[0].get_submodule("prefix")
+    shared = all(_same(prefix, network.get_submodule("prefix")) for network in networks)
     found = np.empty((len(pixels), count))
     for piece in chunks(len(pixels), _AT_ONCE_BEHIND):
         patches = _seen(pixels[piece], stored.preprocessing, compute)
-        outputs = PrefixOutputs(networks[0].get_submodule("prefix"), patches, compute) if shared else None
+        outputs = kept.of(prefix, stored.preprocessing, patches, piece.start, compute) if shared else None
         rows = np.arange(len(patches.pixels))
         for number, network in enumerate(networks):
             progress(number, count)

@@ -23,7 +23,7 @@ from search.comparison import OPENING, Comparison
 from search.errors import UsageError
 from search.final.baselines import BASELINES, baseline_logits
 from search.final.examples import save_test_examples
-from search.final.members import SEALED_FILE, Progress, StoredModel, member_logits
+from search.final.members import SEALED_FILE, Progress, SharedOutputs, StoredModel, member_logits
 from search.final.scored import scored
 from search.trials.marks import Mark, check_folder, lost
 from studies.files import write_whole
@@ -169,7 +169,8 @@ def _predict(
     device: str,
     progress: Progress,
 ) -> Predictions:
-    members = {entrant.entry: _members(entrant, test, folder, device, progress) for entrant in entrants}
+    kept = SharedOutputs()
+    members = {entrant.entry: _members(entrant, test, folder, device, progress, kept) for entrant in entrants}
     development = load_development(prepared.development)
     assert development.labels is not None
     logits = {entry: scores.mean(axis=1) for entry, scores in members.items()}
@@ -191,7 +192,9 @@ def _baseline_thresholds(plan: AnalysisPlan, prevalence: float) -> dict[str, flo
     return {name: thresholds[name] for name in plan.baselines}
 
 
-def _members(entrant: Entrant, test: PatchSet, folder: Path, device: str, progress: Progress) -> Floats:
+def _members(
+    entrant: Entrant, test: PatchSet, folder: Path, device: str, progress: Progress, outputs: SharedOutputs
+) -> Floats:
     """(N, M) logits of an entrant's members; kept as soon as they are there."""
     kept = folder / f"members-{entrant.entry.replace(':', '-')}.npy"
     if os.path.lexists(kept):
@@ -199,7 +202,7 @@ def _members(entrant: Entrant, test: PatchSet, folder: Path, device: str, progre
         if logits.shape != (len(test), len(entrant.stored.members)) or logits.dtype != np.float64:
             raise UsageError(f"{kept} is not what was predicted before; delete it and run the same command again")
         return logits
-    logits = member_logits(entrant.stored, entrant.folder, test.pixels, device, progress)
+    logits = member_logits(entrant.stored, entrant.folder, test.pixels, device, progress, outputs)
     _save_array(kept, logits)
     return logits
 

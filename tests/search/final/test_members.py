@@ -81,6 +81,10 @@ def test_frozen_layers_that_members_share_see_each_patch_once(
     assert seen == {"prefix": 5 * VIEWS, "behind": 3 * 5 * VIEWS}
     np.testing.assert_array_equal(found, one_by_one(model, tmp_path, pixels))
     assert len(np.unique(found.round(6))) == 3 * 5
+    kept = members.SharedOutputs()
+    for _ in ("chosen", "default"):  # two final models with the same frozen layers
+        np.testing.assert_array_equal(member_logits(model, tmp_path, pixels, "cpu", lambda *_: None, kept), found)
+    assert seen["prefix"] == (1 + 3 + 1) * 5 * VIEWS  # first, one by one, and for both at once
 
 
 def test_members_with_layers_of_their_own_each_see_every_patch(tmp_path: Path, seen: Counter[str]) -> None:
