@@ -31,7 +31,7 @@ from models._registry import load_model
 from search.training.device import Compute, choose_precision, has_bf16, set_up
 from search.training.device_patches import DevicePatches
 from search.training.loop import Training, evaluate, probe_layout, train
-from search.workers.worker import validation_scores
+from search.training.scores import validation_scores
 
 SEEDS = 3
 PATCHES, EPOCHS = 2000, 4

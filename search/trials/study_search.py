@@ -4,10 +4,8 @@ The database is the only truth: before a trial is handed out, trials are counted
 launches together end with exactly the number that was asked for.
 """
 
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from models._spec import Model, ParamValue
 from search.training.jobs import EpochReport, Job, forget_checkpoint
 from search.training.seeds import derive_seed
+from search.trials.in_hand import InHand
 from search.trials.launches import Presence
 from studies.ledger.ledger import Ledger
 from studies.storage.attributes import at_once, set_attributes
@@ -61,29 +60,6 @@ class Outlook:
     seconds: float | None
 
 
-@dataclass(frozen=True)
-class _Running:
-    """A trial in the hands of this launch.
-
-    Attributes:
-        trial: Optuna's.
-        trial_id: its id in the database.
-        begun: when it was handed out, in monotonic seconds.
-        values: the objective after each epoch, as the database has it.
-    """
-
-    trial: Trial
-    trial_id: int
-    begun: float
-    values: dict[int, float]
-
-    def cost(self, report: EpochReport) -> dict[str, float]:
-        """Seconds of its worker: training, evaluation, saved, and waiting for anything else since it was handed out."""
-        cost = dict(report.attributes.get("cost", {}))
-        busy = cost.get("training", 0.0) + cost.get("evaluation", 0.0) - report.seconds_before
-        return {**cost, "waiting": round(max(0.0, time.monotonic() - self.begun - busy), 3)}
-
-
 class StudySearch:
     """Hands out the trials of one study and writes down what becomes of them."""
 
@@ -107,15 +83,12 @@ class StudySearch:
         self.model = model
         self.wanted = wanted
         self._storage = storage
-        self._study_id = storage.get_study_id_from_name(study.study_name)
-        self._ledger = ledger
-        self._presence = presence
+        self._hand = InHand(study, storage=storage, ledger=ledger, presence=presence)
         self._make_sampler = make_sampler
         self._epochs = epochs
         self._objective = objective
         self._seed = seed
         self._checkpoints = checkpoints
-        self._running: dict[int, _Running] = {}
 
     def counts(self) -> Counts:
         """Trials by state, as the database has them now."""
@@ -138,8 +111,8 @@ class StudySearch:
 
     def anything_to_do(self) -> bool:
         """Whether a trial could be handed out now; trials of dead launches are taken back first."""
-        with self._ledger.lease(self.study.study_name, self._presence.launch):
-            self.reclaim()
+        with self._hand.lease():
+            self._hand.reclaim()
         return self.counts().taken < self.wanted
 
     def failures(self) -> list[str]:
@@ -157,14 +130,14 @@ class StudySearch:
 
     def unmeasured(self) -> bool:
         """Whether no trial has ended or is running that tells how much memory trials need."""
-        return not self._running and self.peak_memory() is None
+        return not self._hand.held and self.peak_memory() is None
 
     def next_job(self) -> Job | None:
         """The next trial: one that was interrupted, enqueued, or chosen by the sampler; None where none is left."""
         trial = self._ask()
         if trial is None:
             return None
-        with at_once(self._storage, self._running[trial.number].trial_id):
+        with at_once(self._storage, self._hand.held[trial.number].trial_id):
             self.model.suggest(trial)
             if "seed" not in trial.user_attrs:  # a trial that goes on keeps its own, whatever --seed is now
                 trial.set_user_attr("seed", self.trial_seed(trial.number))
@@ -173,14 +146,13 @@ class StudySearch:
     def _ask(self) -> Trial | None:
         """A trial that is ours; None where none is left. What is asked for under a lease that was lost is given up."""
         while True:
-            with self._ledger.lease(self.study.study_name, self._presence.launch):
-                trials = self.reclaim()
+            with self._hand.lease():
+                trials = self._hand.reclaim()
                 if self._counted(trials).taken >= self.wanted:
                     return None
                 self.study.sampler = self._make_sampler(derive_seed(self._seed, _number_asked_next(trials)))
                 trial = self.study.ask()
-                if self._ledger.own(self.study.study_name, trial.number, self._presence.launch):
-                    self._running[trial.number] = self._taken(trial, trials)
+                if self._hand.take(trial, trials):
                     return trial
 
     def _job(self, trial: Trial) -> Job:
@@ -193,7 +165,7 @@ class StudySearch:
             epochs=self._epochs,
             last_epoch=self._epochs,
             checkpoint=self._checkpoints / str(trial.number),
-            reported=max(self._running[trial.number].values, default=0),
+            reported=max(self._hand.held[trial.number].values, default=0),
         )
 
     def trial_seed(self, number: int) -> int:
@@ -210,26 +182,27 @@ class StudySearch:
 
     def give_back(self, job: Job) -> str:
         """Puts a trial back to WAITING whose worker died before it began with it; its state, or "LOST"."""
-        return TrialState.WAITING.name if job.number in self._running and self._hand_back(job.number) else LOST
+        return TrialState.WAITING.name if self._hand.give_back(job.number) else LOST
 
     def _written_down(self, job: Job, note: Callable[[], str]) -> str:
         """The state that ``note`` finds for the trial; what it sets is written by then, in one transaction."""
         try:
-            if self._is_mine(job):
-                with at_once(self._storage, self._running[job.number].trial_id):
+            if self._hand.is_mine(job.number):
+                with at_once(self._storage, self._hand.held[job.number].trial_id):
                     state = note()
                 if state != RUNNING:
-                    self._forget(job)
+                    self._hand.let_go(job.number)
+                    forget_checkpoint(job.checkpoint)
                 return state
         except UpdateFinishedTrialError:  # somebody ended it by hand, in the dashboard
             forget_checkpoint(job.checkpoint)
-        self._running.pop(job.number, None)
+        self._hand.let_go(job.number)
         return LOST
 
     def _note(self, job: Job, report: EpochReport) -> str:
         if report.failure is not None:
             return self._fail(job, report.failure, report)
-        trial, values = self._running[job.number].trial, self._running[job.number].values
+        trial, values = self._hand.held[job.number].trial, self._hand.held[job.number].values
         if report.epoch not in values:
             values[report.epoch] = report.scores[self._objective]
             trial.report(values[report.epoch], report.epoch)
@@ -241,48 +214,10 @@ class StudySearch:
 
     def release(self) -> None:
         """Puts every trial that this launch still has in hand back to WAITING, to be handed out again."""
-        for number in list(self._running):
-            self._hand_back(number)
-
-    def _hand_back(self, number: int) -> bool:
-        """Lets go of a trial, as WAITING unless another launch has taken it over; whether it was ours."""
-        mine = self._ledger.owner(self.study.study_name, number) == self._presence.launch
-        if mine:
-            self._set_waiting(number)
-        del self._running[number]
-        return mine
-
-    def reclaim(self) -> list[FrozenTrial]:
-        """Puts trials of dead launches back to WAITING; call it under the lease. All trials as they are then."""
-        trials = self.study.get_trials(deepcopy=False)
-        left = self._of_dead_launches([trial for trial in trials if trial.state == TrialState.RUNNING])
-        for number in left:
-            self._set_waiting(number)
-        return self.study.get_trials(deepcopy=False) if left else trials
-
-    def _of_dead_launches(self, running: Sequence[FrozenTrial]) -> list[int]:
-        others = [trial.number for trial in running if trial.number not in self._running]
-        if not others:
-            return []
-        owners = self._ledger.owners(self.study.study_name)
-        alive = self._presence.alive() - {self._presence.launch}
-        return [number for number in others if owners.get(number) not in alive]
-
-    def _set_waiting(self, number: int) -> None:
-        trial_id = self._trial_id(number)
-        with suppress(UpdateFinishedTrialError):  # its launch was not dead, and has just ended it
-            if self._storage.get_trial(trial_id).state == TrialState.RUNNING:
-                self._storage.set_trial_state_values(trial_id, TrialState.WAITING)
-
-    def _is_mine(self, job: Job) -> bool:
-        if job.number not in self._running:
-            return False
-        if self._presence.unbroken():  # nobody takes over from a launch that beats in time
-            return True
-        return self._ledger.owner(self.study.study_name, job.number) == self._presence.launch
+        self._hand.release()
 
     def _finish(self, job: Job, report: EpochReport, state: TrialState) -> str:
-        values = self._running[job.number].values
+        values = self._hand.held[job.number].values
         best_epoch = max(values, key=lambda epoch: (values[epoch], -epoch))
         value = values[best_epoch if state == TrialState.COMPLETE else max(values)]
         self._end(job, report, state, [value], best_epoch=best_epoch)
@@ -296,22 +231,10 @@ class StudySearch:
         self, job: Job, report: EpochReport | None, state: TrialState, values: list[float] | None, **more: ParamValue
     ) -> None:
         """Sets what ``study.tell`` would, without its reading of what was set in this very transaction."""
-        running = self._running[job.number]
+        running = self._hand.held[job.number]
         told = {} if report is None else {**report.attributes, "epochs": report.epoch, "cost": running.cost(report)}
         set_attributes(self._storage, running.trial_id, {**told, **more})
         self._storage.set_trial_state_values(running.trial_id, state, values)
-
-    def _forget(self, job: Job) -> None:
-        self._running.pop(job.number, None)
-        forget_checkpoint(job.checkpoint)
-
-    def _trial_id(self, number: int) -> int:
-        return self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
-
-    def _taken(self, trial: Trial, trials: Sequence[FrozenTrial]) -> _Running:
-        """A trial from ``study.ask``, with the values that it had among all ``trials`` before."""
-        values = next((dict(found.intermediate_values) for found in trials if found.number == trial.number), {})
-        return _Running(trial, self._trial_id(trial.number), time.monotonic(), values)
 
 
 def _number_asked_next(trials: Sequence[FrozenTrial]) -> int:

@@ -4,15 +4,12 @@ A worker holds development patches only. After each epoch it writes a checkpoint
 the job can go on in another process, and a report that was lost on its way to the database is told again.
 """
 
-import gc
 import io
-import logging
 import os
-import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,21 +25,19 @@ from data_utils.readers.array_file import map_array
 from data_utils.split.prepare import load_development
 from models._registry import load_model
 from models._spec import Model, ModelConfig
-from search.training.device import Compute, free_memory, held_memory, peak_memory, reset_peak_memory, set_up
+from search.training.device import Compute, peak_memory, reset_peak_memory, set_up
 from search.training.device_patches import DevicePatches
 from search.training.features import Features
-from search.training.jobs import IN_A_ROW, EpochReport, FeatureStore, Job, WorkerContext
+from search.training.jobs import EpochReport, FeatureStore, Job, WorkerContext
 from search.training.loop import EpochScores, Rows, Training, count_parameters, evaluate, probe_layout, train
+from search.training.scores import validation_scores
 from search.workers.checkpoints import Checkpoint
+from search.workers.deadline import Deadline
+from search.workers.fitness import Fitness
+from search.workers.spent import Spent
 from studies.errors import NotWrittenError
 from studies.files import write_whole
 
-GRACE_SECONDS = 5.0
-"""After its time limit, a job that has not ended by itself is ended with its process."""
-LEAK_BYTES = 2**30
-"""A process that holds so much more than after its first job is replaced before the next."""
-
-LOGGER = logging.getLogger("histotune")
 Logits = npt.NDArray[np.float64]
 
 
@@ -65,30 +60,26 @@ class Worker:
         self._folds = None if context.folds is None else np.array(map_array(context.folds))
         self._patches = DevicePatches.load(pixels, self._labels, context.device)
         self._layouts: dict[str, str] = {}
-        self._jobs = 0
-        self._held = 0  # bytes after the first job
-        self._failures = 0  # jobs in a row
-        self._failed = False  # the last job
+        self._fitness = Fitness(context.device)
         self._warnings: list[str] = []  # not told yet
         self._warned: set[str] = set()
         self._spent = self._before = Spent()
         self._run: Iterator[EpochReport] = iter(())
-        self._deadline = _Deadline(Path(), None)
+        self._deadline = Deadline(Path(), None)
 
     def begin(self, job: Job) -> EpochReport:
         """Starts a job, from its checkpoint where it has one; its first report."""
-        self._end_if_failing()
-        self._end_if_leaking()
-        self._failed = False
+        self._run = iter(())  # lets go of the last job's network
+        self._fitness.check()
         reset_peak_memory(self._context.device)
-        self._deadline = _Deadline(job.checkpoint, self._context.trial_timeout)
+        self._deadline = Deadline(job.checkpoint, self._context.trial_timeout)
         self._run = self._epochs(job)
         return self.advance()
 
     def advance(self) -> EpochReport:
         """The job's next report; what goes wrong is a report as well, only a process's death is not."""
         report = self._next_report()
-        self._failed = report.failure is not None
+        self._fitness.failed = report.failure is not None
         warnings, self._warnings = tuple(self._warnings), []
         return replace(report, warnings=warnings) if warnings else report
 
@@ -105,27 +96,6 @@ class Worker:
         if warning not in self._warned:
             self._warned.add(warning)
             self._warnings.append(warning)
-
-    def _end_if_failing(self) -> None:
-        """Ends this process where its last jobs all failed, as in a broken CUDA context; the job begins in another."""
-        self._failures = self._failures + 1 if self._failed else 0
-        if self._failures >= IN_A_ROW:
-            LOGGER.warning("replaced: its last %d trials all failed", self._failures)
-            os._exit(1)
-
-    def _end_if_leaking(self) -> None:
-        """Ends this process where earlier jobs left memory behind; the job begins in another one."""
-        self._run = iter(())  # lets go of the last job's network
-        free_memory(self._context.device)
-        if self._jobs <= 1:
-            gc.freeze()  # what libraries keep, also those that the first job imports: no later look goes through it
-        held = held_memory(self._context.device)
-        if self._jobs == 1:
-            self._held = held
-        elif self._jobs > 1 and held > self._held + LEAK_BYTES:
-            LOGGER.warning("replaced: %.1f GB of earlier trials were left in memory", (held - self._held) / 2**30)
-            os._exit(1)
-        self._jobs += 1
 
     def _epochs(self, job: Job) -> Iterator[EpochReport]:
         self._spent = self._before = Spent()
@@ -263,90 +233,3 @@ class Worker:
             "seconds": round(self._spent.seconds, 3),
             "cost": asdict(self._spent),
         }
-
-
-@dataclass(frozen=True)
-class Spent:
-    """Seconds of a job so far, in all processes that had it.
-
-    Attributes:
-        training: in epochs.
-        evaluation: on the validation patients, or of a member's held-out ones.
-        saved: that kept outputs of frozen layers spared it.
-    """
-
-    training: float = 0.0
-    evaluation: float = 0.0
-    saved: float = 0.0
-
-    @property
-    def seconds(self) -> float:
-        """Of training and evaluation."""
-        return self.training + self.evaluation
-
-    def plus(self, training: float, evaluation: float, saved: float) -> "Spent":
-        """After another epoch."""
-        sums = (self.training + training, self.evaluation + evaluation, self.saved + saved)
-        return Spent(*(round(seconds, 3) for seconds in sums))
-
-
-def validation_scores(labels: Any, logits: Any) -> dict[str, float]:
-    """The scores that a search can maximise, each in [0, 1]; balanced accuracy at probability 0.5."""
-    # Takes seconds to import: the first epoch does not wait for it.
-    from sklearn.metrics import average_precision_score, balanced_accuracy_score, roc_auc_score
-
-    return {
-        "auc": float(roc_auc_score(labels, logits)),
-        "average_precision": float(average_precision_score(labels, logits)),
-        "balanced_accuracy": float(balanced_accuracy_score(labels, logits > 0)),
-    }
-
-
-class _Deadline:
-    """A limit on the time that a job may take.
-
-    Between epochs the job is told. A job that does not come back is ended with its process, and leaves a note so that
-    it is not started again.
-    """
-
-    def __init__(self, folder: Path, seconds: float | None) -> None:
-        self._note = folder / "timed_out"
-        self._seconds = seconds
-        self._until = None if seconds is None else time.monotonic() + seconds
-
-    def spent(self, seconds: float) -> None:
-        """Counts what earlier processes spent on the job as well."""
-        if self._until is not None:
-            self._until -= seconds
-
-    def check(self) -> None:
-        """Raises TimeoutError once the time is over."""
-        if self._until is not None and (self._ended_before() or time.monotonic() > self._until):
-            raise TimeoutError(f"it took longer than --trial-timeout {self._seconds:g} s")
-
-    def _ended_before(self) -> bool:
-        """Whether a process was ended over this job under no shorter limit than today's."""
-        with suppress(OSError, ValueError):
-            return self._seconds is not None and float(self._note.read_text(encoding="ascii")) >= self._seconds
-        return False
-
-    @contextmanager
-    def watched(self) -> Iterator[None]:
-        """Ends the process where the block does not end in time; nobody watches a worker that waits for work."""
-        if self._until is None:
-            yield
-            return
-        timer = threading.Timer(max(0.0, self._until - time.monotonic()) + GRACE_SECONDS, self._end_process)
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
-
-    def _end_process(self) -> None:
-        try:
-            self._note.parent.mkdir(parents=True, exist_ok=True)
-            self._note.write_text(str(self._seconds), encoding="ascii")
-        finally:  # also where the disk is full
-            os._exit(1)

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from search.training import loop as training
 from search.training.jobs import IN_A_ROW, WorkerContext
-from search.workers import worker
 from search.workers.checkpoints import Checkpoint
+from search.workers.deadline import Deadline
 from search.workers.worker import Worker
 
 NO_MACHINE_HAS_SO_MUCH = 10**16
@@ -145,8 +145,8 @@ def test_a_job_whose_process_was_ended_by_the_timeout_may_be_given_more_time_lat
     tmp_path: Path, limit: float | None, told: bool
 ) -> None:
     with pytest.raises(_ReplacedError):
-        worker._Deadline(tmp_path / "7", 60.0)._end_process()
-    later = worker._Deadline(tmp_path / "7", limit)
+        Deadline(tmp_path / "7", 60.0)._end_process()
+    later = Deadline(tmp_path / "7", limit)
     if told:
         with pytest.raises(TimeoutError, match=f"--trial-timeout {limit:g} s"):
             later.check()
@@ -161,7 +161,7 @@ def test_a_job_that_does_not_come_back_ends_its_process_also_where_the_disk_is_f
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    deadline = worker._Deadline(tmp_path / "7", None)
+    deadline = Deadline(tmp_path / "7", None)
     monkeypatch.setattr(Path, "write_text", full)
     with pytest.raises(_ReplacedError):
         deadline._end_process()

@@ -20,10 +20,10 @@ def workers_of_trials(database: Path) -> list[str]:
 
 def test_a_worker_that_leaks_is_replaced_and_no_trial_is_lost(tmp_path: Path) -> None:
     tree = copy_tree(tmp_path / "tree", tmp_path / "runs")
-    worker = tree.folder / "search" / "workers" / "worker.py"
-    small = worker.read_text().replace("LEAK_BYTES = 2**30", "LEAK_BYTES = 100_000_000")
-    assert small != worker.read_text()
-    worker.write_text(small)
+    fitness = tree.folder / "search" / "workers" / "fitness.py"
+    small = fitness.read_text().replace("LEAK_BYTES = 2**30", "LEAK_BYTES = 100_000_000")
+    assert small != fitness.read_text()
+    fitness.write_text(small)
     (tmp_path / "leak.py").write_text(LEAK)
     tree.environment["TINY_PROBE"] = str(tmp_path / "leak.py")
     tree.run("launch", "--model", "tiny", "--data", "synthetic:300", "--trials", "6", "--epochs", "1", "--workers", "1")

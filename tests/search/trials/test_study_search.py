@@ -81,7 +81,7 @@ def test_a_replayed_step_is_not_reported_again_but_a_finished_trial_is_told(
     first = searching(storage, presence, tmp_path)
     job = job_of(first)
     for epoch in (1, 2, 3):
-        first._running[job.number].trial.report(0.6, epoch)  # the driver dies before it tells the end
+        first._hand.held[job.number].trial.report(0.6, epoch)  # the driver dies before it tells the end
     first.release()
     second = searching(storage, presence, tmp_path)
     again = job_of(second)
@@ -163,7 +163,7 @@ def test_a_trial_that_was_cut_off_before_it_had_parameters_is_no_twin_of_the_nex
 ) -> None:
     cut_off = searching(storage, presence, tmp_path)
     cut_off.study.ask()  # the driver dies between this and the parameters
-    cut_off.reclaim()
+    cut_off._hand.reclaim()
     search = searching(storage, presence, tmp_path)
     first, second = job_of(search), job_of(search)
     assert (first.number, second.number) == (0, 1)
@@ -186,7 +186,7 @@ def test_a_trial_s_cost_parts_its_worker_s_time_into_work_and_waiting(
     storage: RDBStorage, presence: Presence, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [100.0]
-    monkeypatch.setattr("search.trials.study_search.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("search.trials.in_hand.time.monotonic", lambda: now[0])
     search = searching(storage, presence, tmp_path)
     job = job_of(search)
     now[0] += 10.0
