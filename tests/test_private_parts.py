@@ -1,6 +1,7 @@
 """Private parts of Optuna and Ray are named in one file each: what the next release may break stands there."""
 
 import ast
+import inspect
 import re
 import subprocess
 from collections.abc import Iterator
@@ -93,3 +94,21 @@ def test_it_would_be_found(line: str, of_optuna: set[str]) -> None:
 def test_what_is_public_or_our_own_is_not_found(of_optuna: set[str]) -> None:
     line = "from ray.tune import Stopper\nfrom studies.storage._rdb import PatientStorage\nself._storage.get_trial(1)"
     assert list(named("x.py", line, of_optuna)) == []
+
+
+def test_a_ray_of_our_own_starts_without_processes_that_nobody_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is replaced must be what Ray calls: another name would be set without a word."""
+    from ray._private.node import Node
+
+    from search.workers._ray import start_no_more_than_needed
+
+    names = ("start_monitor", "start_log_monitor", "start_api_server")
+    for name in names:
+        monkeypatch.setattr(Node, name, getattr(Node, name))  # fails where there is none; put back after the test
+    called = inspect.getsource(Node.start_head_processes) + inspect.getsource(Node.start_ray_processes)
+    assert [name for name in names if f"self.{name}(" not in called] == []
+    start_no_more_than_needed()
+    node = object.__new__(Node)
+    for name in names:
+        getattr(node, name)(**({"include_dashboard": False, "raise_on_failure": False} if "api" in name else {}))
+    assert node.webui_url is None

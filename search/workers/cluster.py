@@ -17,7 +17,7 @@ from search.command.last_words import LastWords
 from search.command.outcome import RAY_THREAD
 from search.command.settings import WorkerSettings
 from search.errors import SearchFailed, UsageError
-from search.workers._ray import GCS_PATIENCE, stay_on_this_machine
+from search.workers._ray import GCS_PATIENCE, start_no_more_than_needed, stay_on_this_machine
 
 MEMORY_OF_A_WORKER = 2 * 2**30
 """Bytes of a process with torch, its patches and a network in training."""
@@ -249,6 +249,7 @@ def _start_ray(asked: WorkerSettings) -> None:
         ray.init(address=asked.ray_address, **quiet)
         return
     stay_on_this_machine()
+    start_no_more_than_needed()
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # else it takes one from a file of the user's
     wanted = math.ceil((asked.workers or 1) * (asked.cpus_per_worker or 1.0))
     ray.init(
