@@ -79,7 +79,7 @@ test-newest: ## install the newest release of everything into .venv-newest, abov
 soak: $(STAMP) ## kill drivers and workers of a search for about 40 minutes, then feed malformed inputs; ARGS="--drivers 5"
 	$(BIN)/python -m soak $(ARGS)
 
-bench: $(STAMP) ## measure every claim of speed in about 40 minutes; ARGS="training" picks some, ARGS=--write fills README.md
+bench: $(STAMP) ## measure every claim of speed in about 40 minutes; ARGS="training" picks some, ARGS=--write fills BENCHMARKS.md
 	$(BIN)/python -m benchmarks.run $(ARGS)
 
 bench-full: $(STAMP) ## the same at length, for hours

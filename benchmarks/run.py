@@ -3,7 +3,7 @@
     python -m benchmarks.run                     all, in about 40 minutes on two cores (make bench)
     python -m benchmarks.run --full              all, at length (make bench-full)
     python -m benchmarks.run training data       some of them
-    python -m benchmarks.run --write             all, and puts the table into README.md
+    python -m benchmarks.run --write             all, and puts the table into BENCHMARKS.md
 
 BENCHMARKS.md says what each compares and how to read the table.
 """
@@ -34,7 +34,7 @@ BENCHMARKS = (
     "data",
     "ingest",
 )
-README = Path(__file__).resolve().parent.parent / "README.md"
+PAGE = Path(__file__).resolve().parent.parent / "BENCHMARKS.md"
 BEGIN, END = "<!-- benchmarks: begin (written by benchmarks/run.py) -->", "<!-- benchmarks: end -->"
 
 
@@ -87,7 +87,7 @@ def written(page: str, text: str) -> str:
     before, begin, rest = page.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise ValueError(f"README.md has no place for the table: expected a line {BEGIN} and later a line {END}")
+        raise ValueError(f"BENCHMARKS.md has no place for the table: expected a line {BEGIN} and later a line {END}")
     return f"{before}{BEGIN}\n{text}\n{END}{after}"
 
 
@@ -98,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(BENCHMARKS)} (default: all)")
     parser.add_argument("--full", action="store_true", help="at length: more trials, more repeats, more seeds")
-    parser.add_argument("--write", action="store_true", help="put the table into README.md; needs all of them")
+    parser.add_argument("--write", action="store_true", help="put the table into BENCHMARKS.md; needs all of them")
     typed = parser.parse_args(argv)
     if unknown := set(typed.names) - set(BENCHMARKS):
         parser.error(f"no benchmark is called {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")
@@ -110,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     text = table(results, limits, facts)
     print(f"\n{text}")
     if typed.write:
-        README.write_text(written(README.read_text(encoding="utf-8"), text), encoding="utf-8")
+        PAGE.write_text(written(PAGE.read_text(encoding="utf-8"), text), encoding="utf-8")
     return exit_code(results, limits)
 
 

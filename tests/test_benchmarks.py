@@ -86,12 +86,12 @@ def test_the_limits_can_be_read_and_each_needs_its_profile(tmp_path):
         load_limits(lame)
 
 
-def test_the_table_takes_its_place_in_the_readme_and_touches_nothing_else():
+def test_the_table_takes_its_place_in_its_page_and_touches_nothing_else():
     page = f"before\n{run.BEGIN}\nold\n{run.END}\nafter\n"
     assert run.written(page, "new") == f"before\n{run.BEGIN}\nnew\n{run.END}\nafter\n"
     with pytest.raises(ValueError, match="no place for the table"):
         run.written("nothing", "new")
-    assert "| training |" in run.written((ROOT / "README.md").read_text("utf-8"), run.table([ratio(1)], LIMITS, ["x"]))
+    assert "| training |" in run.written(run.PAGE.read_text("utf-8"), run.table([ratio(1)], LIMITS, ["x"]))
 
 
 def test_a_benchmark_that_fails_is_a_figure_that_falls_short(capsys):

@@ -17,10 +17,13 @@ COMMANDS = (
 )
 OF_DATA_UTILS = ("match", "fetch")  # the others are search's
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+DOCS = {path.name: path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md"))}
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs" / name for name in DOCS)]
+OF_THE_ROOT = ("CONTRIBUTING.md", "BENCHMARKS.md", "SECURITY.md", "CHANGELOG.md", "LOG.md")
 COMMAND = re.compile(r"python -m (?:search|data_utils)\.(\w+)([^`#\n]*)")
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
-OF_OTHERS = {"mypy --strict", "ray start --head", "ray start --address"}
+OF_OTHERS = {"mypy --strict", "ray start --head", "ray start --address", "make bench ARGS=--write"}
 """Flags in the text that are no flags of ours, with the program that takes them."""
 
 
@@ -52,7 +55,8 @@ def flags() -> dict[str, set[str]]:
 
 
 def tree_lines() -> list[str]:
-    return README.split("## The files\n```\n")[1].split("\n```")[0].splitlines()
+    blocks = re.findall(r"^```\n(.*?)^```$", DOCS["files.md"], re.MULTILINE | re.DOTALL)
+    return "".join(blocks).splitlines()
 
 
 def tree() -> set[str]:
@@ -80,13 +84,13 @@ def list_of(line: str) -> list[str]:
 
 
 def expected_tree() -> set[str]:
-    """Every top-level folder and file but hidden ones, every Python file of the packages, every folder of theirs."""
+    """Every top-level folder and file, every Python file of the packages, every folder of theirs."""
     inside = {name for name in files() if name.split("/")[0] in PACKAGES}
     modules = {name for name in inside if name.endswith(".py") and not name.endswith("__init__.py")}
     folders = {f"{folder}/" for name in files() for folder in [name.split("/")[0]] if "/" in name}
     nested = {f"{PurePosixPath(name).parent}/" for name in inside if name.count("/") > 1}
     top = {name for name in files() if "/" not in name}
-    return modules | folders | nested | top - {"README.md", ".gitignore", ".dockerignore"}
+    return modules | folders | nested | top - {".gitignore", ".dockerignore"}
 
 
 def test_the_file_tree_is_the_real_one() -> None:
@@ -116,7 +120,7 @@ def test_every_command_is_mentioned() -> None:
 
 def test_every_make_target_exists_and_is_mentioned() -> None:
     targets = set(re.findall(r"^(\w+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
-    named = set(re.findall(r"(?:^|`)make (\w+)", README, re.MULTILINE))
+    named = set(re.findall(r"(?:^|`)make (\w+)", README + CONTRIBUTING, re.MULTILINE))
     assert named <= targets
     assert targets - named <= {"help", "clean"}
 
@@ -128,19 +132,24 @@ def test_every_link_leads_to_a_file(page: Path) -> None:
     assert [link for link in local if not (page.parent / link).is_file()] == []
 
 
-def test_every_page_of_docs_is_linked() -> None:
-    assert [page.name for page in PAGES[1:] if f"(docs/{page.name})" not in README] == []
+def test_the_readme_is_short() -> None:
+    assert len(README.splitlines()) <= 150
+
+
+def test_every_page_is_linked_from_the_readme() -> None:
+    assert [name for name in DOCS if f"(docs/{name})" not in README] == []
+    assert [name for name in OF_THE_ROOT if f"({name})" not in README] == []
 
 
 def test_every_file_named_in_the_text_exists() -> None:
-    named = re.findall(r"`((?:search|models|data_utils|studies|tests|docs|\.ci)/[\w./-]+)`", README)
+    text = README + CONTRIBUTING + DOCS["architecture.md"]
+    named = re.findall(r"`((?:search|models|data_utils|studies|tests|docs|\.ci|\.github)/[\w./-]+)`", text)
     assert len(named) >= 5
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
 def test_every_variable_is_in_the_table_and_nothing_else() -> None:
-    table = README.split("## Environment variables\n")[1].split("\n## ")[0]
-    listed = set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE))
+    listed = set(re.findall(r"^\| `(\w+)` \|", DOCS["environment.md"], re.MULTILINE))
     code = [name for name in files() if name.endswith((".py", ".ci/run")) and name != "tests/test_readme.py"]
     quoted = re.compile(r'"(HISTOTUNE_\w+)"|^export (HISTOTUNE_\w+)=', re.MULTILINE)
     found = [match for name in code for match in quoted.findall((ROOT / name).read_text(encoding="utf-8"))]
@@ -151,16 +160,15 @@ def test_every_variable_is_in_the_table_and_nothing_else() -> None:
 def test_the_exit_codes_are_those_of_the_code() -> None:
     from search.command.outcome import BAD_INPUT, FAILED
 
-    codes = dict(re.findall(r"^\| (\d[\d, ]*) \| (.*) \|$", README, re.MULTILINE))
+    codes = dict(re.findall(r"^\| (\d[\d, ]*) \| (.*) \|$", DOCS["exit-codes.md"], re.MULTILINE))
     assert set(codes) == {"0", str(FAILED), str(BAD_INPUT), "129, 130, 143"}
     assert "failed" in codes[str(FAILED)]
     assert "bad input" in codes[str(BAD_INPUT)]
 
 
 def test_what_was_not_run_is_said() -> None:
-    section = README.split("## What was not run\n")[1].split("\n## ")[0]
-    for untried in ("CUDA", "docker-compose.yml", "Ray cluster"):
-        assert untried in section
+    for untried in ("CUDA", "docker-compose.yml", "Ray cluster", "ci.yml"):
+        assert untried in DOCS["not-run.md"]
 
 
 def test_the_picture_is_small_and_the_text_says_that_it_is_made_up() -> None:
