@@ -19,7 +19,7 @@ DEMO_SEARCH := --model all --trials 8 --epochs 6 --split 45/20/35 --set $(DEMO_S
 FETCH_WEIGHTS := import os; from models._weights import vgg16_weights; vgg16_weights(None, os.environ)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-newest soak bench bench-full lint audit format clean
+.PHONY: help install demo test test-newest soak bench bench-full lint docs audit format clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -92,6 +92,17 @@ lint: $(STAMP) ## check format, style, types, the rules of import and dependenci
 	$(BIN)/lint-imports
 	$(BIN)/deptry .
 
+# A group of its own in the same environment: the docstrings are read by importing what they describe.
+DOCS := $(VENV)/.docs
+
+$(DOCS): $(STAMP)
+	@$(BIN)/python -m pip install -qq --constraint constraints.txt --group docs
+	@touch $@
+
+docs: $(DOCS) ## build all pages and docstrings as one site in site/, strictly: a broken link fails
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --conf-dir docs --doctree-dir build/docs . site
+	@echo "The site: $(CURDIR)/site/index.html"
+
 # Advisories that do not concern us: one line each, with its reason, as in `IGNORED += GHSA-xxxx # no such call here`.
 IGNORED :=
 
@@ -107,5 +118,5 @@ format: $(STAMP) ## format the code and repair what can be repaired
 	$(BIN)/ruff check --fix .
 
 clean: ## remove .venv, .venv-newest and caches; results in runs/ stay
-	rm -rf $(VENV) $(NEWEST) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(NEWEST) build site docs/api *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
