@@ -65,6 +65,7 @@ test: $(STAMP) ## run the tests; ARGS="-k name" picks some, JOBS=0 takes one pro
 # in a real Ray. A bound is raised after `make test` as well, which kills workers and servers.
 NEWEST := .venv-newest
 FAST := tests/data_utils tests/models tests/search tests/studies
+SLOW := in_browser or test_whole or test_taken_up or synthetic_learning
 WHOLE := test_a_model_dropped_into_its_folder_is_searched_and_reported
 
 test-newest: ## install the newest release of everything into .venv-newest, above the bounds too, and run the fast tests
@@ -73,7 +74,8 @@ test-newest: ## install the newest release of everything into .venv-newest, abov
 	$(NEWEST)/bin/python .ci/newest.py wanted > $(NEWEST)/wanted.txt
 	$(NEWEST)/bin/python -m pip install -qq --upgrade --requirement $(NEWEST)/wanted.txt --group dev
 	$(NEWEST)/bin/python -m pip install -qq --no-deps --editable .
-	$(NEWEST)/bin/python -m pytest $(FAST) -k "(not in_browser and not test_whole) or $(WHOLE)" $(ARGS); passed=$$?; \
+	$(NEWEST)/bin/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder \
+	  $(FAST) -k "not ($(SLOW)) or $(WHOLE)" $(ARGS); passed=$$?; \
 	  $(NEWEST)/bin/python .ci/newest.py moved; exit $$passed
 
 soak: $(STAMP) ## kill drivers and workers of a search for about 40 minutes, then feed malformed inputs; ARGS="--drivers 5"
