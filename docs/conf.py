@@ -84,7 +84,8 @@ def _figure(source: str) -> str:
             f"docs/{PICTURE.name} was drawn from another source than docs/architecture.md holds now: draw it again, "
             "CONTRIBUTING.md says how"
         )
-    return f"```{{image}} {PICTURE.name}\n:alt: What the text below says in words\n:class: drawn\n```"
+    image = f"```{{image}} {PICTURE.name}\n:alt: What the text below says in words\n```"
+    return f"````{{container}} drawn\n{image}\n````"
 
 
 def mark(source: str) -> str:
