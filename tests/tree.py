@@ -154,7 +154,7 @@ def copy_tree(folder: Path, runs: Path) -> Tree:
     return Tree(folder, runs)
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 120, what: str = "it") -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 240, what: str = "it") -> None:
     """Waits for a condition, looking several times a second."""
     until = time.monotonic() + seconds
     while not condition():

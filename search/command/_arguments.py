@@ -5,12 +5,10 @@ text to value that raises ``argparse.ArgumentTypeError`` with what was found and
 """
 
 import argparse
-import json
 import math
 import os
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
@@ -26,18 +24,6 @@ HOST = re.compile(r"[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63}){0,9}\.?|\[?[0-9
 NO_FOLDER = re.compile(r"[?\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 LARGEST = 1e9
 """Of any number: 30 years in seconds, a million terabytes; beyond it clocks and allocators overflow."""
-
-
-@dataclass(frozen=True)
-class Fixed:
-    """A parameter of a model that keeps one value."""
-
-    model: str
-    parameter: str
-    value: bool | float | str
-
-    def __str__(self) -> str:
-        return f"{self.model}.{self.parameter}={self.value}"
 
 
 class Parser(OneLineParser):
@@ -238,24 +224,3 @@ def selection(names: Sequence[str], all_of_them: Sequence[str] = ("all",)) -> Re
         return tuple(dict.fromkeys(one(part.strip()) for part in text.split(",")))
 
     return read
-
-
-def assignments(models: Sequence[str]) -> Reader[tuple[Fixed, ...]]:
-    """Values of parameters, "MODEL.PARAMETER=VALUE" with commas between them."""
-
-    def one(text: str) -> Fixed:
-        found = re.fullmatch(r"([^.=]+)\.([^.=]+)=(.+)", text.strip())
-        if found is None:
-            raise argparse.ArgumentTypeError(f"{text!r} is not understood; give MODEL.PARAMETER=VALUE, commas between")
-        return Fixed(one_of(*models)(found[1]), found[2], _plain_value(found[3]))
-
-    return lambda text: tuple(one(part) for part in text.split(","))
-
-
-def _plain_value(text: str) -> bool | float | str:
-    """A number, true or false; any other text stands for itself."""
-    try:
-        value = json.loads(text.lower())
-    except (ValueError, RecursionError):
-        return text
-    return value if isinstance(value, bool | int | float) and math.isfinite(value) else text

@@ -16,6 +16,7 @@ from models._registry import model_names
 from search.command import _arguments as kinds
 from search.command._arguments import positive, study_name_of, whole
 from search.command._flags import Asked, Flag, Group, Settings, Study, choice, command_of, options, switch
+from search.command.fixed import Fixed, assignments
 from search.command.settings_file import read_settings
 from studies.secrets import bare
 
@@ -98,8 +99,8 @@ class LaunchSettings:
     )]  # fmt: skip
     trials: Annotated[int, Flag("N", whole(1, 1_000_000), "finished trials that each study holds in the end")] = 50
     epochs: Annotated[int, Flag("N", whole(1, 10_000), "the most a trial trains")] = 12
-    held: Annotated[tuple[kinds.Fixed, ...], Flag(
-        "MODEL.PARAMETER=VALUE", kinds.assignments(MODELS),
+    held: Annotated[tuple[Fixed, ...], Flag(
+        "MODEL.PARAMETER=VALUE", assignments(MODELS),
         "parameters that keep one value, as vgg16.frozen_blocks=5,cnn.width=16", "default: all are searched",
         name="--set",
     )] = ()  # fmt: skip

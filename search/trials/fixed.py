@@ -13,7 +13,7 @@ from typing import Any
 from optuna.distributions import BaseDistribution, json_to_distribution
 
 from models._spec import Model, ModelConfig, ParamValue, TrialLike
-from search.command._arguments import Fixed
+from search.command.fixed import Fixed
 from search.comparison import load_models, space_of
 from search.trials.enqueue import check_inside
 

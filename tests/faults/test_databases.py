@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import sqlalchemy
 from server import Server, running_server
 from tree import Process, Tree, copy_tree, end, wait_until
 
@@ -32,10 +33,10 @@ def server() -> Iterator[Server]:
 
 @contextmanager
 def searching(tree: Tree, *more: str) -> Iterator[Process]:
-    """A search that has begun its first trial; nothing of it is left after the block."""
+    """A search whose first epoch is in the database; nothing of it is left after the block."""
     driver = tree.start(*COMMAND, *COUNTS, *more)
     try:
-        wait_until(lambda: driver.poll() is not None or has_begun(tree), 300, "a trial")
+        wait_until(lambda: driver.poll() is not None or has_trained(tree), 300, "an epoch")
         assert driver.poll() is None, driver.communicate()[0]
         yield driver
     finally:
@@ -43,8 +44,18 @@ def searching(tree: Tree, *more: str) -> Iterator[Process]:
         driver.communicate()
 
 
-def has_begun(tree: Tree) -> bool:
-    return any("begins" in log.read_text() for log in (tree.runs / "away" / "logs").glob("*.log"))
+def has_trained(tree: Tree) -> bool:
+    """Workers take seconds to begin: a database that is away before is not missed."""
+    if not any("begins" in log.read_text() for log in (tree.runs / "away" / "logs").glob("*.log")):
+        return False
+    url = tree.storage or f"sqlite:///{tree.runs}/studies.db"
+    engine = sqlalchemy.create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
+    try:
+        with engine.connect() as connection:
+            count = connection.execute(sqlalchemy.text("select count(*) from trial_intermediate_values")).scalar()
+    finally:
+        engine.dispose()
+    return bool(count)
 
 
 def check_whole(tree: Tree) -> None:

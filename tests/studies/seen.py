@@ -18,6 +18,7 @@ class Opened:
         context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
         self.report = report
         self.page: Page = context.new_page()
+        self.page.set_default_timeout(120_000)  # beside two other processes of tests
         self.requests: list[str] = []
         self.messages: list[str] = []
         self.page.on("request", lambda request: self.requests.append(request.url))
@@ -102,6 +103,7 @@ def is_light(opened: Opened) -> None:
 def prints_every_figure(browser: Browser, report: Path) -> None:
     """Printing draws what was not drawn yet; the PDF has pages."""
     page = browser.new_page()
+    page.set_default_timeout(120_000)
     page.add_init_script(
         "window.requestIdleCallback = () => 0; window.IntersectionObserver = class { observe() {} unobserve() {} };"
     )  # so that nothing but printing draws a figure

@@ -8,7 +8,7 @@ import pytest
 from optuna.trial import FixedTrial
 
 from models._registry import load_model, model_names
-from search.command._arguments import Fixed
+from search.command.fixed import Fixed
 from search.command.settings import LaunchSettings, parse_launch
 from search.command.signals import Signals
 from search.comparison import define, space_of

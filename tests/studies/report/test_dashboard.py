@@ -116,6 +116,7 @@ def address(tmp_path: Path, report: Path) -> Iterator[str]:
 
 def test_the_dashboard_shows_the_note_and_opens_the_report(browser: Browser, address: str) -> None:
     page = browser.new_page()
+    page.set_default_timeout(120_000)
     page.goto(f"{address}/dashboard/studies/1/note")
     page.get_by_text(SAID).wait_for(timeout=60_000)
     page.get_by_role("link", name="Open the report").click()
@@ -126,6 +127,7 @@ def test_the_dashboard_shows_the_note_and_opens_the_report(browser: Browser, add
 
 def test_the_dashboard_draws_a_trials_learning_curve(browser: Browser, address: str) -> None:
     page = browser.new_page()
+    page.set_default_timeout(120_000)
     page.goto(f"{address}/dashboard/studies/1/trials?numbers=1")
     picture = page.locator("img[alt='learning-curve-1.svg']")
     picture.wait_for(timeout=60_000)
