@@ -171,11 +171,11 @@ def test_what_was_not_run_is_said() -> None:
         assert untried in DOCS["not-run.md"]
 
 
-def test_the_picture_is_small_and_the_text_says_that_it_is_made_up() -> None:
+def test_the_picture_is_small_and_the_text_says_of_which_run_it_is() -> None:
     picture = (ROOT / "docs" / "report.png").read_bytes()
     assert int.from_bytes(picture[16:20], "big") == 1200
     assert len(picture) < 300_000
-    assert "made-up records" in README.split("(docs/report.png)")[1][:300]
+    assert "of a real report (`docs/picture.py`, 20" in README.split("(docs/report.png)")[1][:300]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
