@@ -246,6 +246,8 @@ def _start_ray(asked: WorkerSettings) -> None:
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if asked.ray_address is not None:
         _warn_of_open_ray(asked.ray_address)
+        import torch  # noqa: F401 - twice a driver died of a segmentation fault where the main thread imported it meanwhile
+
         ray.init(address=asked.ray_address, **quiet)
         return
     stay_on_this_machine()

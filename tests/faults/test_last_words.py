@@ -61,7 +61,12 @@ def test_nothing_is_said_of_a_driver_that_ended_in_order(tmp_path: Path) -> None
 
 
 def test_who_speaks_knows_no_password(tmp_path: Path) -> None:
-    script = DRIVER + "    print(open(f'/proc/{last_words._speaker.pid}/environ').read())\n"
+    script = DRIVER + "    import time\n"
+    script += (
+        "    while not open(f'/proc/{last_words._speaker.pid}/cmdline').read():\n"  # empty while it is being started
+    )
+    script += "        time.sleep(0.01)\n"
+    script += "    print(open(f'/proc/{last_words._speaker.pid}/environ').read())\n"
     script += "    print(open(f'/proc/{last_words._speaker.pid}/cmdline').read())\n"
     done = subprocess.run(
         [sys.executable, "-c", script, str(tmp_path / "launch.log"), "in order"],
