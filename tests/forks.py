@@ -94,10 +94,6 @@ class Forked:
         """Ends it at once."""
         self.send_signal(signal.SIGKILL)
 
-    def terminate(self) -> None:
-        """Asks it to end."""
-        self.send_signal(signal.SIGTERM)
-
     def _ended(self) -> None:
         self.returncode = int(os.read(self._ends, 16).decode())
         os.close(self._ends)

@@ -123,7 +123,7 @@ class Searches:
     def peak_memory(self) -> int | None:
         """Bytes of the largest trial so far; None where a study that lacks trials has none that was measured."""
         peaks = {search: search.peak_memory() for search in self._searches.values()}
-        if any(peak is None and search.progress() < 1 for search, peak in peaks.items()):
+        if any(peak is None and search.outlook().progress < 1 for search, peak in peaks.items()):
             return None
         return max((peak for peak in peaks.values() if peak is not None), default=None)
 

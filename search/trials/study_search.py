@@ -97,10 +97,6 @@ class StudySearch:
     def _counted(self, trials: Sequence[FrozenTrial]) -> Counts:
         return Counts(Counter(trial.state.name for trial in trials), self.wanted)
 
-    def progress(self) -> float:
-        """Share of the wanted trials that are finished or running."""
-        return self.counts().taken / self.wanted
-
     def outlook(self) -> Outlook:
         """How much of the study is left, and what a trial of it takes."""
         trials = self.study.get_trials(deepcopy=False)

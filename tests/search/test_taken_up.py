@@ -6,7 +6,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from taken_up import take_up
+from taken_up import SEARCH, take_up
 from tree import Tree
 
 Rows = list[tuple[Any, ...]]
@@ -45,8 +45,7 @@ def test_a_search_that_was_begun_is_ended(old: tuple[Tree, str]) -> None:
     tree, data = old
     before = [row for row in trials(tree, "begun-tiny") if row[3] is not None]
     assert {row[1] for row in trials(tree, "begun-tiny")} == {"COMPLETE", "RUNNING"}
-    flags = ("--model", "tiny", "--epochs", "3", "--workers", "1", "--seed", "3", "--pruner", "none")
-    tree.run("launch", *flags, "--study", "begun", "--trials", "3", "--data", data)
+    tree.run("launch", *SEARCH, "--study", "begun", "--trials", "3", "--data", data)
     after = trials(tree, "begun-tiny")
     assert [row[0] for row in after] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
     assert {row[1] for row in after} == {"COMPLETE"}
@@ -74,8 +73,7 @@ def test_an_opened_test_split_is_reported_and_used_and_not_opened_again(old: tup
 def test_a_search_that_was_done_is_not_searched_again_and_gets_its_report(old: tuple[Tree, str]) -> None:
     tree, data = old
     before = trials(tree, "done-tiny")
-    flags = ("--model", "tiny", "--epochs", "3", "--workers", "1", "--seed", "3", "--pruner", "none")
-    tree.run("launch", *flags, "--study", "done", "--trials", "3", "--data", data)
+    tree.run("launch", *SEARCH, "--study", "done", "--trials", "3", "--data", data)
     assert trials(tree, "done-tiny") == before
     tree.run("finalize", "--study", "done", "--draws", "200", "--workers", "1", "--data", data)
     assert (tree.runs / "done" / "report.html").is_file()
