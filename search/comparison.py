@@ -234,6 +234,7 @@ def summary_of(prepared: Prepared) -> DataSummary:
         fractions=lock.fractions,
         split_seed=lock.seed,
         split_file="" if lock.published is None else str(lock.lists),
+        notes=prepared.notes,
         easing=tuple((rule.reason, rule.easier) for rule in easing(lock.exclude)),
     )
 

@@ -89,6 +89,7 @@ class DataSummary:
         fractions: train, validation, test in percent.
         split_seed: the seed of the draw.
         split_file: the published lists that the split was taken from, with their digest; "" where it was drawn.
+        notes: what the reader took for what, and what it converted: a sentence each.
         easing: (reason, why) of each rule of cleaning that was on and makes the test easier.
     """
 
@@ -105,6 +106,7 @@ class DataSummary:
     split_seed: int
     split_file: str = ""
     easing: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 # --- studies and trials ---------------------------------------------------------------------------------------------

@@ -47,6 +47,7 @@ class PatchSet:
         synthetic: whether the patches are made up.
         found: patches found, before anything was left out.
         exclusions: (reason, count), each patch counted once, under the first rule that met it.
+        notes: what a reader took for what, and what it converted: a sentence each.
     """
 
     pixels: Pixels
@@ -59,6 +60,7 @@ class PatchSet:
     synthetic: bool
     found: int
     exclusions: tuple[tuple[str, int], ...]
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.pixels)

@@ -30,7 +30,7 @@ PartCounts = tuple[str, int, int, int]
 """(part or patient, patients or part, patches, patches with IDC)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Summary:
     """What was read, what was left out and how it was split; nothing that tells which patches are sealed.
 
@@ -46,6 +46,7 @@ class Summary:
         patients: (patient, part, patches, IDC) of development patients; empty where unknown.
         test_digest: sha256 over the sorted pixel digests of the sealed rows.
         test_patches: number of sealed rows.
+        notes: of the reader.
     """
 
     signature: str
@@ -59,9 +60,10 @@ class Summary:
     patients: tuple[tuple[str, str, int, int], ...]
     test_digest: str
     test_patches: int
+    notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Prepared(Summary):
     """Prepared data: its summary, the lock, and where the two caches are.
 
@@ -76,7 +78,7 @@ class Prepared(Summary):
     sealed: Path
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class DevelopmentSet(PatchSet):
     """Patches of train and validation.
 
@@ -217,6 +219,7 @@ def _write(folder: Path, patches: PatchSet, lock: SplitLock, mark: str) -> Summa
         patients=_development_patients(patches, part),
         test_digest=test_digest,
         test_patches=int(sealed.sum()),
+        notes=patches.notes,
     )
     cache.write_meta(folder, TypeAdapter(Summary).dump_python(summary, mode="json"))
     return summary

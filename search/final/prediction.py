@@ -45,6 +45,7 @@ def predict(settings: PredictSettings) -> int:
 def _notices(patches: PatchSet, model: Path) -> list[str]:
     """What a user should know of these patches before trusting their scores."""
     lines = [f"left out: {count} {reason}" for reason, count in patches.exclusions]
+    lines += patches.notes
     sealed = model / SEALED_FILE
     if os.path.lexists(sealed):
         known = np.isin(patches.digests, map_array(sealed))

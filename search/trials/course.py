@@ -329,12 +329,13 @@ def _introduction(comparison: Comparison, prepared: Prepared, crew: Crew, contex
     parts = ", ".join(f"{patches} {part} ({idc} IDC)" for part, _, patches, idc in prepared.parts)
     ids = "" if prepared.lock.by == "patient" else "; no patient ids, so patients may overlap between the parts"
     left_out = "".join(f"; left out: {count} {reason}" for reason, count in prepared.exclusions)
+    notes = "".join(f"{note}\n" for note in prepared.notes)
     lists = f"; split by {prepared.lock.lists}" if prepared.lock.lists else ""
     slow = context.precision == "bf16" and not has_bf16(crew.device)
     precision = f"{context.precision}{' as the comparison was begun, slow on this hardware' if slow else ''}"
     begins = "".join(f"{name} begins from {_beginning(weights)}\n" for name, weights in _pretrained(context))
     return (
-        f"{comparison.name}: {prepared.source}, {parts}{ids}{left_out}{lists}\n{begins}"
+        f"{comparison.name}: {prepared.source}, {parts}{ids}{left_out}{lists}\n{notes}{begins}"
         f"lock {prepared.lock.digest[:12]}, {crew}, {precision}; log: {log}"
     )
 

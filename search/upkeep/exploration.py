@@ -54,11 +54,12 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """The patches that may be seen, with what was found and left out; ``sealed`` is None before a split is locked."""
+    """The patches that may be seen, and what was found, left out and said; without a lock ``sealed`` is None."""
 
     patches: PatchSet
     found: int
     exclusions: tuple[tuple[str, int], ...]
+    notes: tuple[str, ...]
     sealed: Sealed | None
 
 
@@ -88,6 +89,8 @@ def explore(settings: ExploreSettings) -> int:
     folder = settings.common.runs / settings.common.study
     folder.mkdir(parents=True, exist_ok=True)
     with naming(folder), _shown(settings, folder, console) as shown:
+        for note in shown.notes:
+            say(console, note)
         explored = look(settings, shown, console)
     page, findings = write_exploration(explored, folder)
     for finding in findings:
@@ -109,7 +112,7 @@ def _shown(settings: ExploreSettings, folder: Path, console: Console) -> Iterato
         with _step(console, "reading") as progress:
             patches = read_patches(data_source(settings.common.data), progress=progress, into=draft / "read.npy")
         patches = _with_patient(patches, draft / "kept.npy")
-        yield Shown(patches, patches.found, patches.exclusions, None)
+        yield Shown(patches, patches.found, patches.exclusions, patches.notes, None)
 
 
 def _begun(settings: ExploreSettings, folder: Path) -> Comparison | None:
@@ -124,7 +127,8 @@ def _development(settings: ExploreSettings, comparison: Comparison) -> Shown:
     prepared = comparison.prepared(settings.common.data, comparison.locked_division())
     _, patients, patches, idc = prepared.parts[-1]  # of the test split
     sealed = Sealed(prepared.lock.digest, patients, patches, idc)
-    return Shown(load_development(prepared.development), prepared.found, prepared.exclusions, sealed)
+    development = load_development(prepared.development)
+    return Shown(development, prepared.found, prepared.exclusions, prepared.notes, sealed)
 
 
 def _with_patient(patches: PatchSet, into: Path) -> PatchSet:
@@ -159,6 +163,7 @@ def look(settings: ExploreSettings, shown: Shown, console: Console) -> Explored:
         synthetic=patches.synthetic,
         found=shown.found,
         exclusions=shown.exclusions,
+        notes=shown.notes,
         sealed=shown.sealed,
         labels=labels,
         patients=np.full(len(patches), "") if patches.patients is None else patches.patients,

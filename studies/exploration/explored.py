@@ -99,6 +99,7 @@ class Explored:
         synthetic: whether the patches are made up.
         found: patches found, before anything was left out; sealed ones are among them.
         exclusions: (reason, count), likewise.
+        notes: what the reader took for what, and what it converted: a sentence each.
         sealed: totals of the sealed patches; None before a split is locked.
         labels: (N,) 1 is IDC.
         patients: (N,) ids, "" where they are unknown.
@@ -135,6 +136,7 @@ class Explored:
     map: PatchMap | None
     sheets: tuple[Sheet, ...]
     settings: Mapping[str, str]
+    notes: tuple[str, ...] = ()
 
     @property
     def patient_ids(self) -> bool:

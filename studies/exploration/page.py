@@ -85,6 +85,7 @@ def document(
         "source": explored.source,
         "synthetic": explored.synthetic,
         "found": explored.found,
+        "notes": list(explored.notes),
         "exclusions": list(explored.exclusions),
         "exclusions_total": sum(count for _, count in explored.exclusions),
         "patient_ids": explored.patient_ids,
