@@ -90,9 +90,9 @@ def _check_patients(patches: PatchSet, chosen: list[rules.Rule]) -> None:
     missing = int(without_patient(patches).sum())
     if missing and rules.NO_PATIENT not in chosen:
         raise FormatError(
-            f"{patches.source} has {missing} empty ids among {len(patches)} patches, which may be of any patient, also "
-            "of one in another part of the split: fill them in, leave these patches out by --exclude "
-            f"{rules.NO_PATIENT.name}, or take patients.npy away to split by groups of duplicates"
+            f"{patches.source} has {missing} ids that are empty or mean unknown among {len(patches)} patches, which "
+            "may be of any patient, also of one in another part of the split: fill them in, leave these patches out by "
+            f"--exclude {rules.NO_PATIENT.name}, or take patients.npy away to split by groups of duplicates"
         )
 
 

@@ -20,6 +20,11 @@ from data_utils.readers.files import file_size, shown, unreadable
 _MAGIC = b"\x93NUMPY"
 _LONGEST_HEADER = 4096  # bytes; of a plain type it takes about 120
 _MOST_DIMENSIONS = 8
+_PLAIN = {  # what makes a plain array of one of objects, as pandas gives
+    "X.npy": "np.stack(list(X))",
+    "Y.npy": "Y.astype(int)",
+    "patients.npy": "patients.astype(str)",
+}
 _LENGTH_BYTES = {1: 2, 2: 4, 3: 4}  # by version of the format
 
 _TYPE = re.compile(r"'descr'\s*:\s*'([^']{0,40})'")
@@ -101,8 +106,8 @@ def _text(path: Path, start: bytes, size: int) -> tuple[str, int]:
 
 def _pickled(path: Path) -> FormatError:
     return FormatError(
-        f"{shown(path)} is pickled, and unpickling could run code; save it as a plain array with "
-        "np.save(..., allow_pickle=False)"
+        f"{shown(path)} is pickled, and unpickling could run code; expected a plain array: save it as "
+        f"{_PLAIN.get(path.name, 'np.array(list(A))')}"
     )
 
 

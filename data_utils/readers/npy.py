@@ -9,18 +9,21 @@ import numpy.typing as npt
 
 from data_utils.errors import FormatError, LabelError, NotFoundError
 from data_utils.readers.array_file import map_array
+from data_utils.readers.array_pixels import check_pixels, eight_bit
 from data_utils.readers.files import check_within, file_size
+from data_utils.readers.ids import read_ids, without_names
 from data_utils.readers.patchset import (
-    PATCH_SIZE,
     Ints,
     PatchSet,
     Pixels,
+    Progress,
     Strings,
     row_names,
     unknown_positions,
 )
 
 PIXELS, LABELS, PATIENTS, POSITIONS = "X.npy", "Y.npy", "patients.npy", "xy.npy"
+_EXACT = 2**53  # below it, a float holds every whole number
 
 
 def is_array_folder(folder: Path) -> bool:
@@ -28,20 +31,30 @@ def is_array_folder(folder: Path) -> bool:
     return os.path.lexists(folder / PIXELS)
 
 
-def read_arrays(folder: Path, source: str, *, labelled: bool) -> PatchSet:
+def read_arrays(
+    folder: Path, source: str, *, labelled: bool, progress: Progress | None = None, into: Path | None = None
+) -> PatchSet:
     """Reads the folder; pixels stay on disk, memory-mapped.
+
+    Args:
+        folder: of the arrays.
+        source: as the user typed it.
+        labelled: whether labels are needed; ids that name patches are forgotten only then, as nothing is split without.
+        progress: called with (patches done, all) where pixels have to be converted.
+        into: a new ``.npy`` file for pixels that have to be converted; in memory by default.
 
     Raises:
         NotFoundError: there is no ``Y.npy`` where labels are needed.
         FormatError: an array of another shape, type or length, truncated or pickled.
         LabelError: labels other than 0 and 1.
     """
-    pixels = read_pixels(folder / PIXELS)
+    pixels, converted = _read_pixels(folder / PIXELS, progress, into)
     x, y = _read_positions(folder / POSITIONS, len(pixels))
+    patients, told = _read_patients(folder / PATIENTS, len(pixels), labelled=labelled)
     return PatchSet(
         pixels=pixels,
         labels=_read_labels(folder / LABELS, len(pixels), needed=labelled),
-        patients=_read_patients(folder / PATIENTS, len(pixels)),
+        patients=patients,
         names=row_names(len(pixels)),
         x=x,
         y=y,
@@ -49,6 +62,7 @@ def read_arrays(folder: Path, source: str, *, labelled: bool) -> PatchSet:
         synthetic=False,
         found=len(pixels),
         exclusions=(),
+        notes=(*converted, *told),
     )
 
 
@@ -63,29 +77,40 @@ def array_stamps(folder: Path) -> list[tuple[str, int, int]]:
 
 
 def read_pixels(path: Path) -> Pixels:
-    """(N, 50, 50, 3) uint8 of an array file, memory-mapped.
+    """(N, 50, 50, 3) uint8 of an array file: memory-mapped, or in memory where they had to be converted.
 
     Raises:
-        FormatError: another shape or type, truncated or pickled.
+        FormatError: another shape or type, other values than 0 to 255, truncated or pickled.
     """
-    pixels = _load(path)
-    if pixels.ndim != 4 or pixels.shape[1:] != (PATCH_SIZE, PATCH_SIZE, 3) or len(pixels) == 0:
-        raise FormatError(f"{path} has the shape {pixels.shape}; expected (N, 50, 50, 3) with N of at least 1")
-    if pixels.dtype != np.uint8:
-        raise FormatError(
-            f"{path} holds {pixels.dtype} values; expected uint8 in 0..255: save it with .astype('uint8')"
-        )
-    return pixels
+    return _read_pixels(path, None, None)[0]
+
+
+def _read_pixels(path: Path, progress: Progress | None, into: Path | None) -> tuple[Pixels, tuple[str, ...]]:
+    """The pixels, and a sentence where they were converted."""
+    values = _load(path)
+    check_pixels(path, values)
+    if values.dtype == np.uint8:
+        return values, ()
+    note = f"{path}: {values.dtype} values, all whole and in 0..255, were read as uint8"
+    return eight_bit(values, progress, into), (note,)
 
 
 def _read_labels(path: Path, count: int, *, needed: bool) -> Ints | None:
+    """(N,) 0 or 1; also of shape (N, 1), and of floats that are whole."""
     if not os.path.lexists(path):
         if needed:
             raise NotFoundError(f"{path} is missing; expected the labels (0 or 1) of {count} patches beside {PIXELS}")
         return None
     labels = _load(path)
-    _check_length(path, labels, count, "labels")
-    if labels.dtype.kind not in "iub":
+    if labels.shape == (count, 2):
+        raise FormatError(
+            f"{path} has the shape {labels.shape}, as one-hot labels have; expected ({count},): save it as "
+            "Y.argmax(axis=1)"
+        )
+    labels = _column(path, labels, count, "labels")
+    if labels.dtype.kind in "SU":
+        raise FormatError(f"{path} holds text ({labels.dtype}); expected 0 or 1: save it as Y.astype(int)")
+    if labels.dtype.kind not in "iubf":
         raise FormatError(f"{path} holds {labels.dtype} values; expected whole numbers or booleans, 0 or 1")
     if labels.dtype.kind == "b":
         labels = labels.view(np.uint8)  # a file may hold other bytes than a boolean's two
@@ -98,18 +123,48 @@ def _read_labels(path: Path, count: int, *, needed: bool) -> Ints | None:
     return labels.astype(np.int64)
 
 
-def _read_patients(path: Path, count: int) -> Strings | None:
-    """(N,) ids, "" where the patient of a patch is unknown (``cleaning`` refuses or excludes those)."""
+def _read_patients(path: Path, count: int, *, labelled: bool) -> tuple[Strings | None, tuple[str, ...]]:
+    """(N,) ids, "" where that is unknown (``cleaning`` refuses or excludes such patches), and what is to be said."""
     if not os.path.lexists(path):
-        return None
-    patients = _load(path)
-    _check_length(path, patients, count, "patient ids")
-    if patients.dtype.kind not in "Uiu":
-        raise FormatError(f"{path} holds {patients.dtype} values; expected text or whole numbers, one id a patch")
-    if patients.dtype.kind == "U":
-        _check_text(path, patients)
-    ids = patients.astype(np.str_)
-    return ids if (ids != "").any() else None
+        return None, ()
+    ids, notes = read_ids(_as_text(path, _column(path, _load(path), count, "patient ids")), path)
+    kept, said = without_names(ids, path) if labelled else (ids, ())
+    return kept, (*notes, *said)
+
+
+def _as_text(path: Path, ids: npt.NDArray[Any]) -> Strings:
+    """Ids as text, whatever a table of them was saved as."""
+    if ids.dtype.kind == "S":
+        return _decoded(path, ids)
+    if ids.dtype.kind == "f":
+        return _whole(path, ids).astype(np.str_)
+    if ids.dtype.kind not in "Uiu":
+        raise FormatError(f"{path} holds {ids.dtype} values; expected text or whole numbers, one id a patch")
+    if ids.dtype.kind == "U":
+        _check_code_points(path, ids)
+    return ids.astype(np.str_)
+
+
+def _decoded(path: Path, ids: npt.NDArray[np.bytes_]) -> Strings:
+    try:
+        text: Strings = np.char.decode(np.array(ids), "utf-8")
+    except UnicodeDecodeError as error:
+        raise FormatError(
+            f"{path} holds bytes that are no UTF-8; expected text, one id a patch: save it as "
+            "np.char.decode(patients, 'latin-1') if that is how they were written"
+        ) from error
+    return text
+
+
+def _whole(path: Path, ids: npt.NDArray[np.floating[Any]]) -> Ints:
+    """Ids that a missing one among them has made floats; -1 for that one, as -1 means nobody everywhere."""
+    missing = np.isnan(ids)
+    if not (missing | ((ids == np.floor(ids)) & (np.abs(ids) < _EXACT))).all():
+        raise FormatError(
+            f"{path} holds {ids.dtype} values that are not whole; expected text or whole numbers, one id a patch: "
+            "save it as patients.astype(str) if they are ids all the same"
+        )
+    return np.where(missing, -1, ids).astype(np.int64)
 
 
 def _read_positions(path: Path, count: int) -> tuple[Ints, Ints]:
@@ -126,16 +181,17 @@ def _read_positions(path: Path, count: int) -> tuple[Ints, Ints]:
     return x, y
 
 
-def _check_length(path: Path, array: npt.NDArray[Any], count: int, what: str) -> None:
-    if array.shape != (count,):
+def _column(path: Path, array: npt.NDArray[Any], count: int, what: str) -> npt.NDArray[Any]:
+    """(N,) of an array that has this shape or (N, 1)."""
+    if array.shape not in ((count,), (count, 1)):
         raise FormatError(f"{path} has the shape {array.shape}; expected ({count},): {what} of the patches in {PIXELS}")
+    return array.reshape(count)
 
 
-def _check_text(path: Path, texts: npt.NDArray[Any]) -> None:
-    """Refuses code points that no text has, and control characters, which could rewrite a terminal's line."""
+def _check_code_points(path: Path, texts: npt.NDArray[Any]) -> None:
+    """Refuses what no text has."""
     codes = np.ascontiguousarray(texts).view(f"{texts.dtype.str[0]}u4")  # in the byte order of the texts
-    control = ((codes > 0) & (codes < 0x20)) | ((codes >= 0x7F) & (codes < 0xA0))
-    wrong = control | ((codes >= 0xD800) & (codes < 0xE000)) | (codes > 0x10FFFF)
+    wrong = ((codes >= 0xD800) & (codes < 0xE000)) | (codes > 0x10FFFF)
     if wrong.any():
         raise FormatError(
             f"{path} holds {int(wrong.sum())} characters that are no printable text; expected one id a patch: "

@@ -156,7 +156,7 @@ def _read(
         return synthetic.make_patches(request, source)
     path = _existing(source)
     if _npy.is_array_folder(path):
-        return _npy.read_arrays(path, source, labelled=labelled)
+        return _npy.read_arrays(path, source, labelled=labelled, progress=progress, into=into)
     return _folder.read_files(path, source, labelled=labelled, progress=progress, into=into, pieces=pieces)
 
 

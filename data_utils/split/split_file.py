@@ -13,6 +13,7 @@ from typing import Literal
 
 from data_utils.errors import FormatError, NotFoundError
 from data_utils.readers.files import parse_json, read_small, shown
+from data_utils.readers.ids import normal_id
 
 Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, Part, Part] = ("train", "validation", "test")
@@ -90,8 +91,8 @@ def _three_files(folder: Path) -> dict[str, list[str]]:
 def _lines(path: Path) -> list[str]:
     if not path.is_file():
         raise NotFoundError(f"--split-file {path.parent} holds no {path.name}; expected {_FORMS}")
-    lines = (line.strip() for line in _text(path).splitlines())
-    return [line for line in lines if line]
+    lines = [line for line in _text(path).splitlines() if line.strip()]
+    return _ids(lines, path.stem.removeprefix("cases_"), path)
 
 
 def _json(path: Path) -> dict[str, list[str]]:
@@ -106,10 +107,10 @@ def _json(path: Path) -> dict[str, list[str]]:
 
 
 def _ids(listed: object, key: str, path: Path) -> list[str]:
-    """Ids as text; whole numbers are ids as well, true and 1.5 are not."""
-    if not isinstance(listed, list) or not all(type(one) in (str, int) and str(one).strip() for one in listed):
+    """Ids as text, as readers normalise them; whole numbers are ids as well, true and 1.5 are not."""
+    if not isinstance(listed, list) or not all(type(one) in (str, int) and normal_id(str(one)) for one in listed):
         raise FormatError(f"--split-file {path}: the list {key} is no list of ids; expected text or whole numbers")
-    return [str(one).strip() for one in listed]
+    return [normal_id(str(one)) for one in listed]
 
 
 def _text(path: Path) -> str:

@@ -134,7 +134,9 @@ def test_a_patch_of_nobody_is_refused_until_somebody_says_what_becomes_of_it(mad
     assert made.patients is not None
     owners = made.patients.copy()
     owners[[3, 4, 99]] = ""
-    with pytest.raises(FormatError, match=r"3 empty ids among 120 patches.*--exclude no_patient"):
+    with pytest.raises(
+        FormatError, match=r"3 ids that are empty or mean unknown among 120 patches.*--exclude no_patient"
+    ):
         clean(replace(made, patients=owners))
     kept = clean(replace(made, patients=owners), exclude=["no_patient"])
     assert kept.exclusions == (("no patient id", 3),)

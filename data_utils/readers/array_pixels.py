@@ -1,0 +1,92 @@
+"""Pixels in an array: whether they are 0 to 255 of red, green and blue, and which call would make them so.
+
+Nothing is guessed: an array is read where its values can mean one thing only, and else refused with the expression that
+the user has to choose, which a test evaluates for each.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from data_utils.errors import FormatError
+from data_utils.readers.patchset import PATCH_SIZE, Pixels, Progress, chunks, new_pixels
+
+_PATCH = (PATCH_SIZE, PATCH_SIZE, 3)
+_CHUNK = 512  # patches looked at together: 31 MB of float64
+_OTHER_SHAPES = {  # of a patch: what to save X as
+    (3, PATCH_SIZE, PATCH_SIZE): "np.moveaxis(X, 1, -1)",
+    (PATCH_SIZE, PATCH_SIZE): "np.stack([X] * 3, axis=-1) if they are grey",
+    (PATCH_SIZE, PATCH_SIZE, 1): "np.repeat(X, 3, axis=-1) if they are grey",
+    (PATCH_SIZE, PATCH_SIZE, 4): "X[..., :3] if the fourth channel is opaque everywhere",
+}
+
+
+def check_pixels(path: Path, values: npt.NDArray[Any]) -> None:
+    """Refuses an array that is not (N, 50, 50, 3) of whole values in 0..255, one of them above 1.
+
+    Raises:
+        FormatError: what was found, and as what to save it.
+    """
+    if values.ndim < 2 or values.shape[1:] != _PATCH or len(values) == 0:
+        advice = _OTHER_SHAPES.get(values.shape[1:], "")
+        raise FormatError(
+            f"{path} has the shape {values.shape}; expected (N, 50, 50, 3) with N of at least 1"
+            + (f": save it as {advice}" if advice else "")
+        )
+    if values.dtype.kind not in "iuf":
+        raise FormatError(f"{path} holds {values.dtype} values; expected uint8 in 0..255: go back to the pictures")
+    if values.dtype == np.uint8:
+        _check_range(path, values)
+        return
+    lowest, highest, whole = _range(values)
+    if not (whole and lowest >= 0 and 1 < highest <= 255):
+        found = f"{values.dtype} values from {lowest:g} to {highest:g}"
+        raise FormatError(f"{path} holds {found}; expected uint8 in 0..255: {_advice(lowest, highest, whole=whole)}")
+
+
+def eight_bit(values: npt.NDArray[Any], progress: Progress | None, into: Path | None) -> Pixels:
+    """(N, 50, 50, 3) uint8 of whole values in 0..255, in memory or in the new ``.npy`` file ``into``."""
+    pixels = new_pixels(len(values), into)
+    for piece in chunks(len(values), _CHUNK):
+        pixels[piece] = values[piece].astype(np.uint8)
+        if progress:
+            progress(min(piece.stop, len(values)), len(values))
+    return pixels
+
+
+def _check_range(path: Path, pixels: Pixels) -> None:
+    """Refuses zeros and ones alone: pixels in [0, 1] that were rounded, in which nothing is left to be seen."""
+    if any(pixels[piece].max() > 1 for piece in chunks(len(pixels), _CHUNK)):
+        return  # mostly found in the first piece
+    raise FormatError(
+        f"{path} holds no value above 1, as pixels in [0, 1] that were made whole numbers; expected uint8 in 0..255: "
+        "save the values before that as np.round(X * 255).astype('uint8')"
+    )
+
+
+def _range(values: npt.NDArray[Any]) -> tuple[float, float, bool]:
+    """Smallest and largest value, and whether all are whole numbers; NaN wherever there is one."""
+    lowest, highest, whole = np.inf, -np.inf, True
+    for piece in chunks(len(values), _CHUNK):
+        part = values[piece].astype(np.float64)
+        lowest, highest = np.minimum(lowest, part.min()), np.maximum(highest, part.max())
+        whole = whole and bool((part == np.floor(part)).all())
+    return float(lowest), float(highest), whole
+
+
+def _advice(lowest: float, highest: float, *, whole: bool) -> str:
+    """As what to save ``X``, by its range; the narrowest range that holds it is what it is taken for."""
+    if not np.isfinite([lowest, highest]).all():
+        return "some are no numbers: take those patches out, or go back to the pictures"
+    if whole and lowest >= 0 and highest <= 1:
+        return "they were rounded from [0, 1]: save the values before that as np.round(X * 255).astype('uint8')"
+    ranges = (
+        (0, 1, "save it as np.round(X * 255).astype('uint8')"),
+        (-1, 1, "save it as np.round((X + 1) * 127.5).astype('uint8')"),
+        (0, 255, "save it as np.round(X).astype('uint8')"),
+        (0, 65535, "save it as np.round(X / 65535 * 255).astype('uint8') if they are of 16 bits"),
+    )
+    fitting = (advice for low, high, advice in ranges if low <= lowest and highest <= high)
+    return next(fitting, "they look standardised: undo that (X * deviation + mean), or go back to the pictures")
