@@ -19,7 +19,7 @@ DEMO_SEARCH := --model all --trials 8 --epochs 6 --split 45/20/35 --set $(DEMO_S
 FETCH_WEIGHTS := import os; from models._weights import vgg16_weights; vgg16_weights(None, os.environ)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-newest soak bench bench-full lint docs audit format clean
+.PHONY: help install demo test test-faults test-newest soak bench bench-full lint docs audit format clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -57,12 +57,18 @@ demo: $(STAMP) ## search, prune, retrain and report on made-up patches, both mod
 # and those that take longest come first (tests/conftest.py).
 JOBS ?= 3
 
-test: $(STAMP) ## run the tests; ARGS="-k name" picks some, JOBS=0 takes one process
-	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
+PYTEST = $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
+LONG := tests/faults tests/hardening/test_intruders.py
+
+test: $(STAMP) ## run the tests but for the long ones, in 12 minutes; ARGS="-k name" picks some, JOBS=0 takes one process
+	$(PYTEST) $(LONG:%=--ignore=%) $(ARGS)
+
+test-faults: $(STAMP) ## run the long ones: kill processes, stop servers, set clocks, fill disks, look at what others could see
+	$(PYTEST) $(LONG) $(ARGS)
 
 # Beside the environment of the others: what people get who install without constraints.txt, and Optuna and Ray above
 # their bounds where there are such, since it is to tell whether these can be raised. One of the tests is a whole search
-# in a real Ray. A bound is raised after `make test` as well, which kills workers and servers.
+# in a real Ray. A bound is raised after `make test-faults` as well, which kills workers and servers.
 NEWEST := .venv-newest
 FAST := tests/data_utils tests/models tests/search tests/studies
 SLOW := in_browser or test_whole or test_taken_up or synthetic_learning
@@ -74,8 +80,7 @@ test-newest: ## install the newest release of everything into .venv-newest, abov
 	$(NEWEST)/bin/python .ci/newest.py wanted > $(NEWEST)/wanted.txt
 	$(NEWEST)/bin/python -m pip install -qq --upgrade --requirement $(NEWEST)/wanted.txt --group dev
 	$(NEWEST)/bin/python -m pip install -qq --no-deps --editable .
-	$(NEWEST)/bin/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder \
-	  $(FAST) -k "not ($(SLOW)) or $(WHOLE)" $(ARGS); passed=$$?; \
+	$(PYTEST:$(BIN)/%=$(NEWEST)/bin/%) $(FAST) -k "not ($(SLOW)) or $(WHOLE)" $(ARGS); passed=$$?; \
 	  $(NEWEST)/bin/python .ci/newest.py moved; exit $$passed
 
 soak: $(STAMP) ## kill drivers and workers of a search for about 40 minutes, then feed malformed inputs; ARGS="--drivers 5"

@@ -16,6 +16,10 @@ from search.workers._ray import NICENESS
 from studies.storage.studies import open_storage
 
 ROOT = Path(__file__).resolve().parent.parent
+LONGEST = (
+    *("faults/test_kills", "faults/", "test_intruders"),
+    *("test_whole", "test_real_page", "test_taken_up", "test_exploration"),
+)
 
 os.environ.update(
     TZ="UTC",  # Optuna stores local time; the tests compare it with ours
@@ -33,7 +37,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's backgro
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files that run whole searches go first, so that no process is left alone with one in the end."""
-    items.sort(key=lambda item: not item.path.is_relative_to(ROOT / "tests" / "faults"))
+    items.sort(key=lambda item: next((at for at, name in enumerate(LONGEST) if name in str(item.path)), len(LONGEST)))
 
 
 @pytest.fixture(scope="session")
