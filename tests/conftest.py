@@ -3,14 +3,12 @@
 import os
 import signal
 import time
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import sqlalchemy
 from optuna.storages import RDBStorage
-from server import running_server
+from server import new_database, running_server
 
 from search.workers._ray import NICENESS
 from studies.storage.studies import open_storage
@@ -76,15 +74,3 @@ def storage(storage_url: str) -> Iterator[RDBStorage]:
     storage = open_storage(storage_url)
     yield storage
     storage.engine.dispose()
-
-
-def new_database(server: str) -> str:
-    """URL of a new, empty database on the server."""
-    name = f"test_{uuid.uuid4().hex}"
-    engine = sqlalchemy.create_engine(
-        server.replace("postgresql://", "postgresql+psycopg://"), isolation_level="AUTOCOMMIT"
-    )
-    with engine.connect() as connection:
-        connection.execute(sqlalchemy.text(f"CREATE DATABASE {name}"))
-    engine.dispose()
-    return str(sqlalchemy.make_url(server).set(database=name).render_as_string(hide_password=False))

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,3 +76,15 @@ def running_server() -> Iterator[Server]:
             yield server
         finally:
             server.cleanup()
+
+
+def new_database(server: str) -> str:
+    """URL of a new, empty database on the server."""
+    name = f"test_{uuid.uuid4().hex}"
+    engine = sqlalchemy.create_engine(
+        server.replace("postgresql://", "postgresql+psycopg://"), isolation_level="AUTOCOMMIT"
+    )
+    with engine.connect() as connection:
+        connection.execute(sqlalchemy.text(f"CREATE DATABASE {name}"))
+    engine.dispose()
+    return str(sqlalchemy.make_url(server).set(database=name).render_as_string(hide_password=False))

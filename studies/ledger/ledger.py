@@ -20,8 +20,7 @@ from studies.ledger import _tables as tables
 from studies.ledger.chain import append, digest_of_patches
 from studies.records import Opening
 from studies.storage.patience import waits
-from studies.storage.sql import insert_if_absent, upsert
-from studies.storage.studies import make_tables
+from studies.storage.sql import insert_if_absent, make_tables, upsert
 
 BEAT_SECONDS = 10.0
 """How often a launch says that it is alive; one that missed three beats is dead."""

@@ -59,8 +59,8 @@ class Draft:
     def _set(self, table: sa.Table, key: Any, **values: Any) -> None:
         self._rows[table][key] = {"trial_id": self.trial_id, _KEYS[table]: key, **values}
 
-    def write(self, connection: Connection) -> None:
-        """All of it.
+    def write(self, connection: Connection) -> int:
+        """All of it; the id of the trial.
 
         Raises:
             KeyError: there is no such trial.
@@ -71,15 +71,42 @@ class Draft:
         for table, rows in self._rows.items():
             statement = upsert(connection, table, list(next(iter(rows.values()))), ["trial_id", _KEYS[table]])
             connection.execute(statement, list(rows.values()))
+        return self.trial_id
 
     def _take(self, connection: Connection) -> None:
         """Sets the state, which nobody else can do until the transaction ends; also where it stays as it is."""
         this = TRIALS.c.trial_id == self.trial_id
-        now = datetime.now(UTC).replace(tzinfo=None)  # as Optuna stores it
-        changed = {"state": TRIALS.c.state} if self.state is None else {"state": self.state, "datetime_complete": now}
-        if connection.execute(TRIALS.update().where(this, TRIALS.c.state.in_(_OPEN)).values(changed)).rowcount:
-            return
-        state = connection.execute(sa.select(TRIALS.c.state).where(this)).scalar()
-        if state is None:
-            raise KeyError(f"there is no trial of id {self.trial_id}")
-        raise UpdateFinishedTrialError(f"trial {self.trial_id} has ended: {state.name}")
+        changed = (
+            {"state": TRIALS.c.state} if self.state is None else {"state": self.state, "datetime_complete": _now()}
+        )
+        if not connection.execute(TRIALS.update().where(this, TRIALS.c.state.in_(_OPEN)).values(changed)).rowcount:
+            _check_open(connection, self.trial_id)
+
+
+def set_open(connection: Connection, trial_id: int, state: TrialState) -> bool:
+    """Sets WAITING or RUNNING; whether it is so by this call, as only one can take a trial that waits.
+
+    Raises:
+        KeyError: there is no such trial.
+        UpdateFinishedTrialError: it has ended.
+    """
+    taken = state == TrialState.RUNNING
+    before = (TrialState.WAITING,) if taken else _OPEN
+    changed = {"state": state, "datetime_start": _now()} if taken else {"state": state}
+    this = TRIALS.update().where(TRIALS.c.trial_id == trial_id, TRIALS.c.state.in_(before))
+    if connection.execute(this.values(changed)).rowcount:
+        return True
+    _check_open(connection, trial_id)
+    return False
+
+
+def _check_open(connection: Connection, trial_id: int) -> None:
+    state = connection.execute(sa.select(TRIALS.c.state).where(TRIALS.c.trial_id == trial_id)).scalar()
+    if state is None:
+        raise KeyError(f"there is no trial of id {trial_id}")
+    if state not in _OPEN:
+        raise UpdateFinishedTrialError(f"trial {trial_id} has ended: {state.name}")
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(tzinfo=None)  # as Optuna stores it

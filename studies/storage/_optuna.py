@@ -5,23 +5,21 @@ value and one transaction at a time (``studies.storage.attributes``, ``_reading`
 not tried, and ``search.command.versions`` tells of one that is there all the same.
 """
 
-import json
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from enum import Enum
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any
+from uuid import uuid4
 
 from optuna.distributions import BaseDistribution
 from optuna.storages import RDBStorage
+from optuna.storages._base import DEFAULT_STUDY_NAME_PREFIX
 from optuna.storages._rdb import models
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.engine import Connection
+from sqlalchemy.orm import Session
 
-if TYPE_CHECKING:
-    from sqlalchemy.orm import Session
-
-TrialRow: TypeAlias = models.TrialModel
-"""A new trial within the transaction that makes it."""
-
+STUDIES: Any = models.StudyModel.__table__
 TRIALS: Any = models.TrialModel.__table__
 PARAMS: Any = models.TrialParamModel.__table__
 VALUES: Any = models.TrialValueModel.__table__
@@ -50,15 +48,35 @@ def step_of(stored: float | None, kind: Any) -> float:
     return models.TrialIntermediateValueModel.stored_repr_to_intermediate_value(stored, kind)
 
 
-def trial_with(session: "Session", key: str, value: Any) -> TrialRow | None:
-    """The one trial that has this system attribute; None where there is none."""
-    attribute = models.TrialSystemAttributeModel
-    return (
-        session.query(models.TrialModel)
-        .join(attribute, attribute.trial_id == models.TrialModel.trial_id)
-        .filter(attribute.key == key, attribute.value_json == json.dumps(value))
-        .one_or_none()
-    )
+def unique_name() -> str:
+    """Of a study that was given none."""
+    return f"{DEFAULT_STUDY_NAME_PREFIX}{uuid4()}"
+
+
+def add_study(connection: Connection, name: str, directions: Sequence[StudyDirection]) -> int:
+    """The id of a new study.
+
+    Raises:
+        sqlalchemy.exc.IntegrityError: there is one of this name.
+    """
+    numbered = [models.StudyDirectionModel(objective=place, direction=each) for place, each in enumerate(directions)]
+    with Session(connection) as session:
+        study = models.StudyModel(study_name=name, directions=numbered)
+        session.add(study)
+        session.flush()
+        return int(study.study_id)
+
+
+def remove_study(connection: Connection, study_id: int) -> int:
+    """Takes a study out with all its trials; its id.
+
+    Raises:
+        KeyError: there is none.
+    """
+    with Session(connection) as session:
+        session.delete(models.StudyModel.find_or_raise_by_id(study_id, session))
+        session.flush()
+    return study_id
 
 
 class OpenStorage(RDBStorage):
@@ -68,12 +86,20 @@ class OpenStorage(RDBStorage):
     """
 
     def make_trial(self, study_id: int, template: FrozenTrial | None) -> FrozenTrial:
-        """A new trial, like the template where there is one; tried again where databases lock each other out."""
+        """A new trial, like the template where there is one."""
         return super()._create_new_trial(study_id, template)
 
-    def add_trial(self, study_id: int, template: FrozenTrial | None, session: "Session") -> TrialRow:
-        """What ``make_trial`` does within its transaction."""
-        return super()._get_prepared_new_trial(study_id, template, session)
+    def add_trial(self, connection: Connection, study_id: int, template: FrozenTrial | None) -> int:
+        """The id of a new trial; its number is its own, as the study is locked meanwhile.
+
+        Raises:
+            KeyError: there is no such study.
+        """
+        with Session(connection) as session:
+            models.StudyModel.find_or_raise_by_id(study_id, session, for_update=True)
+            trial = self._get_prepared_new_trial(study_id, template, session)
+            session.flush()
+            return int(trial.trial_id)
 
     def some_trials(
         self, study_id: int, states: Container[TrialState] | None, ids: set[int], after: int
@@ -81,9 +107,11 @@ class OpenStorage(RDBStorage):
         """The trials that have one of the ``ids``, or one above ``after``; only of these ``states``, if any."""
         return super()._get_trials(study_id, states, ids, after)
 
-    def set_param(self, trial_id: int, name: str, value: float, distribution: BaseDistribution) -> None:
-        """Stores a parameter, as its distribution represents it."""
-        super()._set_trial_param(trial_id, name, value, distribution, None)
+    def set_param(
+        self, trial_id: int, name: str, value: float, distribution: BaseDistribution, previous: BaseDistribution | None
+    ) -> None:
+        """Stores a parameter, as its distribution represents it; ``previous`` is the study's, where that is known."""
+        super()._set_trial_param(trial_id, name, value, distribution, previous)
 
     def best_trial_id(self, study_id: int, direction: StudyDirection) -> int:
         """Of the best complete trial."""
@@ -91,11 +119,6 @@ class OpenStorage(RDBStorage):
 
     def _create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> FrozenTrial:
         return self.make_trial(study_id, template_trial)
-
-    def _get_prepared_new_trial(
-        self, study_id: int, template_trial: FrozenTrial | None, session: "Session"
-    ) -> TrialRow:
-        return self.add_trial(study_id, template_trial, session)
 
     def _get_trials(
         self,
@@ -112,9 +135,9 @@ class OpenStorage(RDBStorage):
         param_name: str,
         param_value_internal: float,
         distribution: BaseDistribution,
-        previous_distribution: BaseDistribution | None = None,  # noqa: ARG002 - see studies.storage.attributes
+        previous_distribution: BaseDistribution | None,
     ) -> None:
-        self.set_param(trial_id, param_name, param_value_internal, distribution)
+        self.set_param(trial_id, param_name, param_value_internal, distribution, previous_distribution)
 
     def _get_best_trial_id(self, study_id: int, direction: StudyDirection) -> int:
         return self.best_trial_id(study_id, direction)

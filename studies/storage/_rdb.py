@@ -1,36 +1,30 @@
 """Optuna's storage, whose calls wait for a database that is away, and which does each of them exactly once.
 
-Most calls may simply be done again. A call that makes a trial or sets its state finds what its first try did where only
-the answer was lost.
+Most calls may simply be done again. One that makes or deletes a study, makes a trial or sets its state finds what its
+first try did where only the answer was lost (``studies.storage._once``).
 """
 
-import copy
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
-from uuid import uuid4
+from typing import Any
 
-from optuna.distributions import BaseDistribution
-from optuna.exceptions import UpdateFinishedTrialError
-from optuna.storages import RDBStorage
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.distributions import BaseDistribution, check_distribution_compatibility
+from optuna.exceptions import DuplicatedStudyError
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import IntegrityError
 
-from studies.storage._draft import Draft
-from studies.storage._optuna import OpenStorage, TrialRow, trial_with
-from studies.storage._reading import read_trial, read_trials
+from studies.storage._draft import Draft, set_open
+from studies.storage._once import make_table, once
+from studies.storage._optuna import OpenStorage, add_study, remove_study, unique_name
+from studies.storage._reading import read_distribution, read_trial, read_trials
 from studies.storage.patience import waits
-
-if TYPE_CHECKING:
-    from sqlalchemy.orm import Session
 
 _MANY = 1000
 """Unfinished trials, from which on Optuna reads them itself: it knows what to do about a statement that is too long."""
-MARK = "histotune:made"
-"""System attribute of a trial, by which the call that made it knows it again."""
 REPEATABLE = (
-    "create_new_study",  # says that it exists already, which is asked for with load_if_exists
-    "delete_study",
     "set_study_user_attr",
     "set_study_system_attr",
     "get_study_id_from_name",
@@ -40,6 +34,9 @@ REPEATABLE = (
     "get_study_system_attrs",
     "get_all_studies",
     "get_trial_id_from_study_id_trial_number",
+    "get_trial_user_attrs",
+    "get_trial_system_attrs",
+    "get_trial_param",
     "best_trial_id",
 )
 """Calls that leave the same behind when they are done twice."""
@@ -54,25 +51,29 @@ class PatientStorage(OpenStorage):
     def __init__(self, *args: Any, **settings: Any) -> None:
         """As Optuna's."""
         super().__init__(*args, **settings)
-        self._tried: set[str] = set()  # marks of trials whose making was begun
+        self._noted = False  # whether calls can be noted
+
+    def _once(self, do: Callable[[Connection], int]) -> int:
+        if not self._noted:
+            make_table(self.engine)
+            self._noted = True
+        return once(self.engine, do)
+
+    def create_new_study(self, directions: Sequence[StudyDirection], study_name: str | None = None) -> int:
+        """As Optuna's."""
+        name = unique_name() if study_name is None else study_name
+        try:
+            return self._once(lambda connection: add_study(connection, name, directions))
+        except IntegrityError as error:
+            raise DuplicatedStudyError(f"there is a study {name} already") from error
+
+    def delete_study(self, study_id: int) -> None:
+        """As Optuna's."""
+        self._once(lambda connection: remove_study(connection, study_id))
 
     def make_trial(self, study_id: int, template: FrozenTrial | None) -> FrozenTrial:
-        """As Optuna's; the trial bears a mark."""
-        mark = uuid4().hex
-        marked = copy.copy(template or create_trial(state=TrialState.RUNNING))
-        marked.system_attrs = {**marked.system_attrs, MARK: mark}
-        try:
-            return _make_trial(self, study_id, marked)
-        finally:
-            self._tried.discard(mark)
-
-    def add_trial(self, study_id: int, template: FrozenTrial | None, session: "Session") -> TrialRow:
-        """The trial of an earlier try, else a new one."""
-        assert template is not None  # see make_trial
-        mark = template.system_attrs[MARK]
-        made = trial_with(session, MARK, mark) if mark in self._tried else None
-        self._tried.add(mark)
-        return made or super().add_trial(study_id, template, session)
+        """As Optuna's."""
+        return self.get_trial(self._once(lambda connection: self.add_trial(connection, study_id, template)))
 
     @waits
     def get_trial(self, trial_id: int) -> FrozenTrial:
@@ -106,24 +107,15 @@ class PatientStorage(OpenStorage):
         self._write(draft)
 
     def _write(self, draft: Draft) -> None:
-        tries = 0
+        if draft.state is not None:
+            self._once(draft.write)
+            return
 
         def attempt(storage: PatientStorage) -> None:
-            nonlocal tries
-            tries += 1
-            try:
-                with storage.engine.begin() as connection:
-                    draft.write(connection)
-            except UpdateFinishedTrialError:
-                if tries == 1 or not storage._holds(draft):
-                    raise
+            with storage.engine.begin() as connection:
+                draft.write(connection)
 
         waits(attempt)(self)
-
-    def _holds(self, draft: Draft) -> bool:
-        """Whether the trial has ended as the draft says: by an earlier try, which then wrote all else as well."""
-        stored = self.get_trial(draft.trial_id)
-        return stored.state == draft.state and (draft.values is None or stored.values == list(draft.values))
 
     def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
         """As Optuna's."""
@@ -140,31 +132,37 @@ class PatientStorage(OpenStorage):
         with self.at_once(trial_id) as draft:
             draft.system(key, value)
 
-    def set_param(self, trial_id: int, name: str, value: float, distribution: BaseDistribution) -> None:
-        """As Optuna's."""
+    def set_param(
+        self, trial_id: int, name: str, value: float, distribution: BaseDistribution, previous: BaseDistribution | None
+    ) -> None:
+        """As Optuna's.
+
+        Raises:
+            ValueError: another distribution has this name in the study.
+        """
+        try:
+            known = previous or self._distribution(trial_id, name)
+            if known is not None:
+                check_distribution_compatibility(known, distribution)
+        except ValueError:
+            self.check_trial_is_updatable(trial_id, self.get_trial(trial_id).state)  # which is what is said first
+            raise
         with self.at_once(trial_id) as draft:
             draft.param(name, value, distribution)
 
+    @waits
+    def _distribution(self, trial_id: int, name: str) -> BaseDistribution | None:
+        with self.engine.connect() as connection:
+            return read_distribution(connection, trial_id, name)
+
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
-        """As Optuna's; True also where an earlier try of this call has set them."""
+        """As Optuna's."""
         if not state.is_finished():
-            return self._set_unfinished(trial_id, state)
+            return bool(self._once(lambda connection: set_open(connection, trial_id, state)))
         with self.at_once(trial_id) as draft:
             draft.end(state, values)
         return True
 
-    def _set_unfinished(self, trial_id: int, state: TrialState) -> bool:
-        tries = 0
 
-        def attempt(storage: PatientStorage) -> bool:
-            nonlocal tries
-            tries += 1
-            done = RDBStorage.set_trial_state_values(storage, trial_id, state)
-            return done or (tries > 1 and storage.get_trial(trial_id).state == state)
-
-        return waits(attempt)(self)
-
-
-_make_trial = waits(OpenStorage.make_trial)
 for _name in REPEATABLE:
     setattr(PatientStorage, _name, waits(getattr(OpenStorage, _name)))

@@ -13,11 +13,11 @@ from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
-from optuna.distributions import json_to_distribution
+from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.trial import FrozenTrial
 from sqlalchemy.engine import Connection, Row
 
-from studies.storage._optuna import PARAMS, STEPS, SYSTEM, TRIALS, USER, VALUES, step_of, value_of
+from studies.storage._optuna import PARAMS, STEPS, STUDIES, SYSTEM, TRIALS, USER, VALUES, step_of, value_of
 
 _AT_ONCE = 500
 """Trials whose rows are asked for in one statement: databases limit its parameters."""
@@ -30,6 +30,15 @@ _SEVERAL = (
     .where(TRIALS.c.study_id == sa.bindparam("study"))
     .where(sa.or_(TRIALS.c.trial_id.in_(_ids), TRIALS.c.trial_id > sa.bindparam("after")))
     .order_by(TRIALS.c.trial_id)
+)
+_STUDY = sa.select(STUDIES.c.study_id).where(STUDIES.c.study_id == sa.bindparam("study"))
+_SIBLINGS = TRIALS.alias()
+_DISTRIBUTION = (
+    sa.select(PARAMS.c.distribution_json)
+    .join(_SIBLINGS, _SIBLINGS.c.trial_id == PARAMS.c.trial_id)
+    .join(TRIALS, TRIALS.c.study_id == _SIBLINGS.c.study_id)
+    .where(TRIALS.c.trial_id == sa.bindparam("trial"), PARAMS.c.param_name == sa.bindparam("name"))
+    .limit(1)
 )
 _OF_PARTS = tuple(
     sa.select(part).where(part.c.trial_id.in_(_ids)).order_by(*part.primary_key.columns) for part in _PARTS
@@ -50,8 +59,21 @@ def read_trial(connection: Connection, trial_id: int) -> FrozenTrial:
 
 
 def read_trials(connection: Connection, study_id: int, ids: Sequence[int], after: int) -> list[FrozenTrial]:
-    """The trials of a study that have one of the ``ids``, or one above ``after``; in order."""
-    return _read(connection, _SEVERAL, {"study": study_id, "ids": ids, "after": after})
+    """The trials of a study that have one of the ``ids``, or one above ``after``; in order.
+
+    Raises:
+        KeyError: there is no such study.
+    """
+    found = _read(connection, _SEVERAL, {"study": study_id, "ids": ids, "after": after})
+    if not found and connection.execute(_STUDY, {"study": study_id}).first() is None:
+        raise KeyError(f"there is no study of id {study_id}")
+    return found
+
+
+def read_distribution(connection: Connection, trial_id: int, name: str) -> BaseDistribution | None:
+    """The distribution that a parameter has in the study of this trial; None where no trial has it yet."""
+    stored = connection.execute(_DISTRIBUTION, {"trial": trial_id, "name": name}).scalar()
+    return None if stored is None else _distribution(stored)
 
 
 def _read(connection: Connection, statement: sa.Select[Any], wanted: dict[str, Any]) -> list[FrozenTrial]:

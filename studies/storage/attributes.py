@@ -18,8 +18,7 @@ def at_once(storage: RDBStorage, trial_id: int) -> AbstractContextManager[object
     """What is set of a trial within the block is written at its end, all or nothing; nothing where the block raises.
 
     Optuna's own calls on the study and the trial may do the setting. Reading within the block finds what was there
-    before it. That a parameter's distribution is the one of earlier trials is not checked: all trials of a study share
-    the search space of its definition.
+    before it.
 
     Args:
         storage: of the study.

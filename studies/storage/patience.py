@@ -27,7 +27,8 @@ _LOOKS_FOR_SIGNALS = 4  # in each pause
 _OPTION = "patience"
 
 _SQLITE = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL)
-_POSTGRESQL = ("08", "53", "57P")  # connection lost; no room on the disk or for a connection; stopping or starting
+_POSTGRESQL = ("08", "53", "57P", "40")
+"""Connection lost; no room on the disk or for a connection; stopping or starting; undone as others were in the way."""
 _STARTING = ("starting up", "shutting down", "recovery", "not yet accepting", "too many clients", "connection slots")
 
 Made = TypeVar("Made")

@@ -1,11 +1,28 @@
-"""INSERT with ON CONFLICT, which both databases know but SQLAlchemy spells by dialect."""
+"""What both databases know but SQLAlchemy has no one word for: INSERT with ON CONFLICT, tables made by two at once."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
+
+_TRIES, _PAUSE_SECONDS = 10, 0.5
+Made = TypeVar("Made")
+
+
+def make_tables(make: Callable[[], Made]) -> Made:
+    """What ``make`` gives; tried again where another process made the same tables at the same moment."""
+    for _ in range(_TRIES):
+        try:
+            return make()
+        except (OperationalError, ProgrammingError, IntegrityError) as error:
+            if "already exists" not in str(error) and "unique" not in str(error).lower():
+                raise
+            time.sleep(_PAUSE_SECONDS)
+    return make()
 
 
 def insert_if_absent(connection: Connection, table: sa.TableClause, row: dict[str, Any]) -> Any:

@@ -1,12 +1,10 @@
 """Opens the database; creates or resumes a study; builds sampler and pruner."""
 
 import os
-import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -16,7 +14,7 @@ from optuna.search_space import IntersectionSearchSpace
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from studies.errors import StorageError, StorageGoneError
 from studies.secrets import masked, without_password
@@ -24,6 +22,7 @@ from studies.storage._rdb import PatientStorage
 from studies.storage.database_url import check_file, read_url
 from studies.storage.definition import StudyDefinition, check_same
 from studies.storage.patience import Patience, set_patience
+from studies.storage.sql import make_tables
 
 BUSY_SECONDS = 5
 """How long SQLite itself waits for a file that another process holds, deaf to signals; then ``patience`` goes on."""
@@ -33,9 +32,6 @@ SERVER_SECONDS = 20
 
 _GONE = {"keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000}
 """For libpq: a server that vanished without a word, as in a power cut, is noticed within half a minute."""
-
-_TRIES, _PAUSE_SECONDS = 10, 0.5
-Made = TypeVar("Made")
 
 DEFINITION = "definition"
 """User attribute of a study that holds its definition."""
@@ -67,18 +63,6 @@ def open_storage(url: str, *, patience: float = SERVER_SECONDS) -> RDBStorage:
         ) from error
     set_patience(storage.engine, Patience(full, patience))
     return storage
-
-
-def make_tables(make: Callable[[], Made]) -> Made:
-    """What ``make`` gives; tried again where another process made the same tables at the same moment."""
-    for _ in range(_TRIES):
-        try:
-            return make()
-        except (OperationalError, ProgrammingError, IntegrityError) as error:
-            if "already exists" not in str(error) and "unique" not in str(error).lower():
-                raise
-            time.sleep(_PAUSE_SECONDS)
-    return make()
 
 
 def open_existing(url: str, *, patience: float = SERVER_SECONDS) -> RDBStorage:

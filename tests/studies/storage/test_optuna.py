@@ -12,7 +12,6 @@ from studies.storage._rdb import REPEATABLE, PatientStorage
 
 LEADS_TO = {
     "_create_new_trial": "make_trial",
-    "_get_prepared_new_trial": "add_trial",
     "_get_trials": "some_trials",
     "_set_trial_param": "set_param",
     "_get_best_trial_id": "best_trial_id",

@@ -7,20 +7,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import optuna
 import psycopg
 import pytest
-from optuna.exceptions import UpdateFinishedTrialError
+from breaking import lose_answers
+from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
 from optuna.storages import RDBStorage
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from sqlalchemy.exc import OperationalError
 from stored import id_of
 
 from studies.errors import StorageGoneError
 from studies.ledger.ledger import Ledger
-from studies.storage._rdb import MARK
 from studies.storage.attributes import set_attributes
 from studies.storage.patience import Patience, interrupt, set_patience, why_away
 from studies.storage.studies import open_storage
@@ -145,32 +145,10 @@ def study(storage: RDBStorage) -> optuna.Study:
 @pytest.fixture
 def lose(storage: RDBStorage, monkeypatch: pytest.MonkeyPatch) -> Callable[[Iterator[bool]], list[int]]:
     """Lets the answers to some COMMITs be lost, as drawn: they are done, and then the connection breaks."""
-
-    def begin(drawn: Iterator[bool]) -> list[int]:
-        commit = storage.engine.dialect.do_commit
-        lost: list[int] = []
-
-        def lossy(connection: Any) -> None:
-            commit(connection)
-            if next(drawn):
-                lost.append(1)
-                raise broken(storage)
-
-        monkeypatch.setattr(storage.engine.dialect, "do_commit", lossy)
-        return lost
-
-    return begin
+    return lambda drawn: lose_answers(storage, monkeypatch, drawn)
 
 
 EVERY_SECOND = (True, False)
-
-
-def broken(storage: RDBStorage) -> Exception:
-    if storage.engine.dialect.name == "postgresql":
-        return psycopg.errors.AdminShutdown("terminating connection")
-    error = sqlite3.OperationalError("database is locked")
-    error.sqlite_errorcode = sqlite3.SQLITE_BUSY
-    return error
 
 
 def test_a_search_whose_answers_are_lost_does_everything_once(
@@ -192,7 +170,6 @@ def test_a_search_whose_answers_are_lost_does_everything_once(
     assert [trial.user_attrs["number"] for trial in trials] == [0, 1, 2]
     assert [trial.intermediate_values for trial in trials] == [{1: trial.value} for trial in trials]
     assert trials[0].params == {"x": 0.5}
-    assert len({trial.system_attrs[MARK] for trial in trials}) == 3
 
 
 def test_a_trial_that_was_ended_by_another_hand_is_still_refused(
@@ -203,6 +180,33 @@ def test_a_trial_that_was_ended_by_another_hand_is_still_refused(
     lose(itertools.cycle(EVERY_SECOND))
     with pytest.raises(UpdateFinishedTrialError):
         storage.set_trial_state_values(id_of(storage, trial.number), TrialState.COMPLETE, [0.9])
+
+
+def test_a_trial_that_another_has_taken_or_ended_alike_is_not_taken_for_one_s_own(
+    storage: RDBStorage, study: optuna.Study, lose: Callable[[Iterator[bool]], list[int]]
+) -> None:
+    study.enqueue_trial({"x": 0.5})
+    assert storage.set_trial_state_values(id_of(storage, 0), TrialState.RUNNING)
+    lost = lose(itertools.cycle(EVERY_SECOND))
+    assert not storage.set_trial_state_values(id_of(storage, 0), TrialState.RUNNING)
+    storage.set_trial_state_values(id_of(storage, 0), TrialState.COMPLETE, [0.9])
+    with pytest.raises(UpdateFinishedTrialError):
+        storage.set_trial_state_values(id_of(storage, 0), TrialState.COMPLETE, [0.9])
+    assert len(lost) >= 2
+
+
+def test_a_study_is_made_and_deleted_once_and_another_s_is_not_taken_for_one_s_own(
+    storage: RDBStorage, study: optuna.Study, lose: Callable[[Iterator[bool]], list[int]]
+) -> None:
+    lost = lose(itertools.cycle(EVERY_SECOND))
+    made = optuna.create_study(storage=storage, study_name="idc-vgg16")
+    with pytest.raises(DuplicatedStudyError):
+        storage.create_new_study([StudyDirection.MAXIMIZE], "idc-cnn")
+    optuna.delete_study(study_name=made.study_name, storage=storage)
+    with pytest.raises(KeyError):
+        optuna.delete_study(study_name=made.study_name, storage=storage)
+    assert optuna.get_all_study_names(storage) == ["idc-cnn"]
+    assert len(lost) >= 2
 
 
 def test_our_own_tables_hold_everything_once_although_answers_are_lost(
