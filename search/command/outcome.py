@@ -1,6 +1,7 @@
 """What all commands share: errors of our own become one line and an exit code, everything else keeps its traceback."""
 
 import atexit
+import errno
 import gc
 import logging
 import os
@@ -17,11 +18,16 @@ from data_utils.errors import DataError
 from data_utils.interrupt import let_go
 from models._errors import ModelError
 from search.errors import Interrupted, SearchFailed, UsageError
-from studies.errors import StorageGoneError, StudyError
+from studies.errors import NotStoredError, StorageGoneError, StorageLostError, StudyError
 from studies.secrets import masked
 
 _LOGGER = logging.getLogger("histotune")
 RAY_THREAD = "ray"
+_GROUND = {
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.ESTALE),
+    *(errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENODEV, errno.ENOTCONN),
+}
+"""What a place can come to while a command works in it: made read-only, removed, full, its disk or its network gone."""
 FAILED = 1
 BAD_INPUT = 2
 
@@ -44,8 +50,15 @@ def _ran(main: Callable[[], int]) -> int:
         return main()
     except StorageGoneError as error:
         return _end(f"{error}; go on with: {command_line(Path(sys.argv[0]).stem)}", FAILED)
+    except (StorageLostError, NotStoredError) as error:
+        return _end(f"{error}; then go on with: {command_line(Path(sys.argv[0]).stem)}", FAILED)
     except (DataError, ModelError, StudyError, UsageError) as error:
         return _end(str(error), BAD_INPUT)
+    except OSError as error:
+        if error.errno not in _GROUND or error.filename is None:
+            raise
+        _LOGGER.debug("found here", exc_info=True)
+        return _end(_taken_away(error), FAILED)
     except SearchFailed as error:
         return _end(str(error), FAILED)
     except Interrupted as error:
@@ -74,6 +87,14 @@ def _hide_passwords() -> None:
     sys.stderr.write(
         "a password on the command line can be read by everyone on this machine: give the URL in $HISTOTUNE_STORAGE, "
         "or leave the password out of it and keep it in ~/.pgpass\n"
+    )
+
+
+def _taken_away(error: OSError) -> str:
+    place = os.fsdecode(error.filename) if isinstance(error.filename, bytes) else error.filename
+    return (
+        f"{place} cannot be used ({error.strerror}): allow it, make room there or put it back, then run this again; "
+        "what was there before is unchanged"
     )
 
 

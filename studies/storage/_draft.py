@@ -13,6 +13,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 from sqlalchemy.engine import Connection
 
+from studies.errors import NotStoredError
 from studies.storage._optuna import PARAMS, STEPS, SYSTEM, TRIALS, USER, VALUES, stored_step, stored_value
 from studies.storage.sql import upsert
 
@@ -63,7 +64,7 @@ class Draft:
         """All of it; the id of the trial.
 
         Raises:
-            KeyError: there is no such trial.
+            NotStoredError: there is no such trial.
             UpdateFinishedTrialError: it has ended; nothing is written.
         """
         if self._rows or self.state is not None:
@@ -87,7 +88,7 @@ def set_open(connection: Connection, trial_id: int, state: TrialState) -> bool:
     """Sets WAITING or RUNNING; whether it is so by this call, as only one can take a trial that waits.
 
     Raises:
-        KeyError: there is no such trial.
+        NotStoredError: there is no such trial.
         UpdateFinishedTrialError: it has ended.
     """
     taken = state == TrialState.RUNNING
@@ -103,7 +104,7 @@ def set_open(connection: Connection, trial_id: int, state: TrialState) -> bool:
 def _check_open(connection: Connection, trial_id: int) -> None:
     state = connection.execute(sa.select(TRIALS.c.state).where(TRIALS.c.trial_id == trial_id)).scalar()
     if state is None:
-        raise KeyError(f"there is no trial of id {trial_id}")
+        raise NotStoredError(f"a trial of id {trial_id}")
     if state not in _OPEN:
         raise UpdateFinishedTrialError(f"trial {trial_id} has ended: {state.name}")
 

@@ -7,6 +7,7 @@ first try did where only the answer was lost (``studies.storage._once``).
 from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import wraps
 from typing import Any
 
 from optuna.distributions import BaseDistribution, check_distribution_compatibility
@@ -16,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
+from studies.errors import NotStoredError, SpaceMismatchError
 from studies.storage._draft import Draft, set_open
 from studies.storage._once import make_table, once
 from studies.storage._optuna import OpenStorage, add_study, remove_study, unique_name
@@ -69,11 +71,14 @@ class PatientStorage(OpenStorage):
 
     def delete_study(self, study_id: int) -> None:
         """As Optuna's."""
-        self._once(lambda connection: remove_study(connection, study_id))
+        with _missed((study_id,)):
+            self._once(lambda connection: remove_study(connection, study_id))
 
     def make_trial(self, study_id: int, template: FrozenTrial | None) -> FrozenTrial:
         """As Optuna's."""
-        return self.get_trial(self._once(lambda connection: self.add_trial(connection, study_id, template)))
+        with _missed((study_id,)):
+            trial_id = self._once(lambda connection: self.add_trial(connection, study_id, template))
+        return self.get_trial(trial_id)
 
     @waits
     def get_trial(self, trial_id: int) -> FrozenTrial:
@@ -138,15 +143,18 @@ class PatientStorage(OpenStorage):
         """As Optuna's.
 
         Raises:
-            ValueError: another distribution has this name in the study.
+            SpaceMismatchError: another distribution has this name in the study.
         """
+        known = previous or self._distribution(trial_id, name)
         try:
-            known = previous or self._distribution(trial_id, name)
             if known is not None:
                 check_distribution_compatibility(known, distribution)
-        except ValueError:
+        except ValueError as error:
             self.check_trial_is_updatable(trial_id, self.get_trial(trial_id).state)  # which is what is said first
-            raise
+            raise SpaceMismatchError(
+                f"the study of trial {trial_id} holds {name} as {known}, not {distribution}: trials would not be "
+                "comparable. Take out the trial that was added by hand, or start anew: --study NEW"
+            ) from error
         with self.at_once(trial_id) as draft:
             draft.param(name, value, distribution)
 
@@ -164,5 +172,25 @@ class PatientStorage(OpenStorage):
         return True
 
 
+@contextmanager
+def _missed(asked: tuple[object, ...]) -> Iterator[None]:
+    """Says of a record that Optuna does not find what was asked for."""
+    try:
+        yield
+    except NotStoredError:
+        raise
+    except KeyError as error:
+        raise NotStoredError(f"a record of {', '.join(map(repr, asked))}") from error
+
+
+def _repeatable(call: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(call)
+    def repeated(storage: PatientStorage, *asked: Any, **named: Any) -> Any:
+        with _missed((*asked, *named.values())):
+            return call(storage, *asked, **named)
+
+    return waits(repeated)
+
+
 for _name in REPEATABLE:
-    setattr(PatientStorage, _name, waits(getattr(OpenStorage, _name)))
+    setattr(PatientStorage, _name, _repeatable(getattr(OpenStorage, _name)))

@@ -17,6 +17,7 @@ from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.trial import FrozenTrial
 from sqlalchemy.engine import Connection, Row
 
+from studies.errors import NotStoredError
 from studies.storage._optuna import PARAMS, STEPS, STUDIES, SYSTEM, TRIALS, USER, VALUES, step_of, value_of
 
 _AT_ONCE = 500
@@ -50,11 +51,11 @@ def read_trial(connection: Connection, trial_id: int) -> FrozenTrial:
     """One trial.
 
     Raises:
-        KeyError: there is none.
+        NotStoredError: there is none.
     """
     found = _read(connection, _ONE, {"trial": trial_id})
     if not found:
-        raise KeyError(f"there is no trial of id {trial_id}")
+        raise NotStoredError(f"a trial of id {trial_id}")
     return found[0]
 
 
@@ -62,11 +63,11 @@ def read_trials(connection: Connection, study_id: int, ids: Sequence[int], after
     """The trials of a study that have one of the ``ids``, or one above ``after``; in order.
 
     Raises:
-        KeyError: there is no such study.
+        NotStoredError: there is no such study.
     """
     found = _read(connection, _SEVERAL, {"study": study_id, "ids": ids, "after": after})
     if not found and connection.execute(_STUDY, {"study": study_id}).first() is None:
-        raise KeyError(f"there is no study of id {study_id}")
+        raise NotStoredError(f"a study of id {study_id}")
     return found
 
 

@@ -17,7 +17,7 @@ from optuna.exceptions import StorageInternalError
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
-from studies.errors import StorageGoneError
+from studies.errors import StorageGoneError, StorageLostError
 from studies.secrets import masked, without_password
 
 AWAY_SECONDS = 600.0
@@ -29,6 +29,16 @@ _OPTION = "patience"
 _SQLITE = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL)
 _POSTGRESQL = ("08", "53", "57P", "40")
 """Connection lost; no room on the disk or for a connection; stopping or starting; undone as others were in the way."""
+_SQLITE_LOST = (
+    sqlite3.SQLITE_READONLY,  # also of a file that was removed or replaced
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_NOTADB,
+    sqlite3.SQLITE_PERM,
+)
+_POSTGRESQL_LOST = ("42P01", "3D000", "3F000", "42501", "28", "25006", "58", "XX")
+"""No such table, database or schema; nothing may be written, or nobody may enter; its disk or its files are broken."""
 _STARTING = ("starting up", "shutting down", "recovery", "not yet accepting", "too many clients", "connection slots")
 
 Made = TypeVar("Made")
@@ -82,6 +92,10 @@ class Patience:
                 self.check()
             time.sleep(_PAUSE_SECONDS / _LOOKS_FOR_SIGNALS)
 
+    def lost(self, reason: str) -> StorageLostError:
+        """What is raised where the database is not what it was."""
+        return StorageLostError(masked(self._url), without_password(reason, self._url))
+
     def _note_absence(self) -> bool:
         """Whether this is the first call to find the database away."""
         with self._lock:
@@ -109,11 +123,34 @@ def _tell(line: str) -> None:
 
 def why_away(error: BaseException | None) -> str | None:
     """The driver's words where a database cannot be reached or is held by another process; None for other errors."""
+    found = _of_driver(error)
+    return None if found is None or not (found.connection_invalidated or _passes(found)) else _words(found)
+
+
+def why_lost(error: BaseException | None) -> str | None:
+    """The driver's words where a database is not what it was; None for other errors."""
+    found = _of_driver(error)
+    return None if found is None or not _is_lost(found) else _words(found)
+
+
+def _of_driver(error: BaseException | None) -> DBAPIError | None:
     while isinstance(error, SQLAlchemyError | StorageInternalError) and not isinstance(error, DBAPIError):
         error = error.__cause__ or error.__context__
-    if not isinstance(error, DBAPIError) or not (error.connection_invalidated or _passes(error)):
-        return None
+    return error if isinstance(error, DBAPIError) else None
+
+
+def _words(error: DBAPIError) -> str:
     return " ".join(str(error.orig).split())
+
+
+def _is_lost(error: DBAPIError) -> bool:
+    if isinstance(error.orig, sqlite3.Error):
+        code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
+        return code in _SQLITE_LOST or "no such table" in str(error.orig)
+    state = getattr(error.orig, "sqlstate", None)
+    if state is not None:
+        return str(state).startswith(_POSTGRESQL_LOST)
+    return isinstance(error, OperationalError)  # nobody is let in
 
 
 def _passes(error: DBAPIError) -> bool:
@@ -148,12 +185,25 @@ def _patience_of(engine: Engine) -> Patience | None:
 def waits(
     call: Callable[Concatenate[Owner, Asked], Made],
 ) -> Callable[Concatenate[Owner, Asked], Made]:
-    """Makes a call on an engine, or on something that has an ``engine``, wait for its database."""
+    """Makes a call on an engine, or on something that has an ``engine``, wait for its database.
+
+    Raises:
+        StorageGoneError: it was waited for in vain.
+        StorageLostError: it is not what it was.
+    """
 
     @wraps(call)
     def patient(owner: Owner, /, *args: Asked.args, **kwargs: Asked.kwargs) -> Made:
         engine: Any = owner if isinstance(owner, Engine) else getattr(owner, "engine", None)
         patience = _patience_of(engine)
-        return call(owner, *args, **kwargs) if patience is None else patience(lambda: call(owner, *args, **kwargs))
+        if patience is None:
+            return call(owner, *args, **kwargs)
+        try:
+            return patience(lambda: call(owner, *args, **kwargs))
+        except (SQLAlchemyError, StorageInternalError) as error:
+            reason = why_lost(error)
+            if reason is None:
+                raise
+            raise patience.lost(reason) from error
 
     return patient
