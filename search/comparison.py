@@ -30,8 +30,8 @@ from search.training.preprocess import kind_of, text_of, write_derived
 from studies.files import write_whole
 from studies.ledger.ledger import Ledger
 from studies.records import DataSummary, PartSummary, to_json
-from studies.storage.definition import StudyDefinition
-from studies.storage.studies import DEFINITION, SERVER_SECONDS, open_existing, open_storage, quiet_optuna
+from studies.storage.definition import StudyDefinition, definition_of, own_studies
+from studies.storage.studies import SERVER_SECONDS, open_existing, open_storage, quiet_optuna
 
 FOLDS = 5
 """Of the development patients: a configuration that is retrained has one member for each."""
@@ -62,6 +62,11 @@ class Division:
         lists = None if source is None else read_lists(source, settings.unlisted)
         return cls(settings.split, settings.split_seed, settings.exclude, lists)
 
+    @classmethod
+    def locked(cls, lock: SplitLock) -> "Division":
+        """As it is locked."""
+        return cls(lock.fractions, lock.seed, lock.exclude, lock.lists)
+
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
@@ -90,9 +95,7 @@ class Comparison:
 
     def models(self) -> list[str]:
         """Models that have a study under this name, in order."""
-        names = optuna.get_all_study_names(self.storage)
-        pairs = [name.rpartition("-") for name in names]  # the name of a model has no hyphen
-        return sorted(model for name, _, model in pairs if name == self.name)
+        return [study.model for study in own_studies(self.storage, self.name)]
 
     def load_study(self, model: str) -> optuna.Study:
         """The Optuna study of this model."""
@@ -120,7 +123,7 @@ class Comparison:
         return None if text is None else kind_of(text)
 
     def _defined(self, key: str) -> str | None:
-        definitions = (self.load_study(model).user_attrs.get(DEFINITION, {}) for model in self.models())
+        definitions = (definition_of(self.load_study(model).user_attrs) or {} for model in self.models())
         return next((definition[key] for definition in definitions if key in definition), None)
 
     def prepared(self, data: str | None, division: "Division", *, rehash: bool = False) -> Prepared:
@@ -138,9 +141,7 @@ class Comparison:
             return write_derived(prepared, kind)
 
     def _alone_with_data(self) -> AbstractContextManager[None]:
-        """Waits until no other command reads, replaces or transforms the patches of this comparison."""
-        words = f"waiting: another command is reading the patches of {self.name}"
-        return alone(self.folder / LOGS / ".reading", lambda: say(Console(), words))
+        return _alone_with_data(self.name, self.folder)
 
     def finalized_alone(self) -> AbstractContextManager[None]:
         """Two that retrain would write the same members.
@@ -179,7 +180,7 @@ class Comparison:
         lock = self.stored_lock()
         if lock is None:
             raise UsageError(f"no split is locked for {self.name}: begin with python -m search.launch")
-        return Division(lock.fractions, lock.seed, lock.exclude, lock.lists)
+        return Division.locked(lock)
 
     def stored_lock(self) -> SplitLock | None:
         """The lock as database and file have it, which must agree where both have one."""
@@ -193,6 +194,25 @@ class Comparison:
                 f"another database. Delete the file to have it written again, or start anew: --study NEW"
             )
         return in_database or in_file
+
+
+def prepared_by(lock: SplitLock, common: CommonSettings) -> Prepared:
+    """The data behind a lock, for a look at them: read and verified, and nothing is written into a database.
+
+    Raises:
+        DataError: see ``data_utils.split.prepare``.
+    """
+    folder, division = common.runs / common.study, Division.locked(lock)
+    with _alone_with_data(common.study, folder), _reading() as progress:
+        return prepare(
+            data_source(common.data), folder / "data", name=common.study, lock=lock, progress=progress, **vars(division)
+        )
+
+
+def _alone_with_data(name: str, folder: Path) -> AbstractContextManager[None]:
+    """Waits until no other command reads, replaces or transforms the patches of a comparison."""
+    words = f"waiting: another command is reading the patches of {name}"
+    return alone(folder / LOGS / ".reading", lambda: say(Console(), words))
 
 
 @contextmanager
@@ -288,8 +308,9 @@ def load_models(names: tuple[str, ...]) -> list[Model]:
 
 def _only_name(storage: RDBStorage) -> str:
     """The one comparison of a database, for commands without --study."""
-    names = sorted({name.rpartition("-")[0] for name in optuna.get_all_study_names(storage)})
-    if len(names) != 1:
-        found = ", ".join(names) if names else "none"
-        raise UsageError(f"the database holds these comparisons: {found}; name one with --study NAME")
+    names = sorted({study.comparison for study in own_studies(storage)})
+    if not names:
+        raise UsageError("the database holds no study of HistoTune yet: begin with python -m search.launch")
+    if len(names) > 1:
+        raise UsageError(f"the database holds these comparisons: {', '.join(names)}; name one with --study NAME")
     return names[0]

@@ -65,11 +65,12 @@ def make_dashboard(storage: "BaseStorage", artifacts: Path, host: str, port: int
 def run(settings: DashboardSettings) -> None:
     """Serves until a signal comes; says where on stdout."""
     from studies.report.dashboard import ARTIFACTS
+    from studies.storage.definition import own_studies
     from studies.storage.studies import open_existing
 
-    storage = open_existing(settings.common.storage)
+    storage = open_existing(settings.common.storage, served=True)
     with make_dashboard(storage, settings.common.runs / ARTIFACTS, settings.host, settings.port) as server:
-        for line in _notes(settings, studies=len(storage.get_all_studies())):
+        for line in _notes(settings, studies=len(own_studies(storage))):
             sys.stderr.write(f"{line}\n")
         sys.stdout.write(f"http://{_bracketed(settings.host)}:{settings.port}/  (Ctrl-C ends it)\n")
         sys.stdout.flush()
@@ -96,7 +97,9 @@ def _notes(settings: DashboardSettings, studies: int) -> list[str]:
             "and delete every study. Prefer 127.0.0.1 and an SSH tunnel"
         )
     if not studies:
-        notes.append(f"no study in {masked(settings.common.storage)} yet; it will show when a search begins")
+        notes.append(
+            f"no study of HistoTune in {masked(settings.common.storage)} yet; it will show when a search begins"
+        )
     return notes
 
 

@@ -5,7 +5,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -37,8 +37,8 @@ def _check(settings: StatusSettings) -> int:
     from search.command.outcome import FAILED
     from search.upkeep.checks import problems
 
-    studies = [entry["study"] for entry in _look(settings)]
-    found = problems(settings.common, studies)
+    studies = _look(settings).entries
+    found = problems(settings.common)
     for problem in found:
         sys.stdout.write(f"{problem}\n")
     sys.stdout.write(f"{_counted(len(studies), 'study', 'studies')} checked, ")
@@ -62,33 +62,48 @@ def _watch(settings: StatusSettings, seconds: float) -> int:
             live.update(_tables(_look(settings)), refresh=True)
 
 
-def _look(settings: StatusSettings) -> list[dict[str, Any]]:
-    """One entry a study, plain enough for JSON."""
+@dataclass(frozen=True)
+class _Seen:
+    """What there is.
+
+    Attributes:
+        entries: one a study, plain enough for JSON.
+        others: names of studies that no launch has made; of none where one comparison is asked for.
+    """
+
+    entries: list[dict[str, Any]]
+    others: list[str]
+
+
+def _look(settings: StatusSettings) -> _Seen:
     import optuna  # takes a second; --help does not wait for it
 
     from search.errors import UsageError
+    from studies.storage.definition import own_studies
     from studies.storage.results import summarise
     from studies.storage.studies import open_existing, quiet_optuna
 
     storage = open_existing(settings.common.storage)
     wanted = settings.common.study
     with quiet_optuna():
-        names = [name for name in sorted(optuna.get_all_study_names(storage)) if _belongs(name, wanted)]
-        if wanted and not names:
+        ours = own_studies(storage, wanted)
+        if wanted and not ours:
             raise UsageError(f"the database holds no study of {wanted}; leave out --study to see all that there are")
-        studies = [optuna.load_study(study_name=name, storage=storage) for name in names]
-        return [_entry(summarise(study, importance=False), storage.engine) for study in studies]
+        studies = [optuna.load_study(study_name=study.name, storage=storage) for study in ours]
+        entries = [
+            _entry(summarise(study, importance=False), one.comparison, storage.engine)
+            for one, study in zip(ours, studies, strict=True)
+        ]
+        others = set() if wanted else {*optuna.get_all_study_names(storage)} - {study.name for study in ours}
+        return _Seen(entries, sorted(others))
 
 
-def _belongs(study: str, comparison: str) -> bool:
-    return not comparison or study.rpartition("-")[0] == comparison
-
-
-def _entry(study: "StudySummary", engine: "Engine") -> dict[str, Any]:
+def _entry(study: "StudySummary", comparison: str, engine: "Engine") -> dict[str, Any]:
     from studies.findings.costs import cost_of
+    from studies.storage.results import by_hand
 
     states = Counter(trial.state for trial in study.trials)
-    left = _left(study, engine)
+    left = _left(study, comparison, engine)
     best = next((trial for trial in study.trials if trial.number == study.best), None)
     return {
         "study": study.name,
@@ -97,6 +112,7 @@ def _entry(study: "StudySummary", engine: "Engine") -> dict[str, Any]:
         "trials": dict(sorted(states.items())),
         "finished": sum(states[state] for state in ("COMPLETE", "PRUNED", "FAIL")),
         "wanted": study.settings.get("trials"),
+        "by_hand": by_hand(study.trials),
         "best": None if best is None else {"trial": best.number, "value": best.value, "parameters": best.params},
         "cost": asdict(cost_of(study)),
         "running": [_running(trial, trial.number in left) for trial in study.trials if trial.state == "RUNNING"],
@@ -106,7 +122,7 @@ def _entry(study: "StudySummary", engine: "Engine") -> dict[str, Any]:
     }
 
 
-def _left(study: "StudySummary", engine: "Engine") -> list[int]:
+def _left(study: "StudySummary", comparison: str, engine: "Engine") -> list[int]:
     """Trials that nobody works on, although they are RUNNING."""
     from search.trials.launches import is_alive
     from studies.ledger.invariants import left_running
@@ -115,8 +131,8 @@ def _left(study: "StudySummary", engine: "Engine") -> list[int]:
     running = [trial.number for trial in study.trials if trial.state == "RUNNING"]
     if not running:
         return []
-    ledger = Ledger(engine)  # only here: to look at a database of Optuna alone adds no table to it
-    launches = ledger.open_launches(study.name.rpartition("-")[0])
+    ledger = Ledger(engine)
+    launches = ledger.open_launches(comparison)
     return left_running(running, ledger.owners(study.name), {launch.id for launch in launches if is_alive(launch)})
 
 
@@ -127,22 +143,25 @@ def _running(trial: "TrialResult", left: bool) -> dict[str, Any]:
     return {"trial": trial.number, "epoch": epoch, "value": value, "seconds": seconds, "launch": launch}
 
 
-def _show(settings: StatusSettings, entries: list[dict[str, Any]]) -> None:
+def _show(settings: StatusSettings, seen: _Seen) -> None:
     if settings.json:
-        sys.stdout.write(json.dumps(entries, indent=2) + "\n")
+        sys.stdout.write(json.dumps(seen.entries, indent=2) + "\n")
         return
     from rich.console import Console
 
-    Console().print(_tables(entries))
+    Console().print(_tables(seen))
 
 
-def _tables(entries: list[dict[str, Any]]) -> "Group":
+def _tables(seen: _Seen) -> "Group":
     from rich.console import Group
     from rich.text import Text
 
-    if not entries:
-        return Group(Text("the database holds no studies yet: begin with python -m search.launch --model cnn"))
-    return Group(*(part for entry in entries for part in _parts(entry)))
+    parts = [part for entry in seen.entries for part in _parts(entry)]
+    if not parts:
+        parts.append(Text("the database holds no studies yet: begin with python -m search.launch --model cnn"))
+    if seen.others:
+        parts.append(Text(f"of other programs, left alone: {', '.join(seen.others)}", style="dim"))
+    return Group(*parts)
 
 
 def _parts(entry: dict[str, Any]) -> list[Any]:
@@ -152,6 +171,8 @@ def _parts(entry: dict[str, Any]) -> list[Any]:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 2))
     table.add_row("trials", ", ".join(f"{count} {state}" for state, count in entry["trials"].items()) or "none")
     table.add_row("finished", f"{entry['finished']} of {entry['wanted']}")
+    if entry["by_hand"]:
+        table.add_row("by hand", entry["by_hand"])
     best = entry["best"]
     if best is not None:
         table.add_row(f"best {entry['objective']}", f"{best['value']:.4f} (trial {best['trial']})")

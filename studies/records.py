@@ -112,6 +112,10 @@ class DataSummary:
 # --- studies and trials ---------------------------------------------------------------------------------------------
 
 
+BEST_EPOCH = "best_epoch"
+"""User attribute of every trial that a launch has trained to an end other than a failure."""
+
+
 @dataclass(frozen=True)
 class TrialResult:
     """One trial as the database has it.
@@ -134,6 +138,11 @@ class TrialResult:
     started: datetime | None
     finished: datetime | None
     attributes: dict[str, Any]
+
+    @property
+    def by_hand(self) -> bool:
+        """Whether it was added to the study, or told its value, by somebody else than the launch that trains."""
+        return self.state in ("COMPLETE", "PRUNED") and BEST_EPOCH not in self.attributes
 
 
 @dataclass(frozen=True)

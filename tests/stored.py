@@ -1,8 +1,18 @@
-"""What a test asks of a database."""
+"""What a test asks of a database, and puts into it."""
 
+import optuna
 from optuna.storages import RDBStorage
+
+from studies.storage.definition import DEFINITION
 
 
 def id_of(storage: RDBStorage, number: int, study: str = "idc-cnn") -> int:
     """Optuna's id of a trial."""
     return storage.get_trial_id_from_study_id_trial_number(storage.get_study_id_from_name(study), number)
+
+
+def own_study(storage: RDBStorage | str, name: str = "idc-cnn") -> optuna.Study:
+    """A study as a launch makes it, with no more of its definition than tells whose it is."""
+    study = optuna.create_study(storage=storage, study_name=name, direction="maximize")
+    study.set_user_attr(DEFINITION, {"model": name.rpartition("-")[2], "epochs": 3})
+    return study

@@ -54,7 +54,7 @@ from studies.records import AnalysisPlan, FinalModel, Predictions, StudySummary,
 from studies.statistics.calibration import sigmoid
 from studies.statistics.metrics import PLANNED, PRIMARY
 from studies.storage.patience import interrupt
-from studies.storage.results import best_trial, summarise
+from studies.storage.results import best_trial, by_hand, summarise
 
 SETTINGS_FILE = "finalize.toml"
 STATISTICS_SEED = 0
@@ -135,6 +135,8 @@ def _begin(settings: FinalizeSettings, comparison: Comparison, signals: Signals,
     studies = tuple(summarise(comparison.load_study(model)) for model in comparison.models())
     for study in studies:
         best_trial(study)  # raises where none is COMPLETE
+        if by_hand(study.trials):
+            say(Console(), f"{study.name}: {by_hand(study.trials)}")
     source = _source(settings, studies)
     with naming(comparison.folder / "data"):
         prepared = comparison.prepared(source, comparison.locked_division(), rehash=True)

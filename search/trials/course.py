@@ -46,9 +46,16 @@ from search.workers.bridge import run_work
 from search.workers.cluster import Crew, RaySession, pack, plan_crew, settled
 from search.workers.trainable import TrialWorker
 from studies.files import naming
-from studies.storage.definition import StudyDefinition, check_same
-from studies.storage.results import leader
-from studies.storage.studies import DEFINITION, create_or_resume, make_pruner, make_sampler, quiet_optuna, shared_space
+from studies.storage.definition import StudyDefinition
+from studies.storage.results import by_hand, leader, summarise
+from studies.storage.studies import (
+    check_resumed,
+    create_or_resume,
+    make_pruner,
+    make_sampler,
+    quiet_optuna,
+    shared_space,
+)
 
 SETTINGS_FILE = "launch.toml"
 WAIT_SECONDS = 2.0
@@ -127,11 +134,10 @@ def _check_studies(
     Raises:
         DefinitionMismatchError: as ``create_or_resume``.
     """
-    there = comparison.models()
-    for model in searched_models(tuple(name for name in settings.models if name in there), settings.held):
-        study = comparison.load_study(model.name)
-        if DEFINITION in study.user_attrs:
-            check_same(study.study_name, study.user_attrs[DEFINITION], _definition(settings, context, prepared, model))
+    there = optuna.get_all_study_names(comparison.storage)
+    names = tuple(name for name in settings.models if comparison.study_name(name) in there)
+    for model in searched_models(names, settings.held):
+        check_resumed(comparison.load_study(model.name), _definition(settings, context, prepared, model))
 
 
 def _crew(settings: LaunchSettings) -> Crew:
@@ -359,7 +365,8 @@ def _closing(settings: LaunchSettings, searches: Sequence[StudySearch]) -> str:
             if standing.best is None
             else f"best {standing.best[0]:.4f} (trial {standing.best[1]})"
         )
-        lines.append(f"{search.study.study_name}: {states}; {best}")
+        told = by_hand(summarise(search.study, importance=False).trials)
+        lines.append("; ".join(filter(None, [f"{search.study.study_name}: {states}; {best}", told])))
     return "\n".join([*lines, f"next: {command_line('finalize', _place(settings.common))}"])
 
 

@@ -20,6 +20,7 @@ from studies.findings.predictions import TABLE_FILE, as_table, load_predictions,
 from studies.ledger import chain, invariants
 from studies.ledger.ledger import Ledger
 from studies.report.page import REPORT_HTML, REPORT_JSON
+from studies.storage.definition import own_studies
 from studies.storage.studies import open_existing
 
 _LARGEST = 256 * 2**20  # bytes of a report's numbers, which name each test patch, or of its page
@@ -27,18 +28,18 @@ _MOST_VALUES = 10_000_000  # in its numbers
 _HEAD = re.compile(rb'Head of the chain of records</dt><dd class="hash">([0-9a-f]{64})<')  # reproduction.html.j2
 
 
-def problems(common: CommonSettings, studies: list[str]) -> list[str]:
+def problems(common: CommonSettings) -> list[str]:
     """Whatever is wrong, a line each; empty where all is well.
 
     Args:
-        common: names the database and the folder of results, and the comparison; all of them where it names none.
-        studies: that there are of them. A comparison may have lost all of its own and keep its lock and openings.
+        common: names the database and the folder of results, and the comparison; all of them where it names none. A
+            comparison may have lost all of its studies and keep its lock and openings.
     """
     storage = open_existing(common.storage)
     ledger = Ledger(storage.engine)
     found = invariants.broken(storage, is_alive, common.study)
     links = set(chain.links_of(storage.engine)) or {chain.BEGINNING}
-    names = {study.rpartition("-")[0] for study in studies} | set(ledger.locked())
+    names = {study.comparison for study in own_studies(storage)} | set(ledger.locked())
     for name in sorted(name for name in names if common.study in ("", name)):
         comparison = Comparison(name, common.runs / name, storage, ledger)
         found += [f"{name}: {problem}" for problem in _files(comparison, links)]

@@ -29,21 +29,21 @@ from data_utils.quality.sheets import choose_sheets, png, suspicious_sheets
 from data_utils.quality.suspects import OutOfFold, Suspects, find_suspects, out_of_fold
 from data_utils.readers.patches import PatchSet, Progress, read_patches
 from data_utils.scratch import scratch_in
-from data_utils.split.prepare import load_development
+from data_utils.split.lock import SplitLock
+from data_utils.split.prepare import Prepared, load_development
 from models._weights import weights_at_hand
 from search import __version__
 from search.command.settings import ExploreSettings
 from search.command.terminal import say
-from search.comparison import LOCK_FILE, Comparison, data_source
+from search.comparison import LOCK_FILE, data_source, prepared_by
 from search.training.device import choose_device
 from search.training.frozen import BLOCKS, pooled_features
-from search.trials.refusals import check_data
+from search.trials.refusals import begun, check_data
 from search.upkeep.leftovers import EXPLORING
 from studies.exploration.explored import FLAGS, MEASURES, Doubts, Explored, PatchMap, Scored, Sealed, Sheet
 from studies.exploration.numbers import tells_classes_apart
 from studies.exploration.page import write_exploration
 from studies.files import naming
-from studies.storage.studies import is_there
 
 MAP_PATCHES = 1500
 FEWEST_TO_MAP = 50
@@ -104,9 +104,10 @@ def explore(settings: ExploreSettings) -> int:
 
 @contextmanager
 def _shown(settings: ExploreSettings, folder: Path, console: Console) -> Iterator[Shown]:
-    comparison = _begun(settings, folder)
-    if comparison is not None and comparison.stored_lock() is not None:
-        yield _development(settings, comparison)
+    comparison = begun(settings.common)
+    lock = SplitLock.read(folder / LOCK_FILE) if comparison is None else comparison.stored_lock()
+    if lock is not None:
+        yield _development(prepared_by(lock, settings.common))
         return
     with scratch_in(folder, EXPLORING) as draft:
         with _step(console, "reading") as progress:
@@ -115,16 +116,7 @@ def _shown(settings: ExploreSettings, folder: Path, console: Console) -> Iterato
         yield Shown(patches, patches.found, patches.exclusions, patches.notes, None)
 
 
-def _begun(settings: ExploreSettings, folder: Path) -> Comparison | None:
-    """The comparison of this name, where its database or its lock is there; nothing is made for looking."""
-    locked = (folder / LOCK_FILE).exists()
-    if not locked and not is_there(settings.common.storage):
-        return None
-    return Comparison.open(settings.common, begin=locked)
-
-
-def _development(settings: ExploreSettings, comparison: Comparison) -> Shown:
-    prepared = comparison.prepared(settings.common.data, comparison.locked_division())
+def _development(prepared: Prepared) -> Shown:
     _, patients, patches, idc = prepared.parts[-1]  # of the test split
     sealed = Sealed(prepared.lock.digest, patients, patches, idc)
     development = load_development(prepared.development)

@@ -47,7 +47,7 @@ def _history(study: StudySummary) -> Figure:
                 name=state.lower(),
                 marker={"color": colour, "symbol": symbol, "size": 8},
             )
-    x, best = _best_so_far(with_value(study, "COMPLETE"))
+    x, best = _best_so_far([trial for trial in with_value(study, "COMPLETE") if not trial.by_hand])
     figure.add_scatter(
         x=x, y=best, mode="lines", name="best so far", line={"color": COLOURS[1], "width": 2, "shape": "hv"}
     )
@@ -215,7 +215,7 @@ def _cost(study: StudySummary) -> Figure:
     ended = [trial for trial in study.trials if trial.state in ("COMPLETE", "PRUNED", "FAIL")]
     for trial in sorted(ended, key=_end):
         spent += _number(trial.attributes.get("seconds")) or 0.0
-        if trial.state == "COMPLETE" and trial.value is not None:
+        if trial.state == "COMPLETE" and trial.value is not None and not trial.by_hand:
             best = trial.value if best is None else max(best, trial.value)
         rows.append((trial.number, trial.state, spent / 60, best))
     figure = canvas(300, x="Minutes of computing, all workers together", y=objective_of(study), legend=False)

@@ -8,6 +8,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from studies.ledger import chain
 from studies.ledger.ledger import Launch, Ledger
+from studies.records import BEST_EPOCH
+from studies.storage.definition import own_studies
 from studies.storage.results import FINISHED
 from studies.storage.studies import quiet_optuna
 
@@ -22,10 +24,13 @@ def broken(storage: RDBStorage, is_alive: Callable[[Launch], bool], comparison: 
     """
     ledger = Ledger(storage.engine)
     with quiet_optuna():
-        names = sorted(optuna.get_all_study_names(storage))
-        names = [name for name in names if comparison in ("", name.rpartition("-")[0])]
-        studies = [optuna.load_study(study_name=name, storage=storage) for name in names]
-    found = [problem for study in studies for problem in _of_study(study, ledger, is_alive)]
+        ours = own_studies(storage, comparison)
+        studies = [optuna.load_study(study_name=study.name, storage=storage) for study in ours]
+    found = [
+        problem
+        for one, study in zip(ours, studies, strict=True)
+        for problem in _of_study(one.comparison, study, ledger, is_alive)
+    ]
     of_all = "in the chain of the whole database: " if comparison else ""
     return [*found, *(f"{of_all}{problem}" for problem in chain.broken(storage.engine))]
 
@@ -41,9 +46,9 @@ def left_running(running: Iterable[int], owners: Mapping[int, str], alive: Conta
     return [number for number in running if owners.get(number) not in alive]
 
 
-def _of_study(study: optuna.Study, ledger: Ledger, is_alive: Callable[[Launch], bool]) -> list[str]:
+def _of_study(comparison: str, study: optuna.Study, ledger: Ledger, is_alive: Callable[[Launch], bool]) -> list[str]:
     trials = study.get_trials(deepcopy=False)
-    alive = {launch.id for launch in ledger.open_launches(study.study_name.rpartition("-")[0]) if is_alive(launch)}
+    alive = {launch.id for launch in ledger.open_launches(comparison) if is_alive(launch)}
     problems = [
         *_counted(study, trials, at_rest=not alive),
         *_running(trials, ledger.owners(study.study_name), alive),
@@ -87,7 +92,9 @@ def _of_trial(trial: FrozenTrial) -> list[str]:
     problems = []
     if steps != list(range(1, len(steps) + 1)):
         problems.append(f"trial {trial.number} has holes in its epochs: {_numbers(steps)}")
-    if trial.state == TrialState.COMPLETE and (not steps or trial.value != max(trial.intermediate_values.values())):
+    if trial.state == TrialState.COMPLETE and BEST_EPOCH not in trial.user_attrs:
+        problems.append(f"trial {trial.number} is COMPLETE, but no launch has trained it: added or told by hand")
+    elif trial.state == TrialState.COMPLETE and (not steps or trial.value != max(trial.intermediate_values.values())):
         problems.append(f"trial {trial.number} is COMPLETE with {trial.value}, which is not its best epoch's value")
     if trial.state == TrialState.PRUNED and not steps:
         problems.append(f"trial {trial.number} is PRUNED without an epoch")

@@ -26,6 +26,10 @@ VALUES: Any = models.TrialValueModel.__table__
 STEPS: Any = models.TrialIntermediateValueModel.__table__
 USER: Any = models.TrialUserAttributeModel.__table__
 SYSTEM: Any = models.TrialSystemAttributeModel.__table__
+ALEMBIC = "alembic_version"
+"""Where Optuna keeps the version of its tables, as many other programs do."""
+TABLES = {table.name for table in (STUDIES, TRIALS, models.VersionInfoModel.__table__)} | {ALEMBIC}
+"""Some of all that Optuna makes, in any version of its tables, with those that it writes to when it opens them."""
 
 
 def stored_value(value: float) -> tuple[float | None, Enum]:

@@ -4,7 +4,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from optuna.storages import BaseStorage
+
 from studies.errors import DefinitionMismatchError
+
+DEFINITION = "definition"
+"""User attribute of a study that holds its definition."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,38 @@ class StudyDefinition:
     def as_attributes(self) -> dict[str, Any]:
         """The definition as it is stored in the study's user attributes."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class OwnStudy:
+    """A study that a launch has made: one model's search of a comparison."""
+
+    name: str
+    comparison: str
+    model: str
+
+
+def definition_of(attributes: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The definition among the user attributes of a study; None for a study of others."""
+    found = attributes.get(DEFINITION)
+    return found if isinstance(found, dict) and isinstance(found.get("model"), str) else None
+
+
+def own_studies(storage: BaseStorage, comparison: str = "") -> list[OwnStudy]:
+    """The studies that launches have made, in order of their names; those of one comparison where it is named.
+
+    Others may lie in the same database, under names like ours. A copy of a study under a name that does not end in its
+    model belongs to no comparison.
+    """
+    found = [_own(study.study_name, definition_of(study.user_attrs)) for study in storage.get_all_studies()]
+    ours = [study for study in found if study is not None and comparison in ("", study.comparison)]
+    return sorted(ours, key=lambda study: study.name)
+
+
+def _own(name: str, definition: Mapping[str, Any] | None) -> OwnStudy | None:
+    model = "" if definition is None else definition["model"]
+    comparison = name.removesuffix(f"-{model}")
+    return OwnStudy(name, comparison, model) if model and comparison not in ("", name) else None
 
 
 def check_same(study: str, stored: Mapping[str, Any], asked: StudyDefinition) -> None:

@@ -11,8 +11,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, dist
 from optuna.trial import FrozenTrial, TrialState
 
 from studies.errors import NoCompleteTrialError
-from studies.records import StudySummary, TrialResult
-from studies.storage.studies import DEFINITION
+from studies.records import BEST_EPOCH, StudySummary, TrialResult
+from studies.storage.definition import definition_of
 
 FINISHED = ("COMPLETE", "PRUNED", "FAIL")
 ORIGIN = "origin"
@@ -35,14 +35,19 @@ def trial_result(trial: FrozenTrial) -> TrialResult:
 
 
 def ranking(trials: Sequence[TrialResult]) -> list[TrialResult]:
-    """COMPLETE trials, best first; of equal values the one that took fewer epochs, then the older one."""
-    complete = [trial for trial in trials if trial.state == "COMPLETE" and trial.value is not None]
+    """COMPLETE trials, best first; of equal values the one that took fewer epochs, then the older one.
+
+    Without those that were added or told by hand.
+    """
+    complete = [
+        trial for trial in trials if trial.state == "COMPLETE" and trial.value is not None and not trial.by_hand
+    ]
     return sorted(complete, key=lambda trial: _rank(trial.value, trial.attributes, trial.number))
 
 
 def leader(trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
     """The first of the ranking, without making records of all the others; None where no trial is COMPLETE."""
-    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE and BEST_EPOCH in trial.user_attrs]
     return min(complete, key=lambda trial: _rank(trial.value, trial.user_attrs, trial.number), default=None)
 
 
@@ -64,7 +69,14 @@ def best_trial(study: StudySummary) -> TrialResult:
 def count_states(trials: Sequence[TrialResult]) -> str:
     """Trials by state in words, such as "12 COMPLETE, 7 PRUNED"."""
     states = [trial.state for trial in trials]
-    return ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states))) or "no trials"
+    counted = ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states))) or "no trials"
+    return "; ".join(filter(None, [counted, by_hand(trials)]))
+
+
+def by_hand(trials: Sequence[TrialResult]) -> str:
+    """In words, how many trials no launch has trained; empty where there are none."""
+    count = sum(trial.by_hand for trial in trials)
+    return f"{count} added or told by hand, which count but are never the best nor retrained" if count else ""
 
 
 def summarise(study: optuna.Study, *, importance: bool = True) -> StudySummary:
@@ -73,22 +85,22 @@ def summarise(study: optuna.Study, *, importance: bool = True) -> StudySummary:
     trials = tuple(trial_result(trial) for trial in frozen)
     ranked = ranking(trials)
     default = [trial.number for trial in trials if trial.attributes.get(ORIGIN) == "default"]
-    attributes = study.user_attrs
+    definition = definition_of(study.user_attrs) or {}
     return StudySummary(
         name=study.study_name,
-        model=attributes.get(DEFINITION, {}).get("model", ""),
-        definition=attributes.get(DEFINITION, {}),
+        model=definition.get("model", ""),
+        definition=definition,
         space=_space(frozen),
         trials=trials,
         best=ranked[0].number if ranked else None,
         default=default[0] if default else None,
         importance=_importance(study, len(ranked)) if importance else None,
-        settings=attributes.get("settings", {}),
+        settings=study.user_attrs.get("settings", {}),
     )
 
 
 def _rank(value: float | None, attributes: Mapping[str, Any], number: int) -> tuple[float, int, int]:
-    return (float("inf") if value is None else -value, int(attributes.get("best_epoch", 0)), number)
+    return (float("inf") if value is None else -value, int(attributes.get(BEST_EPOCH, 0)), number)
 
 
 def _best_of(values: dict[int, float]) -> float | None:

@@ -2,11 +2,13 @@
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeVar
 
 import optuna
+import sqlalchemy
 from optuna.distributions import BaseDistribution
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
@@ -16,11 +18,12 @@ from optuna.trial import FrozenTrial
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from studies.errors import StorageError, StorageGoneError
+from studies.errors import DefinitionMismatchError, StorageError, StorageGoneError
 from studies.secrets import masked, without_password
+from studies.storage._optuna import ALEMBIC, TABLES
 from studies.storage._rdb import PatientStorage
 from studies.storage.database_url import check_file, read_url
-from studies.storage.definition import StudyDefinition, check_same
+from studies.storage.definition import DEFINITION, StudyDefinition, check_same, definition_of
 from studies.storage.patience import Patience, set_patience
 from studies.storage.sql import make_tables
 
@@ -33,8 +36,11 @@ SERVER_SECONDS = 20
 _GONE = {"keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000}
 """For libpq: a server that vanished without a word, as in a power cut, is noticed within half a minute."""
 
-DEFINITION = "definition"
-"""User attribute of a study that holds its definition."""
+
+Made = TypeVar("Made")
+
+PREFIX = "histotune_"
+"""Of the names of our own tables."""
 
 
 def open_storage(url: str, *, patience: float = SERVER_SECONDS) -> RDBStorage:
@@ -45,48 +51,111 @@ def open_storage(url: str, *, patience: float = SERVER_SECONDS) -> RDBStorage:
         patience: seconds that a call waits for a database which went away, or which another process holds.
 
     Raises:
-        StorageError: for a URL that names no database of these kinds, or one that cannot be reached.
+        StorageError: for a URL that names no database of these kinds, or one that cannot be reached or is others'.
     """
     full = _with_driver(url)
+    _tables(url, patience)  # refuses those of others
+
+    def make() -> RDBStorage:
+        return make_tables(lambda: PatientStorage(full, engine_kwargs=_engine_settings(full)))
+
+    return _opened(url, make, patience)
+
+
+def open_existing(url: str, *, patience: float = SERVER_SECONDS, served: bool = False) -> RDBStorage:
+    """As ``open_storage``, for commands that only look: nothing is made, neither file nor tables.
+
+    Args:
+        url: as for ``open_storage``.
+        patience: the same.
+        served: takes one without studies of ours too, be it empty, for a dashboard that is there before them.
+
+    Raises:
+        StorageError: as ``open_storage``; or there is no such file, or nothing of HistoTune in it.
+    """
+    full, tables = _with_driver(url, make=False), _tables(url, patience)
+    if tables is None:
+        raise StorageError(
+            f"there is no database {make_url(full).database} yet: begin with python -m search.launch, "
+            "or name the --runs or --storage of that launch"
+        )
+    if served and (not tables or tables >= TABLES):
+        return open_storage(url, patience=patience)
+    if not _ours(tables):
+        listed = f"its tables: {', '.join(sorted(tables))[:100]}" if tables else "it is empty"
+        raise StorageError(
+            f"the database {masked(url)} holds no study of HistoTune ({listed}); nothing was changed in it: "
+            "begin with python -m search.launch --model cnn, or name the --storage of that launch"
+        )
+
+    def look() -> RDBStorage:
+        return PatientStorage(full, engine_kwargs=_engine_settings(full), skip_table_creation=True)
+
+    return _opened(url, look, patience)
+
+
+def is_there(url: str) -> bool:
+    """Whether a launch has begun in this database; nothing is made for looking.
+
+    Raises:
+        StorageError: as ``open_storage``.
+    """
+    return _ours(_tables(url, SERVER_SECONDS) or set())
+
+
+def _ours(tables: set[str]) -> bool:
+    return tables >= TABLES and any(table.startswith(PREFIX) for table in tables)
+
+
+def _tables(url: str, patience: float) -> set[str] | None:
+    """Names of the tables in a database; None where there is no file of it.
+
+    Raises:
+        StorageError: it cannot be reached, or is another program's: then Optuna could not live in it.
+    """
+    full = _with_driver(url, make=False)
     if url.startswith("sqlite"):
-        check_file(Path(str(make_url(full).database)))
-    # A server that was never there may be a typing error: that is said sooner than that one went away.
-    opening = Patience(full, patience if url.startswith("sqlite") else min(SERVER_SECONDS, patience))
+        file = str(make_url(full).database)
+        check_file(Path(file))
+        if not os.path.isfile(file):  # noqa: PTH113 - Path raises for a name that is too long
+            return None
+    tables = _reached(url, lambda: _table_names(full), patience)
+    if ALEMBIC in tables and not tables >= TABLES:
+        raise StorageError(
+            f"the database {masked(url)} is of another program (its tables: {', '.join(sorted(tables))[:100]}), which "
+            f"keeps its version where Optuna would; nothing was changed in it: make another one and give it with "
+            "--storage"
+        )
+    return tables
+
+
+def _table_names(full: str) -> set[str]:
+    engine = sqlalchemy.create_engine(full, **_engine_settings(full))
     try:
-        with quiet_optuna():
-            storage = opening(lambda: make_tables(lambda: PatientStorage(full, engine_kwargs=_engine_settings(full))))
+        return set(sqlalchemy.inspect(engine).get_table_names())
+    finally:
+        engine.dispose()
+
+
+def _opened(url: str, make: Callable[[], RDBStorage], patience: float) -> RDBStorage:
+    with quiet_optuna():
+        storage = _reached(url, make, patience)
+    set_patience(storage.engine, Patience(_with_driver(url, make=False), patience))
+    return storage
+
+
+def _reached(url: str, call: Callable[[], Made], patience: float) -> Made:
+    """What ``call`` gives, in the end; what the driver says where it cannot, in one line."""
+    # A server that was never there may be a typing error: that is said sooner than that one went away.
+    seconds = patience if url.startswith("sqlite") else min(SERVER_SECONDS, patience)
+    try:
+        return Patience(_with_driver(url, make=False), seconds)(call)
     except (SQLAlchemyError, RuntimeError, ImportError, StorageGoneError) as error:
         reason = str(getattr(error, "reason", None) or getattr(error, "orig", None) or error).strip().splitlines()[0]
         raise StorageError(
             f"the database {masked(url)} cannot be opened: {without_password(reason, url)}. "
             "Check that it exists, that it is reachable and that you may write to it"
         ) from error
-    set_patience(storage.engine, Patience(full, patience))
-    return storage
-
-
-def open_existing(url: str, *, patience: float = SERVER_SECONDS) -> RDBStorage:
-    """As ``open_storage``, for commands that only look: an SQLite file that is not there is an error, not made.
-
-    Raises:
-        StorageError: as ``open_storage``, or there is no such file.
-    """
-    if not is_there(url):
-        raise StorageError(
-            f"there is no database {_file_of(url)} yet: begin with python -m search.launch, "
-            "or name the --runs or --storage of that launch"
-        )
-    return open_storage(url, patience=patience)
-
-
-def is_there(url: str) -> bool:
-    """Whether an SQLite file exists; a server is taken to be there, and opening it will tell."""
-    path = _file_of(url)
-    return not url.startswith("sqlite") or path is None or os.path.isfile(path)  # noqa: PTH113 - Path raises for a name that is too long
-
-
-def _file_of(url: str) -> str | None:
-    return make_url(_with_driver(url, make=False)).database
 
 
 def create_or_resume(
@@ -100,18 +169,34 @@ def create_or_resume(
     """The study of this name, made where there is none, refused where its definition is another.
 
     Raises:
-        DefinitionMismatchError: the study was begun with other settings.
+        DefinitionMismatchError: the study was begun with other settings, or by another program.
     """
     with quiet_optuna():
         study = optuna.create_study(
             storage=storage, study_name=name, direction="maximize", sampler=sampler, pruner=pruner, load_if_exists=True
         )
-    stored = study.user_attrs.get(DEFINITION)
-    if stored is None:
+    check_resumed(study, definition)
+    if definition_of(study.user_attrs) is None:
         study.set_user_attr(DEFINITION, definition.as_attributes())
-    else:
-        check_same(name, stored, definition)
     return study
+
+
+def check_resumed(study: optuna.Study, definition: StudyDefinition) -> None:
+    """Refuses to go on with a study of another definition, or of another program.
+
+    One without a definition and without trials is ours: a launch was killed while it made it.
+
+    Raises:
+        DefinitionMismatchError: one line with the way out.
+    """
+    stored = definition_of(study.user_attrs)
+    if stored is not None:
+        check_same(study.study_name, stored, definition)
+    elif study.directions != [optuna.study.StudyDirection.MAXIMIZE] or study.get_trials(deepcopy=False):
+        raise DefinitionMismatchError(
+            f"the study {study.study_name} in this database is of another program: nothing was changed in it. "
+            "Begin under another name: --study NEW"
+        )
 
 
 def make_sampler(kind: str, seed: int, space: IntersectionSearchSpace | None = None) -> BaseSampler:
@@ -207,7 +292,7 @@ def _make_folder(folder: Path) -> None:
         raise StorageError(f"the folder {folder} of the database cannot be made: {error.strerror}") from error
 
 
-def _engine_settings(url: str) -> dict[str, object]:
+def _engine_settings(url: str) -> dict[str, Any]:
     if url.startswith("sqlite"):
         return {"connect_args": {"timeout": BUSY_SECONDS}}
     return {"pool_pre_ping": True, "connect_args": {"connect_timeout": 10, **_GONE, **_password_of(url)}}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import optuna
 import pytest
+from stored import own_study
 
 from soak.kills import look
 from soak.launched import MODEL, STUDY
@@ -36,7 +37,7 @@ def test_a_driver_and_a_worker_killed_at_random_leave_a_study_as_promised(tmp_pa
 def test_what_is_not_as_promised_is_found_in_the_database_alone(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/studies.db"
     storage = open_storage(url)
-    study = optuna.create_study(storage=storage, study_name=f"{STUDY}-{MODEL}", direction="maximize")
+    study = own_study(storage, f"{STUDY}-{MODEL}")
     study.ask()
     for _ in range(2):
         trial = study.ask({"rate": optuna.distributions.FloatDistribution(0, 0)})

@@ -10,6 +10,7 @@ import urllib.request
 
 import optuna
 import pytest
+from stored import own_study
 
 from search.command.settings import parse_dashboard
 from search.dashboard import run
@@ -27,7 +28,7 @@ def free_port():
 @pytest.fixture
 def storage(tmp_path):
     url = f"sqlite:///{tmp_path}/studies.db"
-    study = optuna.create_study(storage=url, study_name="demo-cnn", direction="maximize")
+    study = own_study(url, "demo-cnn")
     study.add_trial(optuna.trial.create_trial(value=0.9, state=optuna.trial.TrialState.COMPLETE))
     return url
 
@@ -79,7 +80,7 @@ def test_another_address_is_warned_of_in_words():
 
 def test_an_empty_database_is_named_without_its_password():
     (note,) = notes("127.0.0.1", studies=0, storage="postgresql://u:s3cret@h/d")
-    assert "no study in postgresql://u:***@h/d yet" in note
+    assert "no study of HistoTune in postgresql://u:***@h/d yet" in note
 
 
 def notes(host, studies, storage="sqlite:///x.db"):

@@ -5,14 +5,14 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-import optuna
 import pytest
 from optuna.storages import RDBStorage
+from stored import own_study
 
 from search.status import main
 from search.trials.launches import Presence
 from studies.ledger.ledger import Ledger
-from studies.storage.studies import DEFINITION, open_storage
+from studies.storage.studies import open_storage
 
 DEAD = 2**22 + 1  # larger than any process id of Linux
 
@@ -22,8 +22,7 @@ def storage(tmp_path: Path) -> Iterator[RDBStorage]:
     """Trial 0 of a launch that was killed, trial 1 of one that is at work."""
     storage = open_storage(f"sqlite:///{tmp_path}/studies.db")
     ledger = Ledger(storage.engine)
-    study = optuna.create_study(storage=storage, study_name="idc-cnn", direction="maximize")
-    study.set_user_attr(DEFINITION, {"epochs": 3})
+    study = own_study(storage)
     for launch in (ledger.begin_launch("idc", socket.gethostname(), DEAD, 0.0), Presence(ledger, "idc").launch):
         trial = study.ask()
         with ledger.lease("idc-cnn", launch):

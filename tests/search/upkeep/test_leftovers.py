@@ -9,9 +9,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import optuna
 import pytest
 from optuna.trial import TrialState
+from stored import own_study
 
 from search.command.settings import CleanSettings, CommonSettings
 from search.comparison import Comparison, Division
@@ -32,7 +32,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     storage = open_storage(f"sqlite:///{runs}/studies.db")
     made = Comparison("idc", runs / "idc", storage, Ledger(storage.engine))
     made.prepared("synthetic:300", Division((70, 15, 15), 0, (), None))
-    study = optuna.create_study(storage=storage, study_name="idc-cnn", direction="maximize")
+    study = own_study(storage)
     study.set_user_attr("settings", {"trials": 1})
     study.tell(study.ask(), 0.9)
     study.enqueue_trial({})

@@ -5,10 +5,12 @@ import pytest
 from optuna.distributions import FloatDistribution
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState, create_trial
+from stored import own_study
 
 from studies.ledger import _tables as tables
 from studies.ledger.invariants import broken
 from studies.ledger.ledger import Ledger
+from studies.records import BEST_EPOCH
 
 SPACE = {"rate": FloatDistribution(0, 1)}
 STEPS = {1: 0.6, 2: 0.8, 3: 0.7}
@@ -18,7 +20,7 @@ STEPS = {1: 0.6, 2: 0.8, 3: 0.7}
 def study(storage: RDBStorage) -> optuna.Study:
     """Two trials as they should be."""
     Ledger(storage.engine)
-    study = optuna.create_study(storage=storage, study_name="idc-cnn", direction="maximize")
+    study = own_study(storage)
     study.set_user_attr("settings", {"trials": 4})
     add(study, 0.1, TrialState.COMPLETE, value=0.8)
     add(study, 0.2, TrialState.PRUNED, steps={1: 0.5})
@@ -41,7 +43,7 @@ def add(
             params={"rate": rate},
             distributions=SPACE,
             intermediate_values=STEPS if steps is None else steps,
-            user_attrs=attributes,
+            user_attrs={BEST_EPOCH: 2, **attributes},
         )
     )
 
@@ -71,6 +73,15 @@ def test_a_trial_that_cannot_be_is_named(
     assert found(storage) == [f"idc-cnn: {problem}"]
 
 
+def test_a_trial_that_was_told_by_hand_is_named_and_studies_of_others_are_not_judged(
+    storage: RDBStorage, study: optuna.Study
+) -> None:
+    study.tell(study.ask(), 0.99)
+    others = optuna.create_study(storage=storage, study_name="idc-anything")
+    others.tell(others.ask(), 0.5)
+    assert found(storage) == ["idc-cnn: trial 2 is COMPLETE, but no launch has trained it: added or told by hand"]
+
+
 def test_a_configuration_that_nobody_asked_for_twice_is_named(storage: RDBStorage, study: optuna.Study) -> None:
     add(study, 0.1, TrialState.COMPLETE, value=0.8)
     assert found(storage) == ["idc-cnn: trial 2 repeats the configuration of trial 0"]
@@ -96,7 +107,7 @@ def test_a_running_trial_belongs_to_a_launch_that_is_alive(storage: RDBStorage, 
 def test_one_comparison_is_looked_at_without_the_others_but_with_the_chain_of_all(
     storage: RDBStorage, study: optuna.Study
 ) -> None:
-    other = optuna.create_study(storage=storage, study_name="idc-b-cnn", direction="maximize")
+    other = own_study(storage, "idc-b-cnn")
     add(other, 0.3, TrialState.FAIL, steps={})
     assert broken(storage, lambda _: False, "idc") == []
     assert found(storage) == ["idc-b-cnn: trial 0 is FAIL without a reason"]

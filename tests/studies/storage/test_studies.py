@@ -155,6 +155,7 @@ def test_the_summary_has_every_state_and_the_best_trial(storage: RDBStorage) -> 
         trial.suggest_float("x", 0, 1)
         trial.suggest_categorical("kind", ["a", "b"])
         trial.report(0.6, 1)
+        trial.set_user_attr("best_epoch", 1)
         study.tell(trial, value, state=TrialState.PRUNED if value is None else None)
     summary = summarise(study)
     assert [trial.state for trial in summary.trials] == ["COMPLETE", "COMPLETE", "PRUNED"]
