@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from optuna.trial import TrialState
+
 from search.training.jobs import EpochReport, Job
 from search.trials.failures import Failures
 from search.trials.study_search import FINISHED, RUNNING, Outlook, StudySearch
@@ -67,7 +69,7 @@ class Searches:
         for search in self._in_order():
             if self.only_measures and not search.unmeasured():
                 continue
-            job = search.next_job()
+            job = search.next_job(lambda job, report: self._watcher.epoch(job, report, TrialState.FAIL.name))
             if job is not None:
                 self._watcher.begun(job)
                 return job

@@ -10,21 +10,30 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import optuna
+from optuna.distributions import check_distribution_compatibility, json_to_distribution
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.samplers import BaseSampler
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from models._spec import Model, ParamValue
+from search.comparison import space_of
+from search.errors import UsageError
 from search.training.jobs import EpochReport, Job, forget_checkpoint
 from search.training.seeds import derive_seed
+from search.trials.enqueue import check_inside
 from search.trials.in_hand import InHand
 from search.trials.launches import Presence
 from studies.ledger.ledger import Ledger
 from studies.storage.attributes import at_once, set_attributes
 
+Refused = Callable[[Job, EpochReport], object]
 RUNNING, LOST = "RUNNING", "LOST"
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+
+
+def _untold(job: Job, report: EpochReport) -> None:
+    """For nobody."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +98,7 @@ class StudySearch:
         self._objective = objective
         self._seed = seed
         self._checkpoints = checkpoints
+        self._space = space_of(model)
 
     def counts(self) -> Counts:
         """Trials by state, as the database has them now."""
@@ -112,8 +122,12 @@ class StudySearch:
         return self.counts().taken < self.wanted
 
     def failures(self) -> list[str]:
-        """Why each finished trial failed, in this launch or another, where all of them did; else nothing."""
-        trials = self.study.get_trials(deepcopy=False, states=FINISHED)
+        """Why each finished trial failed, in this launch or another, where all of them did; else nothing.
+
+        Those that were refused say nothing of the model.
+        """
+        finished = self.study.get_trials(deepcopy=False, states=FINISHED)
+        trials = [trial for trial in finished if "refused" not in trial.user_attrs]
         failed = [trial for trial in trials if trial.state == TrialState.FAIL]
         return [str(trial.user_attrs.get("failure", "")) for trial in failed] if len(failed) == len(trials) else []
 
@@ -128,11 +142,36 @@ class StudySearch:
         """Whether no trial has ended or is running that tells how much memory trials need."""
         return not self._hand.held and self.peak_memory() is None
 
-    def next_job(self) -> Job | None:
-        """The next trial: one that was interrupted, enqueued, or chosen by the sampler; None where none is left."""
-        trial = self._ask()
-        if trial is None:
-            return None
+    def next_job(self, refused: Refused = _untold) -> Job | None:
+        """The next trial: one that was interrupted, enqueued, or chosen by the sampler; None where none is left.
+
+        One that was enqueued with parameters outside of the space ends here, as FAIL, and ``refused`` is told of it.
+        """
+        while (trial := self._ask()) is not None:
+            reason = self._outside(trial)
+            if reason is None:
+                return self._drawn(trial)
+            refused(*self._refuse(trial, reason))
+        return None
+
+    def _outside(self, trial: Trial) -> str | None:
+        """What of a trial that somebody enqueued or added lies outside of the space; None where nothing does."""
+        stored = self._storage.get_trial(self._hand.held[trial.number].trial_id)
+        try:
+            for params in (stored.system_attrs.get("fixed_params", {}), stored.params):
+                check_inside(params, self._space, "enqueued")
+            for name, distribution in stored.distributions.items():
+                check_distribution_compatibility(json_to_distribution(self._space[name]), distribution)
+        except (UsageError, ValueError) as error:
+            return str(error)
+        return None
+
+    def _refuse(self, trial: Trial, reason: str) -> tuple[Job, EpochReport]:
+        job = self._job(trial)
+        self._written_down(job, lambda: self._fail(job, reason, None, refused=True))
+        return job, EpochReport(0, {}, 0.0, failure=reason)
+
+    def _drawn(self, trial: Trial) -> Job:
         with at_once(self._storage, self._hand.held[trial.number].trial_id):
             self.model.suggest(trial)
             if "seed" not in trial.user_attrs:  # a trial that goes on keeps its own, whatever --seed is now
@@ -157,7 +196,7 @@ class StudySearch:
             model=self.model.name,
             number=trial.number,
             params=dict(trial.params),
-            seed=trial.user_attrs["seed"],
+            seed=trial.user_attrs.get("seed", 0),  # one that is refused has none
             epochs=self._epochs,
             last_epoch=self._epochs,
             checkpoint=self._checkpoints / str(trial.number),
@@ -219,8 +258,8 @@ class StudySearch:
         self._end(job, report, state, [value], best_epoch=best_epoch)
         return state.name
 
-    def _fail(self, job: Job, reason: str, report: EpochReport | None) -> str:
-        self._end(job, report, TrialState.FAIL, None, failure=reason)
+    def _fail(self, job: Job, reason: str, report: EpochReport | None, **more: ParamValue) -> str:
+        self._end(job, report, TrialState.FAIL, None, failure=reason, **more)
         return TrialState.FAIL.name
 
     def _end(
