@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from data_utils.errors import DataError
 from data_utils.interrupt import let_go
+from data_utils.machine import limit_threads
 
 BAD_INPUT = 2
 _LONGEST_LINE = 1000
@@ -90,6 +91,7 @@ def run_command(main: Callable[[], int]) -> int:
 
     A signal unwinds it, so that what it made for itself is removed.
     """
+    limit_threads()
     try:
         with _signals():
             return main()

@@ -24,6 +24,7 @@ from typing import BinaryIO, TypeVar
 import imagecodecs
 import numpy as np
 
+from data_utils.machine import cores
 from data_utils.readers._zip import Member, read_member
 from data_utils.readers.files import shown
 from data_utils.readers.patchset import PATCH_SIZE, Bools, Pixels, Progress, Strings, chunks, new_pixels, reserve
@@ -199,7 +200,7 @@ def _done_before(mark: Path, rows: Pixels) -> list[str] | None:
 def _by_processes(work: Callable[..., Result], *arguments: Iterable[object]) -> Iterator[Iterator[Result]]:
     """What ``work`` gives for each of the arguments, in their order."""
     # spawned: a fork of a process with threads (Ray, torch) may hang
-    pool = ProcessPoolExecutor(min(os.cpu_count() or 1, _MAX_PROCESSES), get_context("spawn"), _watch_the_parent)
+    pool = ProcessPoolExecutor(min(cores(), _MAX_PROCESSES), get_context("spawn"), _watch_the_parent)
     # they inherit what is blocked while they are started: Ctrl-C, which goes to all, is for this process to answer
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:

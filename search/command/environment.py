@@ -1,11 +1,12 @@
 """On what a run was made: versions, hardware, commit; for the report."""
 
-import os
 import platform
 import subprocess
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+from data_utils.machine import cores
 
 _PACKAGES = ("histotune", "optuna", "torch", "torchvision", "ray", "numpy", "scikit-learn", "sqlalchemy", "plotly")
 
@@ -18,7 +19,7 @@ def environment() -> dict[str, str]:
         **{name: _version(name) for name in _PACKAGES},
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
-        "cores": str(len(os.sched_getaffinity(0))),
+        "cores": str(cores()),
         "commit": _commit(),
     }
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from data_utils.command import one_line
 from data_utils.errors import DataError
 from data_utils.interrupt import let_go
+from data_utils.machine import limit_threads
 from models._errors import ModelError
 from search.errors import Interrupted, SearchFailed, UsageError
 from studies.errors import NotStoredError, StorageGoneError, StorageLostError, StudyError
@@ -45,6 +46,7 @@ def run_command(main: Callable[[], int]) -> int:
 
 def _ran(main: Callable[[], int]) -> int:
     let_go()
+    limit_threads()
     _hide_passwords()
     try:
         return main()

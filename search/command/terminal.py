@@ -109,14 +109,14 @@ class Terminal:
             say(self.console, warning)
 
     def _say(self, job: Job, report: EpochReport | None, state: str) -> None:
-        line = f"{job.label} {state}{self._outcome(report, state)} ({self._counted()})"
+        line = f"{job.label} {state}{self._outcome(report)} ({self._counted()})"
         LOGGER.info("%s", line)
         if self._live is None:
             say(self.console, f"{datetime.now(UTC):%H:%M:%S} {line}")
 
-    def _outcome(self, report: EpochReport | None, state: str) -> str:
+    def _outcome(self, report: EpochReport | None) -> str:
         if report is None:
-            return ": its worker died" if state == "WAITING" else ": its worker died too often"
+            return ": its worker died"
         if report.failure is not None:
             return f": {report.failure}"
         value = report.scores.get(self.objective)

@@ -150,11 +150,11 @@ def held_memory(device: str) -> int:
 
 
 def set_up(device: str, threads: int) -> None:
-    """Settings of a process that will compute on the device: threads of a CPU, TF32 of a GPU for what stays fp32."""
+    """Settings of a process that will compute on the device: its CPU threads, TF32 of a GPU for what stays fp32."""
+    torch.set_num_threads(threads)
     if torch.device(device).type == "cuda":
         torch.set_float32_matmul_precision("high")
     else:
-        torch.set_num_threads(threads)
         _keep_freed_memory()
 
 

@@ -21,7 +21,7 @@ class Watcher(Protocol):
         ...
 
     def epoch(self, job: Job, report: EpochReport | None, state: str) -> None:
-        """A trial reported, or lost its last worker (None); ``state`` is what it is in now."""
+        """A trial reported, or is to begin anew as its worker died (None); ``state`` is what it is in now."""
         ...
 
 
@@ -95,7 +95,7 @@ class Searches:
     def worker_lost(self, job: Job, reason: str) -> None:
         """Passes a death on to the job's study."""
         state = self._searches[job.model].worker_lost(job, reason)
-        self._watcher.epoch(job, None, state)
+        self._watcher.epoch(job, EpochReport(0, {}, float("nan"), {}, reason), state)
         if state in _ENDED:
             self._ended(job, "", reason)
 

@@ -4,6 +4,7 @@ pip refuses a Ray that was not tried, and ``search.command.versions`` tells of o
 """
 
 import os
+from pathlib import Path
 from typing import Any
 
 SYNC_WARNING = "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S"
@@ -53,3 +54,12 @@ def forgive(trial: Any, deaths: int) -> None:
 def waits_for_worker(trial: Any) -> bool:
     """Whether a trial of Tune's has no worker yet."""
     return bool(trial.status == trial.PENDING)
+
+
+def what_ended(trial: Any) -> str:
+    """What Ray says of the death of a trial's last worker; "" where it says nothing."""
+    try:
+        told = Path(trial.error_file).read_text(encoding="utf-8", errors="replace")
+        return told.rpartition("Failure # ")[2]  # of those before it is told there as well
+    except (OSError, TypeError):  # there is no such file
+        return ""

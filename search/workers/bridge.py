@@ -18,10 +18,8 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from search.training.jobs import EpochReport, Job, WorkerContext
-from search.workers._ray import SYNC_WARNING, forgive, waits_for_worker
-
-DEATHS_FORGIVEN = 2
-"""How often a job is started again after its worker died."""
+from search.workers._ray import SYNC_WARNING, forgive, waits_for_worker, what_ended
+from search.workers.deaths import DEATHS_FORGIVEN, Deaths
 
 _QUIET = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # no result files: the database has every value
@@ -74,7 +72,7 @@ class _WorkSearcher(_Stateless, Searcher):
         super().__init__()
         self.jobs: dict[str, Job] = {}
         self.problem: BaseException | None = None
-        self.deaths: Counter[str] = Counter()  # of workers, by the label of the job that they had or were to have
+        self.deaths = Deaths()
         self.given_back: Counter[str] = Counter()
         self._work = work
         self._context = context
@@ -103,12 +101,11 @@ class _WorkSearcher(_Stateless, Searcher):
 
     def _worker_lost(self, job: Job) -> None:
         """Tune gives a job up, forgiven deaths or not, where the worker dies that it waits for, be it new or warm."""
-        if self.deaths[job.label] <= DEATHS_FORGIVEN and self.given_back[job.label] < DEATHS_FORGIVEN:
+        if self.deaths.of(job.label) <= DEATHS_FORGIVEN and self.given_back[job.label] < DEATHS_FORGIVEN:
             self.given_back[job.label] += 1
             self.guarded(lambda: self._work.give_back(job))
         else:
-            reason = f"its worker died {DEATHS_FORGIVEN + 1} times"
-            self.guarded(lambda: self._work.worker_lost(job, reason))
+            self.guarded(lambda: self._work.worker_lost(job, self.deaths.reason(job.label)))
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the state of a search is in its database."""
@@ -125,7 +122,7 @@ class _WorkScheduler(_Stateless, FIFOScheduler):
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:  # noqa: ARG002
         """A new trial, or one that is tried again: what is left of its job's tries, whatever Tune has counted."""
-        deaths = self._searcher.deaths[self._searcher.jobs[trial.trial_id].label]
+        deaths = self._searcher.deaths.of(self._searcher.jobs[trial.trial_id].label)
         forgive(trial, DEATHS_FORGIVEN - deaths)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:  # noqa: ARG002
@@ -136,7 +133,7 @@ class _WorkScheduler(_Stateless, FIFOScheduler):
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:  # noqa: ARG002
         if not waits_for_worker(trial):  # a trial that waits for its worker is told of one death twice
-            self._searcher.deaths[self._searcher.jobs[trial.trial_id].label] += 1
+            self._searcher.deaths.note(self._searcher.jobs[trial.trial_id].label, what_ended(trial))
 
 
 class _WorkStopper(_Stateless, Stopper):

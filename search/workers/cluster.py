@@ -8,11 +8,13 @@ import socket
 import sys
 import threading
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import psutil
 
+from data_utils.machine import ROOT, cores, free_memory, killed_for_memory
 from search.command.last_words import LastWords
 from search.command.outcome import RAY_THREAD
 from search.command.settings import WorkerSettings
@@ -73,15 +75,16 @@ class Crew:
         return f"{self.workers} {noun} with {self.cpus:g} CPU{gpus} each, on {self.device}"
 
 
-def plan_crew(asked: WorkerSettings, device: str, gpus: int) -> Crew:
+def plan_crew(asked: WorkerSettings, device: str, gpus: int, root: Path = ROOT) -> Crew:
     """How many workers, of what size.
 
     Args:
         asked: what the user wants; None for what fits.
         device: "cpu" or "cuda".
         gpus: GPUs that PyTorch sees here.
+        root: as ``data_utils.machine`` takes it.
     """
-    cores = len(os.sched_getaffinity(0))
+    here = cores(root)
     packs = device == "cuda" and asked.gpus_per_worker == "auto"
     gpus_each = _share(asked.gpus_per_worker) if device == "cuda" else 0.0
     if packs:
@@ -91,9 +94,9 @@ def plan_crew(asked: WorkerSettings, device: str, gpus: int) -> Crew:
     elif device == "cuda":
         workers = max(1, int(gpus / gpus_each))
     else:
-        by_memory = int(psutil.virtual_memory().available // MEMORY_OF_A_WORKER)
-        workers = max(1, min(int(cores / (asked.cpus_per_worker or 1.0)), by_memory))
-    cpus_each = asked.cpus_per_worker or max(1.0, cores // workers)
+        by_memory = free_memory(root) // MEMORY_OF_A_WORKER
+        workers = max(1, min(int(here / (asked.cpus_per_worker or 1.0)), by_memory))
+    cpus_each = asked.cpus_per_worker or max(1.0, here // workers)
     if asked.ray_address is None and workers * gpus_each > max(gpus, 0) + 1e-6:
         raise UsageError(
             f"{workers} workers with {gpus_each:g} GPU each need more than the {gpus} GPU here: "
@@ -202,11 +205,14 @@ class RaySession:
     def _watch(self) -> None:
         """Returns when the session is over. Who waits in Ray's C++ for a Ray that has died is ended from here."""
         processes = [] if self._problem else _processes_of_ray()
+        kills = killed_for_memory()
         _LOGGER.info("Ray: %s", ", ".join(f"{name} is process {process.pid}" for name, process in processes))
         while not self._over.wait(LOOK_SECONDS):
             dead = [name for name, process in processes if not _is_at_work(process)]
             if dead:
-                self._death = f"Ray's {dead[0]} has died: it was killed, or the machine ran out of memory"
+                starved = killed_for_memory() > kills
+                reason = "memory ran out" if starved else "it was killed, or the machine ran out of memory"
+                self._death = f"Ray's {dead[0]} has died: {reason}"
                 if not self._over.wait(PATIENCE_SECONDS):
                     self._last_words.exit(self._death)
                 return
@@ -256,7 +262,7 @@ def _start_ray(asked: WorkerSettings) -> None:
     wanted = math.ceil((asked.workers or 1) * (asked.cpus_per_worker or 1.0))
     ray.init(
         address="local",  # not one that an inherited RAY_ADDRESS names
-        num_cpus=max(len(os.sched_getaffinity(0)), wanted),
+        num_cpus=max(cores(), wanted),
         include_dashboard=False,
         object_store_memory=_OBJECT_STORE,
         **quiet,

@@ -1,0 +1,48 @@
+"""What workers died of, as far as this machine can tell."""
+
+from collections import Counter
+from pathlib import Path
+
+from data_utils.machine import ROOT, killed_for_memory, memory
+
+DEATHS_FORGIVEN = 2
+"""How often a job is started again after its worker died."""
+_BY_RAY = "low on memory"
+"""In what Ray says of a worker that its own watch over memory has killed."""
+
+
+class Deaths:
+    """Deaths of workers, by the label of the job that they had or were to have."""
+
+    def __init__(self, root: Path = ROOT) -> None:
+        """``root`` as ``data_utils.machine`` takes it: which processes the kernel has killed is told there."""
+        self._all: Counter[str] = Counter()
+        self._by_memory: Counter[str] = Counter()
+        self._root = root
+        self._kills = killed_for_memory(root)  # that are accounted for
+
+    def note(self, label: str, error: str) -> None:
+        """Takes note of one; ``error`` is what Ray says of it, which knows nothing of the kernel's kills."""
+        self._all[label] += 1
+        if _BY_RAY in error or self._killed_by_the_kernel():
+            self._by_memory[label] += 1
+
+    def _killed_by_the_kernel(self) -> bool:
+        killed = killed_for_memory(self._root) > self._kills
+        self._kills += killed
+        return killed
+
+    def of(self, label: str) -> int:
+        """How many a job has had."""
+        return self._all[label]
+
+    def reason(self, label: str) -> str:
+        """Why a job is given up whose workers died more often than is forgiven."""
+        died = f"its worker died {DEATHS_FORGIVEN + 1} times"
+        if not self._by_memory[label]:
+            return died
+        return (
+            f"{died}, as memory ran out ({memory(self._root) / 2**30:.1f} GB for all processes here): give fewer "
+            "--workers or more memory, or search smaller batches under a new name: --study NEW --set "
+            f"{label.partition(' ')[0]}.batch_size=N"
+        )

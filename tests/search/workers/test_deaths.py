@@ -1,0 +1,52 @@
+"""Of what a worker died: memory is named where memory it was."""
+
+from pathlib import Path
+
+from containers import GB, machine
+
+from search.workers._ray import what_ended
+from search.workers.deaths import Deaths
+
+BY_RAY = "Failure # 1 (occurred at noon)\n1 worker(s) were killed due to the node running low on memory. Refer to\n"
+OTHER = "Failure # 2 (occurred at one)\nThe actor died unexpectedly before finishing this task.\n"
+PLAIN = "its worker died 3 times"
+STARVED = (
+    "its worker died 3 times, as memory ran out (4.0 GB for all processes here): give fewer --workers or more memory, "
+    "or search smaller batches under a new name: --study NEW --set cnn.batch_size=N"
+)
+
+
+def killing(root: Path, kills: int) -> Path:
+    """A container of 4 GB in which the kernel has killed so many processes."""
+    return machine(root, "v2", {"": {"memory.max": f"{4 * GB}", "memory.events": f"oom 9\noom_kill {kills}\n"}})
+
+
+def test_each_kill_of_the_kernel_accounts_for_one_death(tmp_path: Path) -> None:
+    deaths = Deaths(killing(tmp_path, 5))  # before this run
+    deaths.note("cnn 1", OTHER)
+    killing(tmp_path, 7)
+    for label in ("cnn 2", "cnn 3", "cnn 4"):
+        deaths.note(label, OTHER)
+    assert [deaths.reason(f"cnn {number}") for number in (1, 2, 3, 4)] == [PLAIN, STARVED, STARVED, PLAIN]
+    assert [deaths.of(f"cnn {number}") for number in (1, 2, 5)] == [1, 1, 0]
+
+
+def test_a_kill_by_ray_s_own_watch_over_memory_is_one_too(tmp_path: Path) -> None:
+    deaths = Deaths(killing(tmp_path, 0))
+    deaths.note("cnn 1", BY_RAY)
+    deaths.note("cnn 2", OTHER)
+    assert [deaths.reason(label) for label in ("cnn 1", "cnn 2")] == [STARVED, PLAIN]
+
+
+class _Trial:
+    """Tune's, as far as it is asked."""
+
+    def __init__(self, file: Path | None) -> None:
+        self.error_file = None if file is None else str(file)
+
+
+def test_only_the_last_of_a_trial_s_deaths_is_asked_about(tmp_path: Path) -> None:
+    (tmp_path / "error.txt").write_text(BY_RAY + OTHER)
+    assert "low on memory" not in what_ended(_Trial(tmp_path / "error.txt"))
+    assert "died unexpectedly" in what_ended(_Trial(tmp_path / "error.txt"))
+    assert what_ended(_Trial(None)) == what_ended(_Trial(tmp_path / "none")) == ""
