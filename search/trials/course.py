@@ -1,8 +1,6 @@
 """The trials of one launch: what workers are given, the studies, and running until every study holds its trials."""
 
-import os
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,11 +15,10 @@ from models._registry import load_model
 from models._spec import Model
 from models._weights import Weights
 from search.command.environment import environment
-from search.command.outcome import command_line
-from search.command.settings import CommonSettings, LaunchSettings
+from search.command.settings import LaunchSettings
 from search.command.settings_file import write_settings
 from search.command.signals import Signals
-from search.command.terminal import LOGGER, Standing, Terminal, say
+from search.command.terminal import LOGGER, Terminal, say
 from search.comparison import (
     LOCK_FILE,
     Comparison,
@@ -36,6 +33,7 @@ from search.errors import UsageError
 from search.training.device import choose_device, choose_precision, has_bf16
 from search.training.jobs import FeatureStore, WorkerContext
 from search.training.preprocess import chosen_preprocessing, place_of
+from search.trials.closing import standing, tell_end
 from search.trials.enqueue import enqueue_first, older_study
 from search.trials.fixed import searched_models
 from search.trials.launches import Presence, scratch
@@ -47,7 +45,6 @@ from search.workers.cluster import Crew, RaySession, pack, plan_crew, settled
 from search.workers.trainable import TrialWorker
 from studies.files import naming
 from studies.storage.definition import StudyDefinition
-from studies.storage.results import by_hand, leader, summarise
 from studies.storage.studies import (
     check_resumed,
     create_or_resume,
@@ -81,6 +78,9 @@ def run_trials(
         presence: of this launch.
         ray: a Ray that is starting; None where no trial is missing.
         log: the log file, to be named.
+
+    Raises:
+        SearchFailed: a study holds all its trials, and none is COMPLETE.
     """
     console = Console()
     crew = _crew(settings)
@@ -96,7 +96,7 @@ def run_trials(
         ]
         if ray is not None:
             _run_to_the_end(settings, searches, context, crew, ray, console, signals)
-    say(console, _closing(settings, searches))
+    tell_end(console, settings.common, comparison, searches)
     return 0
 
 
@@ -278,7 +278,7 @@ def _run_to_the_end(
     terminal = Terminal(
         title=f"{settings.common.study}: {crew}",
         objective=settings.objective,
-        standings=lambda: {search.study.study_name: _standing(search) for search in searches},
+        standings=lambda: {search.study.study_name: standing(search) for search in searches},
         console=console,
     )
 
@@ -324,13 +324,6 @@ def _run(work: Searches, context: WorkerContext, settings: LaunchSettings, crew:
             work.tick()
 
 
-def _standing(search: StudySearch) -> Standing:
-    trials = search.study.get_trials(deepcopy=False)
-    first = leader(trials)
-    best = None if first is None else (first.value or 0.0, first.number, first.params)
-    return Standing(Counter(trial.state.name for trial in trials), search.wanted, best)
-
-
 def _introduction(comparison: Comparison, prepared: Prepared, crew: Crew, context: WorkerContext, log: Path) -> str:
     parts = ", ".join(f"{patches} {part} ({idc} IDC)" for part, _, patches, idc in prepared.parts)
     ids = "" if prepared.lock.by == "patient" else "; no patient ids, so patients may overlap between the parts"
@@ -353,28 +346,3 @@ def _pretrained(context: WorkerContext) -> list[tuple[str, Weights | None]]:
 
 def _beginning(weights: Weights | None) -> str:
     return "random weights, by choice" if weights is None else f"{weights.source}, sha256 {weights.sha256[:12]}"
-
-
-def _closing(settings: LaunchSettings, searches: Sequence[StudySearch]) -> str:
-    lines = []
-    for search in searches:
-        standing = _standing(search)
-        states = ", ".join(f"{count} {state}" for state, count in sorted(standing.states.items()))
-        best = (
-            "no trial is COMPLETE"
-            if standing.best is None
-            else f"best {standing.best[0]:.4f} (trial {standing.best[1]})"
-        )
-        told = by_hand(summarise(search.study, importance=False).trials)
-        lines.append("; ".join(filter(None, [f"{search.study.study_name}: {states}; {best}", told])))
-    return "\n".join([*lines, f"next: {command_line('finalize', _place(settings.common))}"])
-
-
-def _place(common: CommonSettings) -> list[str]:
-    """The options by which another command finds this comparison."""
-    place = ["--study", common.study]
-    if common.runs != Path("runs"):
-        place += ["--runs", str(common.runs)]
-    if common.storage not in (f"sqlite:///{common.runs}/studies.db", os.environ.get("HISTOTUNE_STORAGE")):
-        place += ["--storage", common.storage]
-    return place

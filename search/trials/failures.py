@@ -30,7 +30,7 @@ class Failures:
             ever: why each finished trial of the study failed, whoever had it; () where one did not.
 
         Raises:
-            SearchFailed: failures go on although a worker was replaced; says how often which.
+            SearchFailed: failures go on although a worker was replaced; says how often which, and to mend it.
         """
         for who in (study, worker):
             self._count(who, failure)
@@ -61,5 +61,5 @@ def _diagnosis(what: str, reasons: Iterable[str]) -> str:
     why = "; ".join(f"{count} x {reason}" for reason, count in Counter(reasons).most_common())
     return (
         f"{what}: {why}. What was found before is kept; mend this (a full disk, "
-        "a GPU in trouble, a model that cannot train), then run the same command again"
+        "a GPU in trouble, a model that cannot train)"
     )

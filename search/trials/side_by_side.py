@@ -6,6 +6,7 @@ from typing import Protocol
 
 from optuna.trial import TrialState
 
+from search.errors import SearchFailed
 from search.training.jobs import EpochReport, Job
 from search.trials.failures import Failures
 from search.trials.study_search import FINISHED, RUNNING, Outlook, StudySearch
@@ -105,7 +106,11 @@ class Searches:
 
     def _ended(self, job: Job, worker: str, failure: str | None) -> None:
         search = self._searches[job.model]
-        self._failures.ended(search.study.study_name, worker, failure, search.failures() if failure else ())
+        try:
+            self._failures.ended(search.study.study_name, worker, failure, search.failures() if failure else ())
+        except SearchFailed as failed:
+            more = "" if self.unfinished() else " with more --trials, as all that were asked for have ended"
+            raise SearchFailed(f"{failed}, then run the same command again{more}") from None
 
     def tick(self) -> None:
         """Ends the run on a signal or at its time limit."""

@@ -1,6 +1,7 @@
 """Optuna's trials as records: summaries of studies, and the ranking of their trials."""
 
 import json
+import shlex
 import warnings
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -59,11 +60,53 @@ def best_trial(study: StudySummary) -> TrialResult:
     """
     ranked = ranking(study.trials)
     if not ranked:
-        raise NoCompleteTrialError(
-            f"no trial of study {study.name} is COMPLETE ({count_states(study.trials)}): "
-            f"search on with python -m search.launch --model {study.model}"
-        )
+        raise NoCompleteTrialError(f"{why_no_best(study)}. {way_out(study)}")
     return ranked[0]
+
+
+def why_no_best(study: StudySummary) -> str:
+    """What became of the trials of a study of which none is COMPLETE."""
+    told = f"no trial of study {study.name} is COMPLETE ({count_states(study.trials)})"
+    return ": ".join([told, *filter(None, ["; ".join(failures(study.trials))])])
+
+
+def way_out(study: StudySummary) -> str:
+    """How a study without a best trial comes to one: the command of its last launch, as long as that has trials left.
+
+    One that holds all that it was to hold needs more of them: a launch of as many finds nothing to do.
+    """
+    command = study.settings.get("command") or f"python -m search.launch --model {study.model}"
+    finished, wanted = sum(trial.state in FINISHED for trial in study.trials), int(study.settings.get("trials", 0))
+    if finished < wanted or not finished:
+        return f"Search on with: {command}"
+    words = shlex.split(command)
+    if "--trials" in words:
+        place = words.index("--trials")
+        del words[place : place + 2]
+    more = max(wanted, finished)
+    return f"Mend this, then try {more} more: {shlex.join([*words, '--trials', str(finished + more)])}"
+
+
+def failures(trials: Sequence[TrialResult]) -> list[str]:
+    """Why trials failed, the most frequent reason first, such as "3 x its worker died 3 times (trials 0-1, 4)"."""
+    numbers: dict[str, list[int]] = {}
+    for trial in trials:
+        if trial.state == "FAIL":
+            numbers.setdefault(str(trial.attributes.get("failure", "unknown")), []).append(trial.number)
+    ordered = sorted(numbers.items(), key=lambda pair: -len(pair[1]))
+    return [f"{len(which)} x {reason} ({_listed(sorted(which))})" for reason, which in ordered]
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    """Numbers of trials in words, runs of them together: "trial 3", "trials 0-2, 5"."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    shown = ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+    return f"trial{'s' if len(numbers) > 1 else ''} {shown}"
 
 
 def count_states(trials: Sequence[TrialResult]) -> str:

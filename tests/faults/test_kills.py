@@ -151,7 +151,7 @@ def test_a_worker_that_always_dies_fails_its_trial_with_the_reason(packages: Pat
     probe = tmp_path / "probe.py"
     probe.write_text("import os; os._exit(9)")
     tree = Tree(packages, tmp_path / "runs", environment={"TINY_PROBE": str(probe)})
-    tree.run(*launch(1, 2, "--workers", "1"))
+    tree.run(*launch(1, 2, "--workers", "1"), expect=1)
     entry = tree.status("kills-tiny")
     assert entry["trials"] == {"FAIL": 1}
     assert entry["failures"] == {"its worker died 3 times": 1}
@@ -201,7 +201,7 @@ def test_a_worker_that_fails_five_times_in_a_row_is_replaced_and_the_search_goes
 
 def test_a_model_that_never_returns_is_ended_by_the_trial_timeout(packages: Path, tmp_path: Path) -> None:
     tree = Tree(packages, tmp_path / "runs", environment={"TINY_PAUSE": "1000"})
-    tree.run(*launch(1, 2, "--workers", "1", "--trial-timeout", "3"))
+    tree.run(*launch(1, 2, "--workers", "1", "--trial-timeout", "3"), expect=1)
     entry = tree.status("kills-tiny")
     assert entry["trials"] == {"FAIL": 1}
     assert "longer than --trial-timeout 3 s" in next(iter(entry["failures"]))
