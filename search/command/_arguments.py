@@ -190,12 +190,16 @@ def _is_other(text: str) -> bool:
 
 
 def _answers(text: str) -> bool:
-    host, _, port = text.removeprefix("ray://").rpartition(":")
+    host, _, port = text.rpartition(":")
     known = HOST.fullmatch(host) and re.fullmatch(r"[0-9]{1,5}", port)
     return text == "auto" or (known is not None and 0 < int(port) < 2**16)
 
 
-ray_address = _text(_answers, "is no address of a Ray; give auto or HOST:PORT", str)
+ray_address = _text(
+    _answers,
+    "is no address of a Ray; give auto or HOST:PORT, on a machine of that Ray and without ray://",
+    str,
+)
 
 
 def weights_source(text: str) -> str:

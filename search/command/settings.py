@@ -85,7 +85,12 @@ class WorkerSettings:
     )] = 20.0  # fmt: skip
     ray_address: Annotated[str | None, Flag(
         "ADDRESS", kinds.ray_address,
-        "running Ray to join: auto or HOST:PORT", "default: one of its own on this machine"
+        "running Ray to join: auto or HOST:PORT", "default: one of its own on this machine",
+        instead_of=("ray_temp_dir",),
+    )] = None  # fmt: skip
+    ray_temp_dir: Annotated[Path | None, Flag(
+        "DIR", kinds.folder, "folder for sockets and logs of a Ray of its own; a short name",
+        "default: $TMPDIR, then /tmp, or what serves there", instead_of=("ray_address",),
     )] = None  # fmt: skip
 
 
@@ -290,6 +295,9 @@ def _asked(kind: type[Settings], argv: Sequence[str] | None, environ: Mapping[st
     if values.get("device") == "cpu" and values.get("gpus_per_worker"):
         one = "no GPU is used with --device cpu; leave one of the two out"
         asked.refuse(f"--gpus-per-worker: {one}", "device", "gpus_per_worker")
+    if values.get("ray_address") and values.get("ray_temp_dir"):
+        one = "a running Ray has a folder of its own; leave one of the two out"
+        asked.refuse(f"--ray-temp-dir: {one}", "ray_address", "ray_temp_dir")
     return asked
 
 

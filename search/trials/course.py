@@ -37,6 +37,7 @@ from search.trials.closing import standing, tell_end
 from search.trials.enqueue import enqueue_first, older_study
 from search.trials.fixed import searched_models
 from search.trials.launches import Presence, scratch
+from search.trials.marks import check_folder, check_new
 from search.trials.refusals import begun, check_asked
 from search.trials.side_by_side import Searches, TimeLimitReached
 from search.trials.study_search import StudySearch
@@ -108,6 +109,10 @@ def dry_run(settings: LaunchSettings) -> int:
 
     check_asked(settings)
     comparison = begun(settings.common)
+    if comparison is None:
+        check_new(settings.common.runs / settings.common.study)
+    else:
+        check_folder(comparison)
     lock_file = settings.common.runs / settings.common.study / LOCK_FILE
     lock = SplitLock.read(lock_file) if comparison is None else comparison.stored_lock()
     crew = _crew(settings)

@@ -55,7 +55,7 @@ def opened_elsewhere(comparison: Comparison) -> str | None:
     if not os.path.lexists(folder):
         return None
     if comparison.ledger.last_opening(comparison.name) is None:
-        return f"{folder} is of an opening that this database knows nothing of: it was opened under another one"
+        return _unknown(folder)
     try:
         mark = Mark.read(folder)
     except RecordError as error:
@@ -72,7 +72,19 @@ def check_folder(comparison: Comparison) -> None:
     Raises:
         UsageError: it was; its opening would not be counted.
     """
-    problem = opened_elsewhere(comparison)
+    _refuse(opened_elsewhere(comparison))
+
+
+def check_new(folder: Path) -> None:
+    """As ``check_folder``, of the folder of a comparison whose database is still to be made."""
+    _refuse(_unknown(folder / OPENING) if os.path.lexists(folder / OPENING) else None)
+
+
+def _unknown(folder: Path) -> str:
+    return f"{folder} is of an opening that this database knows nothing of: it was opened under another one"
+
+
+def _refuse(problem: str | None) -> None:
     if problem is not None:
         raise UsageError(
             f"{problem}, and this look at the test split would be counted as the first. Name that database with "

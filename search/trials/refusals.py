@@ -1,11 +1,15 @@
 """What a launch refuses before it has written anything: a mistyped name or file locks no split and begins no study."""
 
 import os
+from pathlib import Path
 
 from data_utils.readers.patches import check_there
 from search.command.settings import CommonSettings, LaunchSettings
+from search.command.writable import why_not_writable
 from search.comparison import LOCK_FILE, Comparison, Division, data_source
 from search.errors import UsageError
+from search.workers.place import check_ray
+from studies.storage.database_url import read_url
 from studies.storage.studies import is_there
 
 
@@ -14,9 +18,16 @@ def check_asked(settings: LaunchSettings) -> None:
 
     Raises:
         DataError: there are no patches, or the lists of patients cannot be read.
-        UsageError: see ``searched_models``, ``read_configurations`` and ``older_study``.
+        UsageError: nothing can be written where it was asked for; see ``check_ray``, ``searched_models``,
+            ``read_configurations`` and ``older_study``.
     """
     check_data(settings.common)
+    _check_folders(settings.common)
+    try:
+        check_ray(settings.worker)
+    except UsageError:
+        if _lacks_trials(settings):  # else none is needed
+            raise
     Division.asked(settings)
     if settings.held or settings.enqueue is not None:
         from search.trials.enqueue import read_configurations
@@ -38,6 +49,27 @@ def check_data(common: CommonSettings) -> None:
     """
     if not os.path.lexists(common.runs / common.study / LOCK_FILE):
         check_there(data_source(common.data))
+
+
+def _check_folders(common: CommonSettings) -> None:
+    """Refuses a place for results, or for their database, in which nothing can be written."""
+    database = read_url(common.storage)
+    file = database.database if database.get_backend_name() == "sqlite" else None
+    places = {"--runs": common.runs / common.study, "--storage": Path(file).parent if file else common.runs}
+    for flag, folder in places.items():
+        if problem := why_not_writable(folder):
+            raise UsageError(f"{flag}: {problem}; name another folder, or have it made writable")
+
+
+def _lacks_trials(settings: LaunchSettings) -> bool:
+    """Whether the launch will train anything at all."""
+    comparison = begun(settings.common)
+    if comparison is None:
+        return True
+    try:
+        return any(comparison.finished(model) < settings.trials for model in settings.models)
+    finally:
+        comparison.storage.engine.dispose()
 
 
 def begun(common: CommonSettings) -> Comparison | None:

@@ -3,7 +3,12 @@
 pip refuses a Ray that was not tried, and ``search.command.versions`` tells of one that is there all the same.
 """
 
+import logging
 import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +18,15 @@ GCS_PATIENCE = "RAY_gcs_rpc_server_reconnect_timeout_s"
 """Variable: seconds without an answer of its control store (GCS), after which Ray ends the driver."""
 NICENESS = "RAY_worker_niceness"
 """Variable: by how much Ray's workers give way to other processes; for tests and benchmarks on busy machines."""
+TEMP_DIR = "_temp_dir"
+"""Argument of ``ray.init``: the folder of its sockets and logs."""
+_GREETING = """
+import sys
+from ray._raylet import GcsClient
+
+GcsClient(address=sys.argv[1]).check_alive([], timeout=10)
+"""
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def stay_on_this_machine() -> None:
@@ -44,6 +58,54 @@ def start_no_more_than_needed() -> None:
 
     for name, instead in (("start_monitor", without), ("start_log_monitor", without), ("start_api_server", no_server)):
         setattr(Node, name, instead)
+
+
+class _Passing(logging.Handler):
+    """Passes on to a log what another program says, without its colours."""
+
+    def __init__(self, log: logging.Logger) -> None:
+        super().__init__()
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        told = logging.Formatter().format(record)  # Ray gives the handler a format of its own
+        self._log.log(record.levelno, "Ray: %s", _COLOUR.sub("", told))
+
+
+def tell_the_log(log: logging.Logger) -> None:
+    """Has what Ray, Tune and raylets say go to a log of ours, and nothing of it to the terminal."""
+    from ray._private import worker
+
+    def tell(data: dict[str, Any], ignore_prefix: bool) -> None:  # noqa: ARG001 - the signature of Ray's
+        for line in data["lines"]:
+            log.warning("Ray: %s", _COLOUR.sub("", line))
+
+    worker.print_to_stdstream = tell
+    logging.getLogger("ray").handlers = [_Passing(log)]
+
+
+def running_address() -> str | None:
+    """HOST:PORT of the Ray that runs on this machine, or that $RAY_ADDRESS names; None where there is none."""
+    from ray._private.services import canonicalize_bootstrap_address
+
+    try:
+        address: str | None = canonicalize_bootstrap_address("auto")
+    except ConnectionError:
+        return None
+    return address
+
+
+def why_no_ray(address: str, seconds: float, environ: Mapping[str, str]) -> str | None:
+    """Why what listens at HOST:PORT is no Ray that lets this process in, told in time; None where it is one.
+
+    Another process asks, as Ray's C++ waits for a minute where it finds none, and then ends its process.
+    """
+    try:
+        ask = [sys.executable, "-P", "-c", _GREETING, address]
+        done = subprocess.run(ask, env=environ, capture_output=True, timeout=seconds, check=False)
+    except subprocess.TimeoutExpired:
+        return "what listens there does not answer as the control store (GCS) of a Ray"
+    return "it does not let this command in: is $RAY_AUTH_TOKEN the same?" if done.returncode else None
 
 
 def forgive(trial: Any, deaths: int) -> None:

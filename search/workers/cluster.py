@@ -4,7 +4,6 @@ import logging
 import math
 import os
 import secrets
-import socket
 import sys
 import threading
 from dataclasses import dataclass, replace
@@ -18,8 +17,9 @@ from data_utils.machine import ROOT, cores, free_memory, killed_for_memory
 from search.command.last_words import LastWords
 from search.command.outcome import RAY_THREAD
 from search.command.settings import WorkerSettings
-from search.errors import SearchFailed, UsageError
-from search.workers._ray import GCS_PATIENCE, start_no_more_than_needed, stay_on_this_machine
+from search.errors import SearchError, SearchFailed, UsageError
+from search.workers._ray import GCS_PATIENCE, TEMP_DIR, start_no_more_than_needed, stay_on_this_machine, tell_the_log
+from search.workers.place import OF_THE_DATABASE, address_of, ray_folder
 
 MEMORY_OF_A_WORKER = 2 * 2**30
 """Bytes of a process with torch, its patches and a network in training."""
@@ -40,7 +40,6 @@ ENDING_SECONDS = 30.0
 """For a Ray that is told to end; then it ends with its driver. Where the clock is set back meanwhile, its gRPC sleeps
 until the clock shows the same time again."""
 _OBJECT_STORE = 200 * 2**20  # nothing large goes through Ray
-_OF_THE_DATABASE = ("HISTOTUNE_STORAGE", "PGPASSWORD")
 
 
 @dataclass(frozen=True)
@@ -157,7 +156,7 @@ class RaySession:
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         os.environ.setdefault(GCS_PATIENCE, str(GCS_SECONDS))
         # A local worker inherits the environment of its driver; the database is none of its business.
-        self._hidden = {name: os.environ.pop(name) for name in _OF_THE_DATABASE if name in os.environ}
+        self._hidden = {name: os.environ.pop(name) for name in OF_THE_DATABASE if name in os.environ}
         self._thread.start()
         return self
 
@@ -165,13 +164,26 @@ class RaySession:
         """Waits until Ray answers.
 
         Raises:
-            UsageError: no Ray answers at the address.
+            UsageError: see ``check_ray``; or it could not be joined for another reason.
+            SearchFailed: it could not be started.
         """
         self._ready.wait()
-        if isinstance(self._problem, ConnectionError):
-            raise UsageError(_no_ray(self._asked.ray_address, self._problem)) from self._problem
-        if self._problem is not None:
+        if isinstance(self._problem, UsageError):
             raise self._problem
+        if self._problem is not None:
+            raise self._not_there(self._problem) from self._problem
+
+    def _not_there(self, problem: Exception) -> SearchError:
+        """What the user is told, in a line; the log has the rest."""
+        _LOGGER.error("Ray is not there", exc_info=problem)
+        reason = next(iter(str(problem).strip().splitlines()), type(problem).__name__).rstrip(".")
+        if (address := self._asked.ray_address) is not None:
+            return UsageError(f"Ray at {address} cannot be joined: {reason}. A search runs on a machine of that Ray")
+        folder = ray_folder(self._asked.ray_temp_dir)
+        return SearchFailed(
+            f"Ray cannot be started in {folder}: {reason}. Its logs are in {folder}/session_latest/logs; run the same "
+            "command again where the machine was busy, or name another folder by --ray-temp-dir"
+        )
 
     def check(self) -> None:
         """Ends the work where Ray has died; to be called several times a second.
@@ -245,17 +257,18 @@ def _is_at_work(process: psutil.Process) -> bool:
 
 
 def _start_ray(asked: WorkerSettings) -> None:
-    if asked.ray_address not in (None, "auto"):
-        _check_answers(str(asked.ray_address))
     import ray
 
+    tell_the_log(_LOGGER)
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if asked.ray_address is not None:
+        address = address_of(asked.ray_address)
         _warn_of_open_ray(asked.ray_address)
         import torch  # noqa: F401 - twice a driver died of a segmentation fault where the main thread imported it meanwhile
 
-        ray.init(address=asked.ray_address, **quiet)
+        ray.init(address=address, **quiet)
         return
+    quiet[TEMP_DIR] = str(ray_folder(asked.ray_temp_dir))
     stay_on_this_machine()
     start_no_more_than_needed()
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # else it takes one from a file of the user's
@@ -275,17 +288,3 @@ def _warn_of_open_ray(address: str) -> None:
             f"warning: Ray at {address} is joined without a token: whoever reaches its ports runs code there. Keep "
             "them inside, or set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN on every machine\n"
         )
-
-
-def _check_answers(address: str) -> None:
-    """Refuses at once where nothing listens: Ray itself would wait for minutes without a word."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    try:
-        socket.create_connection((host, int(port)), timeout=10).close()
-    except OSError as error:
-        raise UsageError(_no_ray(address, error)) from error
-
-
-def _no_ray(address: str | None, error: Exception) -> str:
-    reason = str(error).splitlines()[0]
-    return f"no Ray answers at {address} ({reason}): start one with 'ray start --head', or leave out --ray-address"

@@ -1,6 +1,7 @@
 """Processes that are killed for real: the study holds what was asked for, whatever died."""
 
 import json
+import re
 import signal
 import time
 from functools import partial
@@ -37,6 +38,22 @@ def check_whole(tree: Tree, trials: int, epochs: int) -> None:
         assert stored == list(range(1, len(stored) + 1)), f"trial {number} has holes: {stored}"
         assert len(stored) <= epochs
     tree.run("status", "--check")
+
+
+OWN = re.compile(
+    r"\d\d:\d\d:\d\d tiny \d+ (COMPLETE|PRUNED|FAIL|WAITING)\b.*|kills(-tiny)?: .*|next: .*|"
+    r"lock [0-9a-f]{12}, .*; log: .*|no trial of study kills-tiny is COMPLETE .*|"
+    r"ending in order; .*|interrupted by SIG(INT|TERM); go on with: .*"
+)
+"""What a search says by itself."""
+
+
+def check_only_own_lines(output: str, tree: Tree) -> None:
+    """What Ray and Tune say of a worker that died is in the log, without colours, and nowhere else."""
+    assert [line for line in output.splitlines() if not OWN.fullmatch(line)] == []
+    log = "".join(path.read_text() for path in (tree.runs / "kills" / "logs").glob("launch-*.log"))
+    assert re.search(r"(WARNING|ERROR) Ray: .*(died|worker)", log)
+    assert "\x1b" not in log
 
 
 def test_a_driver_killed_again_and_again_leaves_exactly_the_trials_asked_for(packages: Path, tmp_path: Path) -> None:
@@ -86,6 +103,7 @@ def test_a_killed_worker_loses_an_epoch_at_most_and_no_slot(packages: Path, tmp_
     wait_until(lambda: len(set(workers_of(driver.pid)) - {victim}) == 2, 180, "a second worker")
     output, _ = driver.communicate(timeout=300)
     assert driver.returncode == 0, output
+    check_only_own_lines(output, tree)
     check_whole(tree, 6, 5)
     assert tree.status("kills-tiny")["trials"] == {"COMPLETE": 6}
     epoch = int((load_development(tree.runs / "kills" / "data" / "development").part == "train").sum())
@@ -201,7 +219,8 @@ def test_a_worker_that_fails_five_times_in_a_row_is_replaced_and_the_search_goes
 
 def test_a_model_that_never_returns_is_ended_by_the_trial_timeout(packages: Path, tmp_path: Path) -> None:
     tree = Tree(packages, tmp_path / "runs", environment={"TINY_PAUSE": "1000"})
-    tree.run(*launch(1, 2, "--workers", "1", "--trial-timeout", "3"), expect=1)
+    done = tree.run(*launch(1, 2, "--workers", "1", "--trial-timeout", "3"), expect=1)
+    check_only_own_lines(done.stdout + done.stderr, tree)
     entry = tree.status("kills-tiny")
     assert entry["trials"] == {"FAIL": 1}
     assert "longer than --trial-timeout 3 s" in next(iter(entry["failures"]))
@@ -221,6 +240,7 @@ def test_a_signal_ends_in_order_and_says_how_to_go_on(
     assert driver.returncode == code, output
     assert took < 10
     assert "go on with: python -m search.launch --model tiny" in output
+    assert [line for line in output.splitlines() if not OWN.fullmatch(line)] == []
     assert set(tree.status("kills-tiny")["trials"]) <= {"WAITING", "COMPLETE", "PRUNED"}
 
 

@@ -178,6 +178,8 @@ def test_all_models_are_those_of_the_folder_and_a_list_keeps_its_order():
         (["--gpus-per-worker", "1.5"], "--gpus-per-worker: 1.5 is no share of GPUs"),
         (["--gpus-per-worker", "1", "--device", "cpu"], "no GPU is used with --device cpu"),
         (["--ray-address", "nowhere"], "--ray-address: 'nowhere' is no address of a Ray; give auto or HOST:PORT"),
+        (["--ray-address", "ray://head:10001"], "give auto or HOST:PORT, on a machine of that Ray and without ray://"),
+        (["--ray-address", "head:6379", "--ray-temp-dir", "/tmp"], "--ray-temp-dir: a running Ray has a folder of its"),
         (["--device", "gpu"], "--device: 'gpu' is not known"),
         (["--vgg16-weights", "torchvison"], "neither a file nor one of torchvision, none, did you mean torchvision?"),
         (["--enqueue", "nowhere.json"], "--enqueue: 'nowhere.json' is not a file"),

@@ -9,10 +9,11 @@ from data_utils.errors import DataError, LockMismatchError, NotFoundError
 from models._registry import load_model
 from search.command.settings import LaunchSettings, parse_explore, parse_finalize, parse_launch
 from search.command.signals import Signals
-from search.comparison import Comparison, Division, define
+from search.comparison import OPENING, Comparison, Division, define
 from search.errors import UsageError
 from search.trials.dry_run import _keeps_features
 from search.trials.launches import Presence
+from search.trials.refusals import check_asked
 from search.trials.session import search
 from studies.errors import DefinitionMismatchError
 from studies.storage.studies import create_or_resume, make_pruner, make_sampler
@@ -67,6 +68,10 @@ REFUSED = [
     (("--data", "/nonexistent"), NotFoundError, "/nonexistent does not exist"),
     (("--data", "EMPTY"), NotFoundError, "holds neither X.npy nor PNG files"),
     (("--split-file", "BAD"), DataError, "bad.json"),
+    (("--ray-address", "127.0.0.1:1"), UsageError, r"no Ray answers at 127.0.0.1:1 \(.*refused"),
+    (("--ray-temp-dir", f"/tmp/{'x' * 60}"), UsageError, "names of .* bytes .*; name another folder, or leave it out"),
+    (("--runs", "/proc/nowhere"), UsageError, "--runs: /proc cannot be written in .*; name another folder"),
+    (("--storage", "sqlite:////proc/nowhere/x.db"), UsageError, "--storage: /proc cannot be written in"),
 ]
 
 
@@ -107,6 +112,30 @@ def test_finalize_and_explore_make_no_folder_for_a_name_or_for_patches_that_are_
     with pytest.raises(NotFoundError):
         explore(parse_explore(["--data", "/nonexistent", *place], {}))
     assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["a database", "no database yet"])
+def test_a_dry_run_refuses_the_folder_of_an_opening_that_the_database_does_not_know(
+    begun: Comparison, tmp_path: Path, known: bool
+) -> None:
+    from search.trials.course import dry_run
+
+    (begun.folder / OPENING).mkdir()
+    if not known:
+        (tmp_path / "runs" / "studies.db").unlink()
+    for run in (dry_run, lambda settings: search(settings, Signals(""))):
+        with pytest.raises(UsageError, match="is of an opening that this database knows nothing of"):
+            run(asked(tmp_path))
+
+
+def test_a_launch_that_has_nothing_to_train_asks_for_no_ray(begun: Comparison, tmp_path: Path) -> None:
+    """The cluster of a search that is done may be gone."""
+    gone = asked(tmp_path, "--trials", "1", "--ray-address", "127.0.0.1:1", models="vgg16")
+    with pytest.raises(UsageError, match="no Ray answers"):
+        check_asked(gone)
+    study = begun.load_study("vgg16")
+    study.tell(study.ask(), 0.5)
+    check_asked(gone)
 
 
 def test_no_study_is_begun_where_another_one_of_the_launch_is_refused(begun: Comparison, tmp_path: Path) -> None:
