@@ -33,8 +33,6 @@ from studies.records import DataSummary, PartSummary, to_json
 from studies.storage.definition import StudyDefinition, definition_of, own_studies
 from studies.storage.studies import SERVER_SECONDS, open_existing, open_storage, quiet_optuna
 
-FOLDS = 5
-"""Of the development patients: a configuration that is retrained has one member for each."""
 OPENING = "opening"
 LOGS = "logs"
 LOCK_FILE = "lock.json"

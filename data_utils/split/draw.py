@@ -21,9 +21,13 @@ from data_utils.split.lock import Fractions, Published, SplitLock
 from data_utils.split.split_file import PARTS, Part, PatientLists
 
 MIN_PATIENTS = 10
+MOST_FOLDS = 5
+"""Of the development patients: a configuration that is retrained has one member for each."""
+LEAST_FOLDS = 2
 
 _DRAWS = 1000
 _FOLD_DRAWS = 100
+_MANY_PATCHES = 500  # of a class, without patients: five groups of duplicates would have to hold them all
 
 
 def draw_lock(
@@ -125,22 +129,50 @@ def parts(lock: SplitLock, patches: PatchSet) -> Strings:
     return np.array([lock.assignment[key] for key in keys.tolist()], dtype=np.str_)
 
 
-def folds(lock: SplitLock, patches: PatchSet, k: int = 5) -> Ints:
-    """(N,) fold of each development patch, 0 to k - 1: whole patients (or groups), both classes in each.
+def folds(lock: SplitLock, patches: PatchSet) -> Ints:
+    """(N,) fold of each development patch, from 0: whole patients (or groups), both classes in each.
 
-    Drawn from the lock's digest alone, so that every model is retrained on the same folds.
+    The most of 5, 4, 3 and 2 of which a draw has both classes in each fold. Drawn from the lock's digest alone, so that
+    every model is retrained on the same folds.
 
     Raises:
-        LabelError: no draw has both classes in every fold.
+        LabelError: not even two folds have both classes.
     """
     labels, (_, unit) = known(patches), _units(patches)
-    for attempt in range(_FOLD_DRAWS):
-        seed = int(sha256(f"{lock.digest} {attempt}".encode()).hexdigest()[:8], 16)
-        drawn = _draw_folds(labels, unit, k, seed)
-        if all(len(np.unique(labels[drawn == fold])) == 2 for fold in range(k)):
-            return drawn
+    with_class = [len(np.unique(unit[labels == label])) for label in (0, 1)]
+    for k in range(min(MOST_FOLDS, *with_class), LEAST_FOLDS - 1, -1):
+        for attempt in range(_FOLD_DRAWS):
+            seed = int(sha256(f"{lock.digest} {attempt}".encode()).hexdigest()[:8], 16)
+            drawn = _draw_folds(labels, unit, k, seed)
+            if all(len(np.unique(labels[drawn == fold])) == 2 for fold in range(k)):
+                return drawn
     raise LabelError(
-        f"no {k} folds of whole {_kind(patches)}s have both classes in each; expected more {_kind(patches)}s with IDC"
+        f"{patches.source}: development {_kind(patches)}s with patches of IDC: {with_class[1]}, with others: "
+        f"{with_class[0]}; expected at least {LEAST_FOLDS} of each, or no final model could be chosen: add "
+        f"{_kind(patches)}s, or divide them otherwise (--split, --split-file)"
+    )
+
+
+def count_folds(lock: SplitLock, patches: PatchSet) -> tuple[int, str]:
+    """How many folds development patches have, and in words why these are fewer than 5; "" where they are not.
+
+    Where patients are unknown and patches of each class many, five are taken for granted: to group and to divide them
+    takes longer than to draw the lock.
+
+    Raises:
+        LabelError: see ``folds``.
+    """
+    if patches.patients is None and np.bincount(known(patches), minlength=2).min() >= _MANY_PATCHES:
+        return MOST_FOLDS, ""
+    count = int(folds(lock, patches).max()) + 1
+    if count == MOST_FOLDS:
+        return count, ""
+    labels, (_, unit) = known(patches), _units(patches)
+    idc, others = (len(np.unique(unit[labels == label])) for label in (1, 0))
+    kind = _kind(patches)
+    return count, (
+        f"final models are retrained over {count} folds, not {MOST_FOLDS}: each fold needs both classes, and of "
+        f"{int(unit.max()) + 1} development {kind}s {idc} have patches with IDC, {others} have others"
     )
 
 

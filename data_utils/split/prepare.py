@@ -20,7 +20,7 @@ from data_utils.readers.patches import check_classes, fingerprint, read_patches,
 from data_utils.readers.patchset import Bools, PatchSet, Progress, Strings, known
 from data_utils.scratch import of_dead_processes
 from data_utils.split import cache
-from data_utils.split.draw import check_listed, draw_lock, parts, published_lock
+from data_utils.split.draw import MOST_FOLDS, check_listed, count_folds, draw_lock, parts, published_lock
 from data_utils.split.lock import Fractions, SplitLock, verify_fingerprint, verify_settings
 from data_utils.split.split_file import PARTS, PatientLists
 
@@ -47,6 +47,8 @@ class Summary:
         test_digest: sha256 over the sorted pixel digests of the sealed rows.
         test_patches: number of sealed rows.
         notes: of the reader.
+        folds: of the development patches, over which final models are retrained.
+        few_folds: why they are fewer than 5, in words; "" where they are not.
     """
 
     signature: str
@@ -61,6 +63,8 @@ class Summary:
     test_digest: str
     test_patches: int
     notes: tuple[str, ...] = ()
+    folds: int = MOST_FOLDS  # caches from before it was counted were written where there are five
+    few_folds: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,6 +211,7 @@ def _write(folder: Path, patches: PatchSet, lock: SplitLock, mark: str) -> Summa
     test_digest = cache.write_cache(folder / SEALED, patches, part, order[sealed])
     for temporary in ("read.npy", "kept.npy"):
         (folder / temporary).unlink(missing_ok=True)
+    folds, few_folds = count_folds(lock, load_development(folder / DEVELOPMENT))
     summary = Summary(
         signature=mark,
         lock_digest=lock.digest,
@@ -220,6 +225,8 @@ def _write(folder: Path, patches: PatchSet, lock: SplitLock, mark: str) -> Summa
         test_digest=test_digest,
         test_patches=int(sealed.sum()),
         notes=patches.notes,
+        folds=folds,
+        few_folds=few_folds,
     )
     cache.write_meta(folder, TypeAdapter(Summary).dump_python(summary, mode="json"))
     return summary

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from rich.console import Console
 
@@ -24,7 +25,6 @@ from search.command.signals import Signals
 from search.command.terminal import LOGGER, Standing, Terminal, log_to, say
 from search.comparison import (
     ENVIRONMENT_FILE,
-    FOLDS,
     LOGS,
     Comparison,
     data_source,
@@ -108,8 +108,9 @@ def _finalize(final: _Final) -> int:
     check_reopening(final.comparison, settings.reopen, _planned(final))
     write_settings(final.comparison.folder / SETTINGS_FILE, _used(final), signals.go_on)
     development = load_development(final.prepared.development)
-    retrained = _retrain(final, development)
-    plan = _plan(final, [model.final for model in retrained])
+    fold = folds(final.prepared.lock, development)
+    retrained = _retrain(final, development, fold)
+    plan = _plan(final, [model.final for model in retrained], int(fold.max()) + 1)
     entrants = [entrant for model in retrained for entrant in _entrants(final, model.final, digest(plan))]
     _keep_development(final, development, retrained)
     opened = open_test(
@@ -186,12 +187,13 @@ def _planned(final: _Final) -> str:
     return sha256(repr(parts).encode()).hexdigest()
 
 
-def _retrain(final: _Final, development: DevelopmentSet) -> list[Retrained]:
-    """Trains the members that are missing, then concludes for each model."""
+def _retrain(final: _Final, development: DevelopmentSet, fold: npt.NDArray[np.int64]) -> list[Retrained]:
+    """Trains the members that are missing, then concludes for each model; ``fold`` is (N,) that of each patch."""
+    count = int(fold.max()) + 1
     weights = {study.model: _weights(final, study) for study in final.studies}
     fold_file = final.comparison.folder / "data" / "folds.npy"
     with naming(fold_file):
-        np.save(fold_file, folds(final.prepared.lock, development, FOLDS), allow_pickle=False)
+        np.save(fold_file, fold, allow_pickle=False)
     context = WorkerContext(
         development=final.prepared.development.resolve(),
         device=final.crew.device,
@@ -203,13 +205,14 @@ def _retrain(final: _Final, development: DevelopmentSet) -> list[Retrained]:
         features=FeatureStore.below(final.settings.common.runs, final.settings.worker.feature_cache_gb),
         preprocessed=place_of(final.prepared, final.preprocessing.kind),
     )
-    _train_members(final, context)
+    _train_members(final, context, count)
     assert development.labels is not None
     patients = patients_of(development)
     return [
         conclude(
             wanted,
             final.comparison.folder,
+            folds=count,
             labels=development.labels,
             patients=patients,
             weights=_describe_weights(model, weights[model]),
@@ -242,7 +245,7 @@ def _describe_weights(model: str, weights: Weights | None) -> str:
     return f"{weights.source}, sha256 {weights.sha256}"
 
 
-def _train_members(final: _Final, context: WorkerContext) -> None:
+def _train_members(final: _Final, context: WorkerContext, count: int) -> None:
     ray = RaySession(final.settings.worker, final.last_words)
 
     def check() -> None:
@@ -251,6 +254,7 @@ def _train_members(final: _Final, context: WorkerContext) -> None:
 
     members = Members(
         [candidate for wanted in final.wanted.values() for candidate in wanted],
+        folds=count,
         folder=final.comparison.folder,
         lock_digest=final.prepared.lock.digest,
         check=check,
@@ -262,6 +266,8 @@ def _train_members(final: _Final, context: WorkerContext) -> None:
         console=final.console,
     )
     members.watcher = terminal
+    if final.prepared.few_folds:
+        say(final.console, final.prepared.few_folds)
     say(final.console, f"{terminal.title}, {final.precision}; {members.done} of {members.all} members are trained")
     if members.done == members.all:
         return
@@ -282,10 +288,10 @@ def _train_members(final: _Final, context: WorkerContext) -> None:
             )
 
 
-def _plan(final: _Final, models: Sequence[FinalModel]) -> AnalysisPlan:
+def _plan(final: _Final, models: Sequence[FinalModel], count: int) -> AnalysisPlan:
     settings: dict[str, Any] = {
         "planned": _planned(final),
-        "folds": FOLDS,
+        "folds": count,
         "views": VIEWS,
         "score": "mean logit over views and members, divided by the temperature",
         "precision": final.precision,

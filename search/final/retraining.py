@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 
 from models._spec import ParamValue
-from search.comparison import FOLDS
 from search.errors import SearchFailed
 from search.training.jobs import EpochReport, Job, forget_checkpoint
 from search.training.seeds import derive_seed
@@ -123,16 +122,18 @@ class Members:
         self,
         wanted: Sequence[Candidate],
         *,
+        folds: int,
         folder: Path,
         lock_digest: str,
         check: Callable[[], None],
     ) -> None:
         """``folder`` is that of the comparison; ``check`` raises where a signal has come."""
+        self._folds = folds
         self.watcher: Watcher | None = None
         self._folder = folder
         self._lock_digest = lock_digest
         self._check = check
-        jobs = [self._job(candidate, fold) for candidate in longest_first(wanted) for fold in range(FOLDS)]
+        jobs = [self._job(candidate, fold) for candidate in longest_first(wanted) for fold in range(folds)]
         self.all = len(jobs)
         self._waiting = deque(job for job in jobs if stored_member(job) is None)
         self.done = self.all - len(self._waiting)
@@ -176,7 +177,7 @@ class Members:
     def _job(self, candidate: Candidate, fold: int) -> Job:
         members = member_folder(self._folder, candidate)
         return Job(
-            label=f"{candidate.model} {candidate.label}, fold {fold + 1} of {FOLDS}",
+            label=f"{candidate.model} {candidate.label}, fold {fold + 1} of {self._folds}",
             model=candidate.model,
             number=-1,
             params=candidate.params,
@@ -222,6 +223,7 @@ def conclude(
     wanted: Sequence[Candidate],
     folder: Path,
     *,
+    folds: int,
     labels: npt.NDArray[np.int64],
     patients: npt.NDArray[np.str_],
     weights: str,
@@ -231,12 +233,15 @@ def conclude(
     Args:
         wanted: the candidates of one model, every member of which is stored.
         folder: of the comparison.
+        folds: of the development rows.
         labels: (N,) of the development rows.
         patients: (N,) of the development rows, "" where unknown.
         weights: where the pretrained layers come from, in words.
     """
-    logits = {candidate.label: out_of_fold(member_folder(folder, candidate), len(labels)) for candidate in wanted}
-    results = [_result(candidate, folder, labels, logits[candidate.label]) for candidate in wanted]
+    logits = {
+        candidate.label: out_of_fold(member_folder(folder, candidate), folds, len(labels)) for candidate in wanted
+    }
+    results = [_result(candidate, folder, folds, labels, logits[candidate.label]) for candidate in wanted]
     chosen = max(results, key=lambda result: (result.out_of_fold_auc, result.label == "default"))
     temperature = fit_temperature(logits[chosen.label], labels)
     probabilities = sigmoid(logits[chosen.label], temperature)
@@ -253,10 +258,10 @@ def conclude(
     return Retrained(final, logits)
 
 
-def out_of_fold(members: Path, rows: int) -> Floats:
+def out_of_fold(members: Path, folds: int, rows: int) -> Floats:
     """(rows,) mean logit over the 8 views, each from the member that never saw the row's patient."""
     logits = np.full(rows, np.nan)
-    for fold in range(FOLDS):
+    for fold in range(folds):
         _fill(logits, members / f"member_{fold}.npz")
     if np.isnan(logits).any():  # the folds cover every row
         raise RecordError(f"{members} does not hold a score of every patch; delete it and run the same command again")
@@ -271,9 +276,11 @@ def _fill(logits: Floats, path: Path) -> None:
         raise RecordError(f"{path} is not what a member predicted; delete it and run the same command again") from error
 
 
-def _result(candidate: Candidate, folder: Path, labels: npt.NDArray[np.int64], logits: Floats) -> CandidateResult:
+def _result(
+    candidate: Candidate, folder: Path, folds: int, labels: npt.NDArray[np.int64], logits: Floats
+) -> CandidateResult:
     place = member_folder(folder, candidate)
-    records = [place / f"member_{fold}.json" for fold in range(FOLDS)]
+    records = [place / f"member_{fold}.json" for fold in range(folds)]
     members = tuple(from_json(MemberResult, read_file(record, _LARGEST_RECORD), str(record)) for record in records)
     return CandidateResult(
         label=candidate.label,

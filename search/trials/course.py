@@ -333,7 +333,7 @@ def _introduction(comparison: Comparison, prepared: Prepared, crew: Crew, contex
     parts = ", ".join(f"{patches} {part} ({idc} IDC)" for part, _, patches, idc in prepared.parts)
     ids = "" if prepared.lock.by == "patient" else "; no patient ids, so patients may overlap between the parts"
     left_out = "".join(f"; left out: {count} {reason}" for reason, count in prepared.exclusions)
-    notes = "".join(f"{note}\n" for note in prepared.notes)
+    notes = "".join(f"{note}\n" for note in filter(None, (*prepared.notes, prepared.few_folds)))
     lists = f"; split by {prepared.lock.lists}" if prepared.lock.lists else ""
     slow = context.precision == "bf16" and not has_bf16(crew.device)
     precision = f"{context.precision}{' as the comparison was begun, slow on this hardware' if slow else ''}"

@@ -13,7 +13,7 @@ from models._registry import no_prefix
 from models._spec import Model
 from search.command.settings import LaunchSettings
 from search.command.terminal import say
-from search.comparison import FOLDS, space_of
+from search.comparison import space_of
 from search.training.device import Compute, peak_memory
 from search.training.device_patches import DevicePatches
 from search.training.jobs import WorkerContext
@@ -35,11 +35,13 @@ def describe_launch(
     counts = {part: patches for part, _, patches, _ in prepared.parts}
     parts = ", ".join(f"{patches} {part}" for part, patches in counts.items())
     say(console, f"{settings.common.study}: {prepared.source}, {parts}; {crew}, {context.precision}")
+    for note in filter(None, (*prepared.notes, prepared.few_folds)):
+        say(console, note)
     development = load_development(prepared.development)
     models = searched_models(settings.models, settings.held)
     for model in models:
         console.print(_space_table(model))
-        say(console, _cost(settings, development, context, crew, model))
+        say(console, _cost(settings, development, prepared.folds, context, crew, model))
     twice = (
         0 if context.preprocessed is None else counts["train"] + counts["validation"]
     )  # raw, and as networks see them
@@ -79,7 +81,12 @@ def readable_distribution(text: str) -> str:
 
 
 def _cost(
-    settings: LaunchSettings, development: DevelopmentSet, context: WorkerContext, crew: Crew, model: Model
+    settings: LaunchSettings,
+    development: DevelopmentSet,
+    folds: int,
+    context: WorkerContext,
+    crew: Crew,
+    model: Model,
 ) -> str:
     training, seconds = _probe(development, context, model)
     learn = int((development.part == "train").sum())
@@ -87,7 +94,7 @@ def _cost(
     whole = epoch * settings.epochs * settings.trials / crew.workers
     parameters = count_parameters(training.network)
     checkpoints = parameters * _BYTES_OF_A_PARAMETER * crew.workers / 2**20
-    members = parameters * _BYTES_OF_A_WEIGHT * FOLDS * _CANDIDATES / 2**20
+    members = parameters * _BYTES_OF_A_WEIGHT * folds * _CANDIDATES / 2**20
     return (
         f"{model.name}, default configuration: {parameters:,} parameters, about {epoch:.1f} s an epoch; "
         f"{settings.trials} trials of {settings.epochs} epochs: at most about {timedelta(seconds=round(whole))} "

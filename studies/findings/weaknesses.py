@@ -12,6 +12,8 @@ FEW_TRIALS = 10
 """Complete trials below which a search has hardly left its random start-up."""
 FAR_APART = 0.05
 """How far the pooled out-of-fold AUC may lie below the mean within folds; more than patients explain."""
+USUAL_FOLDS = 5
+"""Of the development patients, over which final models are retrained; fewer where too few have both classes."""
 MADE_UP, FEW = "Made-up patches", "Few patients"
 
 
@@ -32,6 +34,7 @@ def weaknesses(data: ReportData, resampling: Resampling) -> tuple[Weakness, ...]
         *about_cleaning(data.data.easing, dict(data.data.exclusions)),
         *about_openings(len(data.openings)),
         *about_searches(_random_weights(data), [_complete(study.trials) for study in data.studies]),
+        *about_folds(int(data.plan.settings.get("folds", USUAL_FOLDS))),
         *(weakness for model in data.plan.models for weakness in about_retraining(model)),
     )
 
@@ -117,6 +120,18 @@ def about_baselines(aucs: Mapping[str, float], models: Sequence[str], baselines:
             )
             found.append(Weakness("No better than a baseline", meaning, False))
     return found
+
+
+def about_folds(folds: int) -> list[Weakness]:
+    """Of the folds: fewer than usual."""
+    if folds >= USUAL_FOLDS:
+        return []
+    meaning = (
+        f"Too few development patients have both classes for {USUAL_FOLDS} folds, so there were {folds}: each member "
+        f"learned on about {folds - 1} of {folds} parts of the development patches, and configuration, temperature and "
+        "threshold were chosen on few patients."
+    )
+    return [Weakness("Few folds", meaning, False)]
 
 
 def about_retraining(model: FinalModel) -> list[Weakness]:

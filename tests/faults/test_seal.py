@@ -10,9 +10,9 @@ import pytest
 from tree import Tree, copy_tree
 
 from data_utils.readers.patches import patch_digests
+from data_utils.split.draw import MOST_FOLDS
 from data_utils.split.holdout import open_sealed
 from data_utils.split.prepare import load_development
-from search.comparison import FOLDS
 
 Json = dict[str, Any]
 
@@ -117,7 +117,7 @@ def test_no_sealed_row_is_within_reach_of_a_worker_that_retrains(tree: Tree, tmp
     """After the search of the test above. The driver, which opens the split in the end, proves the probe."""
     workers, driver = looked_around(tree, tmp_path / "seen", "finalize")
     sealed = check_sealed(tree, workers)
-    assert len(workers) >= FOLDS
+    assert len(workers) >= MOST_FOLDS
     assert sealed <= set(driver[-1]["seen"])
 
 

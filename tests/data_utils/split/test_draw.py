@@ -1,6 +1,7 @@
 import json
 from collections import Counter
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 from data_utils.errors import FormatError, LabelError, LockMismatchError, TooFewPatientsError
 from data_utils.quality._near import symmetries
 from data_utils.readers.patches import PatchSet, fingerprint, read_patches
-from data_utils.split.draw import PARTS, draw_lock, folds, parts
+from data_utils.split import draw
+from data_utils.split.draw import PARTS, count_folds, draw_lock, folds, parts
 from data_utils.split.lock import SplitLock, parse_fractions, verify_fingerprint, verify_settings
 
 FRACTIONS = (70, 15, 15)
@@ -209,10 +211,54 @@ def test_folds_without_patients_keep_copies_together(anonymous: PatchSet) -> Non
     assert (drawn[:20] == drawn[-20:]).all()
 
 
+def with_idc_in(patches: PatchSet, patients: int) -> PatchSet:
+    """The same with IDC in every second patch of the first so many patients, in no other."""
+    assert patches.patients is not None
+    chosen = np.isin(patches.patients, np.unique(patches.patients)[:patients])
+    return replace(patches, labels=(chosen & (np.arange(len(patches)) % 2 == 0)).astype(np.int64))
+
+
+@pytest.mark.parametrize(("patients", "count"), [(2, 2), (3, 3), (4, 4), (5, 5), (6, 5)])
+def test_folds_are_as_many_as_have_both_classes_and_at_most_five(
+    made: PatchSet, lock: SplitLock, patients: int, count: int
+) -> None:
+    few = with_idc_in(made, patients)
+    drawn = folds(lock, few)
+    assert all(set(few.labels[drawn == fold]) == {0, 1} for fold in range(count))
+    assert set(drawn) == set(range(count))
+    assert len(set(zip(few.patients, drawn, strict=True))) == 120
+    found, words = count_folds(lock, few)
+    assert found == count
+    assert words == (
+        ""
+        if count == 5
+        else f"final models are retrained over {count} folds, not 5: each fold needs both classes, and of 120 "
+        f"development patients {patients} have patches with IDC, 120 have others"
+    )
+
+
+def test_the_five_folds_of_a_lock_are_what_they_always_were(made: PatchSet, lock: SplitLock) -> None:
+    """Members of studies from before there could be fewer were trained on these."""
+    development = made.take(parts(lock, made) != "test")
+    assert sha256(folds(lock, development).tobytes()).hexdigest()[:16] == "57829102f511d6e1"
+
+
+def test_folds_of_many_patches_of_unknown_patients_are_not_counted_twice(
+    anonymous: PatchSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = draw_lock(anonymous, "anonymous", FRACTIONS, 0)
+    assert count_folds(lock, anonymous) == (5, "")
+    one = replace(anonymous, labels=(np.arange(len(anonymous)) < 3).astype(np.int64))
+    assert count_folds(lock, one)[0] == 3
+    monkeypatch.setattr(draw, "_MANY_PATCHES", 100)
+    monkeypatch.setattr(draw, "folds", lambda *_: pytest.fail("was divided"))
+    assert count_folds(lock, anonymous) == (5, "")
+
+
 def test_folds_that_cannot_have_both_classes_are_refused(made: PatchSet, lock: SplitLock) -> None:
-    two = np.isin(made.patients, np.unique(made.patients)[:2])
-    with pytest.raises(LabelError, match="no 5 folds of whole patients have both classes"):
-        folds(lock, replace(made, labels=two.astype(np.int64)))
+    line = "synthetic:600: development patients with patches of IDC: 1, with others: 120; expected at least 2 of each"
+    with pytest.raises(LabelError, match=line):
+        folds(lock, with_idc_in(made, 1))
 
 
 def test_fractions_are_three_whole_percentages() -> None:

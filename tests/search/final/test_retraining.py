@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from search.comparison import FOLDS
 from search.final.retraining import Members, candidates, longest_first
 from studies.records import StudySummary, TrialResult
 
@@ -43,17 +42,18 @@ def test_long_members_are_handed_out_first_and_unknown_ones_before_them(
     wanted = [candidate for one in both for candidate in candidates(one, 1)]
     order = [(one.model, one.label) for one in longest_first(wanted)]
     assert order == [("vgg16", "default"), ("vgg16", "best"), ("cnn", "default"), ("cnn", "best")]
-    members = Members(wanted, folder=tmp_path, lock_digest="a" * 64, check=lambda: None)
+    members = Members(wanted, folds=3, folder=tmp_path, lock_digest="a" * 64, check=lambda: None)
     jobs = [job for job in iter(members.next_job, None) if job is not None]
-    folds = [(fold, model, label) for model, label in order for fold in range(FOLDS)]
+    folds = [(fold, model, label) for model, label in order for fold in range(3)]
     assert [(job.fold, job.model) for job in jobs] == [(fold, model) for fold, model, _ in folds]
+    assert jobs[-1].label == "cnn best, fold 3 of 3"
     assert len({job.seed for job in jobs}) == len(jobs)
 
 
 def test_the_seed_of_a_member_does_not_depend_on_its_turn(both: list[StudySummary], tmp_path: Path) -> None:
     def seeds(order: list[StudySummary]) -> dict[str, int]:
         wanted = [candidate for one in order for candidate in candidates(one, 1)]
-        members = Members(wanted, folder=tmp_path, lock_digest="a" * 64, check=lambda: None)
+        members = Members(wanted, folds=3, folder=tmp_path, lock_digest="a" * 64, check=lambda: None)
         return {job.label: job.seed for job in iter(members.next_job, None) if job is not None}
 
     assert seeds(both) == seeds(both[::-1])

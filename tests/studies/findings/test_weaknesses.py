@@ -8,6 +8,7 @@ import pytest
 from studies.findings.weaknesses import (
     about_baselines,
     about_cleaning,
+    about_folds,
     about_openings,
     about_patches,
     about_retraining,
@@ -116,6 +117,12 @@ def test_members_on_different_scales_are_told_by_their_folds(
 def test_a_temperature_at_its_bound_is_named(model: FinalModel, temperature: float, weak: bool) -> None:
     found = about_retraining(replace(model, temperature=temperature))
     assert [one.name for one in found] == ["Temperature at its bound"] * weak
+
+
+def test_fewer_folds_than_usual_are_named() -> None:
+    assert about_folds(5) == []
+    (found,) = about_folds(3)
+    assert "for 5 folds, so there were 3: each member learned on about 2 of 3 parts" in found.meaning
 
 
 def test_weaknesses_stand_on_the_first_page(data: ReportData, tmp_path: Path) -> None:
