@@ -41,6 +41,7 @@ class Measures:
         saturation: 0 (grey) to 1.
         haematoxylin, eosin: mean optical densities (base 10) after colour deconvolution.
         sharpness: variance of the Laplacian.
+        highest: level of any pixel and channel, 0 to 255.
         near_white, near_black, blurred: by the rules of ``quality``.
     """
 
@@ -52,6 +53,7 @@ class Measures:
     haematoxylin: Floats
     eosin: Floats
     sharpness: Floats
+    highest: Pixels
     near_white: Bools
     near_black: Bools
     blurred: Bools
@@ -79,6 +81,7 @@ def _measure(pixels: Pixels) -> Measures:
         haematoxylin=haematoxylin,
         eosin=eosin,
         sharpness=sharpness(pixels),
+        highest=pixels.max(axis=(1, 2, 3)),
         near_white=near_white(pixels),
         near_black=near_black(pixels),
         blurred=blurred(pixels),

@@ -162,6 +162,7 @@ def look(settings: ExploreSettings, shown: Shown, console: Console) -> Explored:
         names=patches.names,
         measures={name: getattr(measures, name) for name in MEASURES},
         flags={name: getattr(measures, name) for name in FLAGS},
+        highest=measures.highest,
         exact=repetitions.exact,
         near=repetitions.near,
         modelled=modelled.rows,

@@ -106,6 +106,7 @@ class Explored:
         names: (N,) file names, or numbers of rows.
         measures: by name as in ``MEASURES``, (N,) each.
         flags: by name as in ``FLAGS``, (N,) each.
+        highest: (N,) level of any pixel and channel, 0 to 255.
         exact, near: (N,) equal numbers for equal pixels; for equal or near pixels in one of the 8 views.
         modelled: (M,) rows that were modelled: one of each picture, or a sample of them.
         whole: how many there were to be modelled, before a sample was drawn.
@@ -127,6 +128,7 @@ class Explored:
     names: Strings
     measures: Mapping[str, Floats]
     flags: Mapping[str, Bools]
+    highest: npt.NDArray[np.uint8]
     exact: Ints
     near: Ints
     modelled: Ints

@@ -1,39 +1,21 @@
-"""What an exploration found, what it means, and what to do about it: in words, by stated rules."""
+"""What an exploration found, what it means, and what to do about it: in words, by stated rules.
+
+A rule looks at its numbers as they are printed, so that no reader finds a sentence that its own numbers contradict.
+"""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from studies.exploration._pictures import about_channels, about_colour, about_quality
+from studies.exploration._words import Finding, counted, per_cent, percent
 from studies.exploration.explored import Explored
-from studies.exploration.numbers import CLASSES, ExplorationNumbers, MeasureNumbers, ScoreNumbers
+from studies.exploration.numbers import ExplorationNumbers, ScoreNumbers, Totals
 from studies.statistics.metrics import FEW_PATIENTS, PUBLIC_PREVALENCE
 
-FAR_FROM_PUBLIC = 0.1
-"""Difference from the public set's share of IDC from which patches were surely chosen by class."""
+FAR_FROM_PUBLIC = 10.0
+"""Per cent of patches by which IDC may be more or less frequent than in the public set."""
+FEW_HOLD_MOST = 0.2
+"""Share of the patients, the largest, that would hold more than half of the patches; of equal ones it is a half."""
 MANY_ONE_CLASS = 0.2
-APART = 0.65
-"""AUC of a single measure from which it tells the classes apart by itself."""
-STRAINED = 0.1
-"""Share of a measure's variance between patients from which it is worth a word."""
-_STAIN = ("brightness", "saturation", "haematoxylin", "eosin")
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was found.
-
-    Attributes:
-        section: of the page that it belongs to.
-        title: a few words.
-        found: what, with its numbers.
-        means: what follows from it.
-        action: what to do about it.
-    """
-
-    section: str
-    title: str
-    found: str
-    means: str
-    action: str
 
 
 def exploration_findings(explored: Explored, numbers: ExplorationNumbers) -> tuple[Finding, ...]:
@@ -42,11 +24,12 @@ def exploration_findings(explored: Explored, numbers: ExplorationNumbers) -> tup
         *_about_the_lock(explored),
         *_about_the_set(explored, numbers),
         *_about_patients(numbers),
-        *_about_colour(numbers),
-        *_about_quality(numbers),
+        *about_channels(explored, numbers),
+        *about_colour(numbers),
+        *about_quality(numbers),
         *_about_repetitions(numbers),
         *_about_models(explored, numbers),
-        *_about_labels(numbers),
+        *_about_labels(explored, numbers),
     )
 
 
@@ -86,19 +69,20 @@ def _about_the_set(explored: Explored, numbers: ExplorationNumbers) -> Iterator[
             "Nothing, where the reasons are as expected: patches of another size lie at the border of a slide.",
         )
     share = numbers.totals.share
-    if abs(share - PUBLIC_PREVALENCE) > FAR_FROM_PUBLIC:
+    if round(abs(per_cent(share) - per_cent(PUBLIC_PREVALENCE)), 1) > FAR_FROM_PUBLIC:
         yield Finding(
             "classes",
             "Another mixture than on slides",
-            f"{_percent(share)} of the patches have IDC; in the whole public set it is {_percent(PUBLIC_PREVALENCE)}.",
-            "The patches were chosen by class. Accuracy, F1 and predictive values hold for this mixture only.",
+            f"{percent(share)} of the patches have IDC; in the whole public set it is {percent(PUBLIC_PREVALENCE)}.",
+            "The patches were chosen by class, or come from slides of another kind. Accuracy, F1 and predictive values "
+            "hold for this mixture only.",
             "Judge by AUC and balanced accuracy; the report converts the others to the public set's mixture.",
         )
-    elif share < 1 / 3 or share > 2 / 3:
+    elif per_cent(share) < 33.3:  # more than two thirds are far from the public set
         yield Finding(
             "classes",
             "Unequal classes",
-            f"{_percent(share)} of the patches have IDC.",
+            f"{percent(share)} of the patches have IDC.",
             "A model that always answers with the larger class is right most of the time.",
             "Judge by AUC and balanced accuracy; weighting the classes is among the parameters that are searched.",
         )
@@ -109,7 +93,7 @@ def _about_the_set(explored: Explored, numbers: ExplorationNumbers) -> Iterator[
 
 def _about_patients(numbers: ExplorationNumbers) -> Iterator[Finding]:
     totals = numbers.totals
-    if totals.patients is None or totals.one_class is None or totals.effective is None:
+    if totals.patients is None:
         yield Finding(
             "classes",
             "Patients are unknown",
@@ -126,95 +110,45 @@ def _about_patients(numbers: ExplorationNumbers) -> Iterator[Finding]:
         yield Finding(
             "classes",
             "Few patients",
-            f"All patches come from {totals.patients} patients.",
+            f"All patches come from {counted(totals.patients, 'patient')}.",
             "Intervals over so few patients are unreliable, whatever the number of patches.",
             "Add patients, not patches.",
         )
-    if totals.effective < totals.patients / 2:
-        least = _counted(totals.fewest or 0, "patch", "patches")
-        yield Finding(
-            "classes",
-            "A few patients hold most patches",
-            f"Of {totals.patients} patients the smallest has {least} and the largest {totals.most:,}; for a score they "
-            f"count as {totals.effective:.0f} of equal weight.",
-            "Scores rest on fewer patients than there are, and intervals are wider than their number suggests.",
-            "Nothing: intervals of the report count it in. Look at the results patient by patient as well.",
-        )
-    if totals.one_class > MANY_ONE_CLASS * totals.patients:
+    yield from _about_weights(totals, totals.patients)
+    several, one_class = totals.patients - (totals.single or 0), (totals.one_class or 0) - (totals.single or 0)
+    if one_class > MANY_ONE_CLASS * several:
         yield Finding(
             "classes",
             "Patients of one class",
-            f"{totals.one_class} of {totals.patients} patients have patches of one class only.",
+            f"{one_class} of {counted(several, 'patient')} with two patches or more have one class only.",
             "For them nothing but the patient tells the class: a model can learn the stain of a patient instead of "
             "IDC.",
             "Keep the split by patient, which takes that advantage away, and try stain jitter.",
         )
 
 
-# --- colour and quality ---------------------------------------------------------------------------------------------
-
-
-def _about_colour(numbers: ExplorationNumbers) -> Iterator[Finding]:
-    telling = [(name, one) for name, one in numbers.measures.items() if max(one.auc, 1 - one.auc) >= APART]
-    if telling:
-        _, best = max(telling, key=lambda pair: abs(pair[1].auc - 0.5))
-        others = ", ".join(name for name, one in telling if one is not best)
-        more = f" So do {others}." if others else ""
-        direction = "higher" if best.auc > 0.5 else "lower"
+def _about_weights(totals: Totals, patients: int) -> Iterator[Finding]:
+    """How unevenly patches, and patches of a class, fall on patients."""
+    half, effective = totals.half or 0, round(totals.effective or 0.0, 1)
+    if half < FEW_HOLD_MOST * patients:
+        least = counted(totals.fewest or 0, "patch", "patches")
         yield Finding(
-            "colour",
-            "Single measures tell the classes apart",
-            f"{_short(best)} alone, {direction} with IDC, reaches an AUC of {max(best.auc, 1 - best.auc):.3f}.{more}",
-            "Part of what a network will reach is colour: IDC is dense with nuclei, so bluer and darker. On slides "
-            "with another stain that part may not hold.",
-            "Compare every model with colour alone (below, and as a baseline in the report), not with chance.",
+            "classes",
+            "A few patients hold most patches",
+            f"More than half of the patches are of {counted(half, 'patient')} out of {patients}; the smallest has "
+            f"{least}, the largest {totals.most:,}.",
+            "What is learned and what is measured is mostly about these few.",
+            "Look at the results patient by patient as well; where you can, take fewer patches of the largest.",
         )
-    spread = {name: numbers.measures[name] for name in _STAIN}
-    strained = {
-        name: one
-        for name, one in spread.items()
-        if one.between_patients is not None and one.between_patients > max(STRAINED, one.between_classes)
-    }
-    if strained:
-        words = ", ".join(
-            f"{name} {_percent(one.between_patients or 0)} against {_percent(one.between_classes)}"
-            for name, one in strained.items()
-        )
+    if effective < patients / 2:
         yield Finding(
-            "colour",
-            "Stain differs more between patients than between classes",
-            f"Share of the variance that lies between patients, against that between classes: {words}.",
-            "Patients differ in class as well, so that not all of it is staining; but a model that trusts absolute "
-            "colour will err on new patients.",
-            "Stain jitter is among the parameters that are searched; compare it with 0 in the report's figures.",
+            "classes",
+            "Scores rest on fewer patients than there are",
+            f"Of {patients} patients {totals.with_idc} have patches with IDC and {totals.with_others} have others; by "
+            f"how unevenly each class falls on them, they count as {effective:.1f} of equal weight.",
+            "Intervals are wider than the number of patients suggests.",
+            "Nothing: intervals of the report count it in.",
         )
-
-
-def _about_quality(numbers: ExplorationNumbers) -> Iterator[Finding]:
-    met = {name: one for name, one in numbers.flags.items() if one.patches}
-    if not met:
-        return
-    counts = ", ".join(f"{one.patches:,} {one.title}" for one in met.values())
-    yield Finding(
-        "quality",
-        "Patches that show little",
-        f"{counts}, of {numbers.totals.patches:,}.",
-        "On such a patch the label cannot be read off the picture. In small numbers they cost little; where one class "
-        "holds more of them, they are a shortcut to its label.",
-        "Look at the examples. To train and test without them, begin a new study with --exclude "
-        f"{','.join(met)}; the report then says that they were left out.",
-    )
-    for one in met.values():
-        idc, rest = (one.share[name] for name in CLASSES)
-        if one.patches >= 20 and max(idc, rest) > 3 * min(idc, rest):
-            more = "with" if idc > rest else "without"
-            yield Finding(
-                "quality",
-                f"{one.title.capitalize()} patches fall on one class",
-                f"{_percent(idc)} of the patches with IDC are {one.title}, and {_percent(rest)} of the others.",
-                f"Being {one.title} tells the class {more} IDC: easy patches that raise every score.",
-                "Read the report's scores with and without near-white patches.",
-            )
 
 
 # --- repetitions ----------------------------------------------------------------------------------------------------
@@ -226,8 +160,8 @@ def _about_repetitions(numbers: ExplorationNumbers) -> Iterator[Finding]:
         yield Finding(
             "duplicates",
             "Equal patches",
-            f"{_counted(exact.surplus, 'patch', 'patches')} with the pixels of another, in "
-            f"{_counted(exact.groups, 'group')}{_across(exact.across)}.",
+            f"{counted(exact.surplus, 'patch', 'patches')} with the pixels of another, in "
+            f"{counted(exact.groups, 'group')}{_across(exact.across)}.",
             "They would count twice, and a copy in training gives its twin in the test away.",
             "Nothing: search.launch keeps one of each. If there are many, ask where the files come from.",
         )
@@ -235,7 +169,7 @@ def _about_repetitions(numbers: ExplorationNumbers) -> Iterator[Finding]:
         yield Finding(
             "duplicates",
             "Equal patches with both labels",
-            f"{_counted(exact.contradicting, 'group')} of equal patches with both labels.",
+            f"{counted(exact.contradicting, 'group')} of equal patches with both labels.",
             "One of the labels must be wrong, and nobody can say which from the pixels.",
             "Nothing: search.launch keeps none of them. Correct the labels at their source if you can.",
         )
@@ -244,15 +178,18 @@ def _about_repetitions(numbers: ExplorationNumbers) -> Iterator[Finding]:
         yield Finding(
             "duplicates",
             "Nearly equal patches",
-            f"{_counted(near.surplus, 'patch', 'patches')} nearly equal to another, turned, flipped or slightly "
-            f"changed, in {_counted(near.groups, 'group')}{_across(near.across)}.",
-            "Within a patient they count a little more than they should. Across patients they are the same tissue "
-            "under two names, and a split by patient does not keep them apart.",
+            f"{counted(near.surplus, 'patch', 'patches')} nearly equal to another, turned, flipped or slightly "
+            f"changed, in {counted(near.groups, 'group')}{_across(near.across)}.",
+            f"{_WITHIN}{'' if near.across == 0 else _ACROSS}",
             "Without patient ids the split keeps such groups together by itself."
             if unknown
-            else "Leave the copies out in a new study with --exclude near_duplicate, above all where they cross "
-            "patients.",
+            else "Leave the copies out in a new study with --exclude near_duplicate"
+            f"{', above all as they cross patients' if near.across else ', or leave them'}.",
         )
+
+
+_WITHIN = "Within a patient they count a little more than they should."
+_ACROSS = " Across patients they are the same tissue under two names, and a split by patient does not keep them apart."
 
 
 def _across(across: int | None) -> str:
@@ -268,10 +205,11 @@ def _about_models(explored: Explored, numbers: ExplorationNumbers) -> Iterator[F
     if not numbers.scores:
         yield Finding(
             "alone",
-            "Too few patients to model",
-            "No two folds of whole patients have both classes.",
+            "Too few patients to model" if explored.patient_ids else "Too few patches to model",
+            f"No two folds of whole {'patients' if explored.patient_ids else 'groups of near duplicates'} leave both "
+            "classes to learn from.",
             "It cannot be known how far colour alone gets, or which labels are doubtful.",
-            "Add patients with both classes.",
+            f"Add {'patients' if explored.patient_ids else 'patches'} of both classes.",
         )
         return
     if explored.whole > len(explored.modelled):
@@ -284,21 +222,33 @@ def _about_models(explored: Explored, numbers: ExplorationNumbers) -> Iterator[F
         )
     colour = numbers.scores[0]
     if colour.auc.value is not None:
-        low = "" if colour.auc.low is None else f" ({colour.auc.low:.3f} to {colour.auc.high:.3f})"
+        guessing = (colour.auc.value if colour.auc.low is None else colour.auc.low) <= 0.5
         yield Finding(
             "alone",
-            "Colour alone gets this far",
-            f"A logistic regression on {colour.name} reaches an AUC of {colour.auc.value:.3f}{low} on patients that it "
-            "had not seen.",
-            "So much needs no shape at all. What a network adds begins here, not at 0.5.",
+            "Colour alone may be guessing" if guessing else "Colour alone gets this far",
+            f"A logistic regression on {colour.name} reaches {_reached(colour)} on {_unseen(explored)}.",
+            "Nothing here shows that colour by itself tells the classes apart."
+            if guessing
+            else "So much needs no shape at all. What a network adds begins here, not at 0.5.",
             "Be content with a network only where its interval lies above this one.",
         )
 
 
-def _about_labels(numbers: ExplorationNumbers) -> Iterator[Finding]:
+def _reached(model: ScoreNumbers) -> str:
+    auc = model.auc
+    interval = "" if auc.low is None else f" ({auc.low:.3f} to {auc.high:.3f})"
+    return "no AUC that is defined" if auc.value is None else f"an AUC of {auc.value:.3f}{interval}"
+
+
+def _unseen(explored: Explored) -> str:
+    kind = "patients" if explored.patient_ids else "patches, though not always of patients,"
+    return f"{kind} that it had not seen"
+
+
+def _about_labels(explored: Explored, numbers: ExplorationNumbers) -> Iterator[Finding]:
     doubts = numbers.doubts
     if doubts is None and numbers.scores:
-        yield _no_judge(numbers.scores[-1])
+        yield _no_judge(explored, numbers.scores[-1])
     if doubts is None or not doubts.doubted:
         return
     yield Finding(
@@ -313,27 +263,13 @@ def _about_labels(numbers: ExplorationNumbers) -> Iterator[Finding]:
     )
 
 
-def _no_judge(model: ScoreNumbers) -> Finding:
-    auc = model.auc
-    interval = "" if auc.low is None else f" ({auc.low:.3f} to {auc.high:.3f})"
+def _no_judge(explored: Explored, model: ScoreNumbers) -> Finding:
     return Finding(
         "labels",
         "Labels cannot be judged on these patches",
-        f"The model that would judge them, a logistic regression on {model.name}, reaches an AUC of "
-        f"{auc.value or 0.5:.3f}{interval} on patients that it had not seen: it may be guessing.",
+        f"The model that would judge them, a logistic regression on {model.name}, reaches {_reached(model)} on "
+        f"{_unseen(explored)}: it may be guessing.",
         "Whoever guesses contradicts about half of all labels, and no doubt of theirs says anything: none is shown.",
         "Give VGG16's weights with --vgg16-weights where they were missing, or more patients; else have labels checked "
         "by hand.",
     )
-
-
-def _counted(number: int, one: str, more: str = "") -> str:
-    return f"{number:,} {one if number == 1 else more or one + 's'}"
-
-
-def _short(measure: MeasureNumbers) -> str:
-    return measure.title.split(",")[0]
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"

@@ -11,6 +11,8 @@ from studies.statistics.resampling import Floats, Ints, Resampling, effective_nu
 
 DRAWS = 1000
 CLASSES: Mapping[str, int] = {"IDC": 1, "not IDC": 0}
+DARK = 1
+"""Level up to which a patch is black to every network: pixels in 0 to 1, rounded, hold nothing above it."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,10 @@ class Totals:
 
     Attributes:
         patients: None where unknown, like all below.
+        with_idc, with_others: patients with patches of each class.
         one_class: patients with patches of one class only.
+        single: patients with one patch.
+        half: the fewest patients that together hold more than half of the patches.
         fewest, median, most: patches of a patient.
         effective: patients of equal weight that tell as much (``resampling.effective_number``).
     """
@@ -28,7 +33,11 @@ class Totals:
     idc: int
     share: float
     patients: int | None
+    with_idc: int | None
+    with_others: int | None
     one_class: int | None
+    single: int | None
+    half: int | None
     fewest: int | None
     median: float | None
     most: int | None
@@ -67,6 +76,22 @@ class MeasureNumbers:
     auc: float
     between_classes: float
     between_patients: float | None
+
+
+@dataclass(frozen=True)
+class ChannelNumbers:
+    """Whether channels are in the order, and levels in the range, that is expected.
+
+    Attributes:
+        judged: patches whose colour says something: neither near-white nor near-black.
+        red_over_green, blue_over_red: share of these in which one mean level exceeds the other; 0 where there are none.
+        dark: patches without a level above ``DARK``.
+    """
+
+    judged: int
+    red_over_green: float
+    blue_over_red: float
+    dark: int
 
 
 @dataclass(frozen=True)
@@ -135,6 +160,7 @@ class ExplorationNumbers:
 
     totals: Totals
     measures: dict[str, MeasureNumbers]
+    channels: ChannelNumbers
     flags: dict[str, FlagNumbers]
     repetitions: dict[str, RepetitionNumbers]
     scores: tuple[ScoreNumbers, ...]
@@ -148,6 +174,7 @@ def summarise(explored: Explored, seed: int = 0) -> ExplorationNumbers:
     return ExplorationNumbers(
         totals=_totals(explored.labels, unit),
         measures={name: _measure(explored, name, unit) for name in MEASURES},
+        channels=_channels(explored),
         flags={name: _flag(explored, name, unit) for name in FLAGS},
         repetitions=_repetitions(explored, unit),
         scores=_scores(explored, seed),
@@ -159,11 +186,22 @@ def summarise(explored: Explored, seed: int = 0) -> ExplorationNumbers:
 def _totals(labels: Ints, unit: Ints | None) -> Totals:
     known = (len(labels), int(labels.sum()), float(labels.mean()))
     if unit is None:
-        return Totals(*known, None, None, None, None, None, None)
+        return Totals(*known, *(None for _ in range(10)))
     sizes, idc = np.bincount(unit), np.bincount(unit, weights=labels)
-    one_class = int(np.sum((idc == 0) | (idc == sizes)))
-    effective = effective_number(unit, labels)
-    return Totals(*known, len(sizes), one_class, int(sizes.min()), float(np.median(sizes)), int(sizes.max()), effective)
+    held = np.cumsum(np.sort(sizes)[::-1])  # by the largest patient, the two largest ...
+    return Totals(
+        *known,
+        patients=len(sizes),
+        with_idc=int(np.sum(idc > 0)),
+        with_others=int(np.sum(idc < sizes)),
+        one_class=int(np.sum((idc == 0) | (idc == sizes))),
+        single=int(np.sum(sizes == 1)),
+        half=int(np.sum(held <= len(labels) / 2)) + 1,
+        fewest=int(sizes.min()),
+        median=float(np.median(sizes)),
+        most=int(sizes.max()),
+        effective=effective_number(unit, labels),
+    )
 
 
 def _measure(explored: Explored, name: str, unit: Ints | None) -> MeasureNumbers:
@@ -196,6 +234,18 @@ def share_between(values: Floats, groups: Ints) -> float:
     means = np.bincount(groups, weights=values) / np.maximum(counts, 1)
     within = float(np.sum((values - means[groups]) ** 2))
     return max(0.0, 1 - within / (len(values) - present) * (len(values) - 1) / total)
+
+
+def _channels(explored: Explored) -> ChannelNumbers:
+    judged = ~explored.flags["near_white"] & ~explored.flags["near_black"]
+    red, green, blue = (explored.measures[name][judged] for name in ("red", "green", "blue"))
+    count = max(1, len(red))
+    return ChannelNumbers(
+        judged=len(red),
+        red_over_green=float(np.sum(red > green) / count),
+        blue_over_red=float(np.sum(blue > red) / count),
+        dark=int(np.sum(explored.highest <= DARK)),
+    )
 
 
 def _flag(explored: Explored, name: str, unit: Ints | None) -> FlagNumbers:

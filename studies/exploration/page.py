@@ -12,9 +12,10 @@ from typing import Any
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from studies.exploration._words import Finding
 from studies.exploration.explored import Explored, Sheet
 from studies.exploration.figures import exploration_figures
-from studies.exploration.findings import Finding, exploration_findings
+from studies.exploration.findings import exploration_findings
 from studies.exploration.numbers import ExplorationNumbers, summarise
 from studies.figures.style import Figure
 from studies.files import write_whole

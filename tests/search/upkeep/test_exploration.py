@@ -98,6 +98,53 @@ def test_faults_in_a_third_of_the_real_arrays_are_found(
     assert found >= 50
 
 
+def arrays_in(folder: Path, pixels: np.ndarray, labels: np.ndarray, patients: np.ndarray) -> Path:
+    folder.mkdir()
+    for name, array in (("X", pixels), ("Y", labels), ("patients", patients)):
+        np.save(folder / f"{name}.npy", array)
+    return folder
+
+
+def told_of_pictures(numbers: dict[str, Any]) -> dict[str, str]:
+    """Title -> what was found, of the findings about channels and levels."""
+    titles = ("Red and blue may be exchanged", "Not the colours of haematoxylin and eosin", "Pixels of 0 and 1")
+    return {one["title"]: one["found"] for one in numbers["findings"] if one["title"] in titles}
+
+
+def test_exchanged_channels_of_real_patches_are_noticed_and_right_ones_are_not(shared: Path, tmp_path: Path) -> None:
+    pixels, labels, patients = (
+        np.load(shared / "data" / f"{name}.npy", mmap_mode="r")[::12] for name in ("X", "Y", "patients")
+    )
+    found = {}
+    for name, order in (("RGB", [0, 1, 2]), ("BGR", [2, 1, 0]), ("GRB", [1, 0, 2])):
+        folder = arrays_in(tmp_path / name, pixels[..., order], labels, patients)
+        found[name] = told_of_pictures(explored(tmp_path / f"of-{name}", folder, "--vgg16-weights", "none"))
+    assert found["RGB"] == {}
+    assert list(found["BGR"]) == ["Red and blue may be exchanged"]
+    assert next(iter(found["GRB"])) in ("Red and blue may be exchanged", "Not the colours of haematoxylin and eosin")
+
+
+def test_patches_of_zeros_and_ones_are_told_apart_from_ink(tmp_path: Path) -> None:
+    made = read_patches("synthetic:200")
+    assert told_of_pictures(explored(tmp_path / "sound", "synthetic:200", "--vgg16-weights", "none")) == {}
+    pixels = made.pixels.copy()
+    pixels[:40] = np.round(pixels[:40] / 255)
+    folder = arrays_in(tmp_path / "rounded", pixels, made.labels, made.patients)
+    numbers = explored(tmp_path / "of", folder, "--vgg16-weights", "none")
+    assert told_of_pictures(numbers)["Pixels of 0 and 1"] == "40 of 200 patches have no level above 1 of 255."
+
+
+def test_one_patch_a_patient_is_not_told_as_a_few_that_hold_most(tmp_path: Path) -> None:
+    made = read_patches("synthetic:200")
+    patients = np.array([f"p{row}" for row in range(200)])
+    numbers = explored(
+        tmp_path, arrays_in(tmp_path / "patches", made.pixels, made.labels, patients), "--vgg16-weights", "none"
+    )
+    titles = [one["title"] for one in numbers["findings"]]
+    assert "A few patients hold most patches" not in titles
+    assert "Patients of one class" not in titles
+
+
 def test_once_a_split_is_locked_only_development_patches_are_shown(tmp_path: Path) -> None:
     from search.comparison import Comparison, Division
 

@@ -33,6 +33,7 @@ def explored(*, patches: int = 400, patients: int = 20, seed: int = 0, hostile: 
     ids = np.array([f"{HOSTILE} {number}" if hostile else f"p{number:02d}" for number in range(patients)])
     shift = 0.8 * labels + 0.7 * rng.normal(size=patients)[owner]
     levels = {name: 100 + 20 * (rng.normal(size=patches) - shift) for name in MEASURES}
+    levels["red"] += 100  # as tissue has it
     exact = np.arange(patches)
     exact[[1, 2, 5]] = [0, 0, 4]
     near = exact.copy()
@@ -51,6 +52,7 @@ def explored(*, patches: int = 400, patients: int = 20, seed: int = 0, hostile: 
         names=np.array([f"{HOSTILE if hostile else 'patch'}_{row}.png" for row in range(patches)]),
         measures=levels,
         flags={name: rng.random(patches) < 0.02 + 0.25 * (labels == 0) for name in FLAGS},
+        highest=np.full(patches, 240, np.uint8),
         exact=exact,
         near=near,
         modelled=modelled,
