@@ -5,10 +5,12 @@ Standard library only, as ``--help`` and a refused argument should answer at onc
 
 import argparse
 import difflib
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -80,6 +82,22 @@ def one_of(*choices: str) -> Callable[[str], str]:
         return text
 
     return read
+
+
+def typed_path(text: str) -> str:
+    """A path as a shell reads it: ~ is the user's home, also where shells leave it, as in --runs=~/x or a file.
+
+    Every path that is typed goes through here: on the command line, in a file of settings, in a variable.
+    """
+    path = os.path.expanduser(text)  # noqa: PTH111 - Path.expanduser raises where there is no such home
+    if path.startswith("~"):
+        raise argparse.ArgumentTypeError(f"{text!r} is in nobody's home here; give the path itself, as ./{text}")
+    return path
+
+
+def any_path(text: str) -> Path:
+    """A path of which nothing is known yet."""
+    return Path(typed_path(text))
 
 
 class _Ended(BaseException):

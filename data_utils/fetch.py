@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_utils.command import OneLineParser, one_of, run_command
+from data_utils.command import OneLineParser, any_path, one_of, run_command
 from data_utils.errors import FormatError, NotFoundError
 from data_utils.readers.npy import LABELS, PIXELS
 from data_utils.readers.patches import PATCH_SIZE, read_patches
@@ -154,7 +154,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Fetches what was asked for and says where it lies."""
     description = "Get the public IDC sets from Kaggle, go on where it was cut off, and verify them."
     parser = OneLineParser("data_utils.fetch", description)
-    parser.add_argument("--to", metavar="DIR", type=Path, help="folder for small/ and full/ (needed)")
+    parser.add_argument("--to", metavar="DIR", type=any_path, help="folder for small/ and full/ (needed)")
     only = "small (5,547 patches in arrays), full (277,524 PNG files, 1.5 GB to download) or both (default)"
     parser.add_argument("--set", metavar="NAME", type=one_of(*SETS), default="both", help=only)
     typed = parser.parse(argv, needed=["--to"])

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data_utils.command import OneLineParser, run_command
+from data_utils.command import OneLineParser, any_path, run_command, typed_path
 from data_utils.errors import FormatError
 from data_utils.quality.rules import NO_PATIENT
 from data_utils.readers.npy import PATIENTS, PIXELS, POSITIONS, read_pixels
@@ -135,9 +135,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Reads both sets, matches them and writes what was found."""
     description = "Find patient and place of each patch of an X.npy in the full set, by its pixels."
     parser = OneLineParser("data_utils.match", description)
-    parser.add_argument("--patches", metavar="X.npy", type=Path, help="array of patches (needed)")
-    parser.add_argument("--full", metavar="PATH", help="patient folder or zip that holds them (needed)")
-    parser.add_argument("--out", metavar="DIR", type=Path, help="folder for patients.npy and xy.npy (needed)")
+    parser.add_argument("--patches", metavar="X.npy", type=any_path, help="array of patches (needed)")
+    parser.add_argument(
+        "--full", metavar="PATH", type=typed_path, help="patient folder or zip that holds them (needed)"
+    )
+    parser.add_argument("--out", metavar="DIR", type=any_path, help="folder for patients.npy and xy.npy (needed)")
     typed = parser.parse(argv, needed=["--patches", "--full", "--out"])
     pixels = read_pixels(typed.patches)
     with _made(typed.out) as out:

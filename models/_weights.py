@@ -110,7 +110,7 @@ def vgg16_weights(option: str | None, environ: Mapping[str, str], cache: Path | 
     if wanted == "torchvision":
         return _torchvision(folder / TORCHVISION_FILE)
     if wanted:
-        return read_weights(Path(wanted))
+        return read_weights(Path(os.path.expanduser(wanted)))  # noqa: PTH111 - Path's raises where there is no such home
     return _pinned(folder / OXFORD_FILE)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
-from data_utils.command import OneLineParser, did_you_mean, one_of
+from data_utils.command import OneLineParser, did_you_mean, one_of, typed_path
 from search import __version__
 
 EXIT_CODES = "Exit codes: 0 done; 1 failed; 2 bad input; 129, 130 or 143 interrupted, go on with the same command."
@@ -127,6 +127,12 @@ def _text(holds: Callable[[str], object], otherwise: str, kind: Reader[T]) -> Re
     return checked
 
 
+def _path(holds: Callable[[str], object], otherwise: str, kind: Reader[T]) -> Reader[T]:
+    """A path of which something holds, as ``_text``; ~ is the user's home."""
+    checked = _text(holds, otherwise, kind)
+    return lambda text: checked(typed_path(text))
+
+
 study_name = _text(
     lambda text: NAME.fullmatch(text) and not text.startswith("studies.db"),
     "is not a study name; give up to 80 letters, digits, dots, dashes or underscores, "
@@ -136,15 +142,15 @@ study_name = _text(
 """A name that is safe as a folder and in a database."""
 host_name = _text(HOST.fullmatch, "is no name or address of a machine; give one like 127.0.0.1", str)
 # os.path below, as Path raises for a name that is too long
-existing_file = _text(os.path.isfile, "is not a file; check the path", Path)
-existing_path = _text(os.path.exists, "does not exist; check the path", str)
-folder = _text(
+existing_file = _path(os.path.isfile, "is not a file; check the path", Path)
+existing_path = _path(os.path.exists, "does not exist; check the path", str)
+folder = _path(
     lambda text: text.strip() and not NO_FOLDER.search(text) and not _is_other(text),
     "cannot be a folder; give a path in plain text, without ?",
     Path,
 )
 """A folder, which need not be there yet; without the signs that mean something else in a database URL."""
-new_file = _text(
+new_file = _path(
     lambda text: text.strip() and not os.path.isdir(text) and not _is_other(os.path.dirname(text) or "."),  # noqa: PTH112, PTH120
     "cannot be written as a file; give a path in a folder",
     Path,
@@ -171,7 +177,8 @@ def storage_url(text: str) -> str:
             f"{scheme!r} is no database that is known here{did_you_mean(scheme, STORAGE_SCHEMES)} "
             f"(one of {', '.join(STORAGE_SCHEMES)})"
         )
-    return text
+    before, slashes, path = text.partition(":///")
+    return f"{before}{slashes}{typed_path(path)}" if before == "sqlite" else text
 
 
 def some_text(text: str) -> str:
@@ -179,6 +186,11 @@ def some_text(text: str) -> str:
     if not text.strip():
         raise argparse.ArgumentTypeError("is empty; say something, or leave the option out")
     return text
+
+
+def data_source(text: str) -> str:
+    """Where patches are: a path, or "synthetic:600"."""
+    return typed_path(some_text(text))
 
 
 def _is_other(text: str) -> bool:
@@ -205,8 +217,8 @@ ray_address = _text(
 def weights_source(text: str) -> str:
     """A file with weights, or "torchvision", or "none"."""
     words = ("torchvision", "none")
-    if text in words or os.path.isfile(text):  # noqa: PTH113 - Path.is_file raises for a name that is too long
-        return text
+    if text in words or os.path.isfile(path := typed_path(text)):  # noqa: PTH113 - Path.is_file raises for a name that is too long
+        return text if text in words else path
     raise argparse.ArgumentTypeError(
         f"{text!r} is neither a file nor one of {', '.join(words)}{did_you_mean(text, words)}"
     )

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from data_utils.command import any_path
 from data_utils.quality.rules import RULE_NAMES
 from models._registry import model_names
 from search.command import _arguments as kinds
@@ -30,7 +31,7 @@ _LISTS, _DRAW = ("split_file", "unlisted"), ("split", "split_seed")
 
 # Who reads data and weights asks their variables, as what a study was begun with goes before those.
 Data = Annotated[str | None, Flag(
-    "PATH", kinds.some_text,
+    "PATH", kinds.data_source,
     "folder with X.npy and Y.npy, patient folder, zip of a patient folder, or synthetic[:N[:SEED]] for N made-up "
     "patches", "default: $HISTOTUNE_DATA, then data/",
 )]  # fmt: skip
@@ -206,7 +207,7 @@ class CleanSettings:
 class PredictSettings:
     """Apply the final model of a comparison to other patches, with or without labels."""
 
-    model: Annotated[Path, Group("prediction"), Flag("DIR", Path, "final model, like runs/NAME/vgg16")]
+    model: Annotated[Path, Group("prediction"), Flag("DIR", any_path, "final model, like runs/NAME/vgg16")]
     out: Annotated[Path, Flag("FILE", kinds.new_file, "CSV file to write")]
     data: Data = None
     device: Device = "auto"

@@ -186,3 +186,15 @@ def test_places_are_read_where_they_are_known_and_ids_may_be_empty(made: PatchSe
     assert read.patients.tolist() == ["a", ""] * 30
     np.save(tmp_path / "patients.npy", np.full(60, ""))
     assert read_patches(str(tmp_path)).patients is None
+
+
+def test_paths_may_begin_at_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, archive: Path, made: PatchSet
+) -> None:
+    (tmp_path / "here").mkdir()
+    np.save(tmp_path / "X.npy", made.pixels)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path / "here")
+    assert main(["--patches=~/X.npy", f"--full=~/{archive.name}", "--out=~/out"]) == 0
+    assert (tmp_path / "out" / "patients.npy").is_file()
+    assert list(Path.cwd().iterdir()) == []

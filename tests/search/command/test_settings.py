@@ -1,5 +1,6 @@
 """What commands are asked to do, and how they refuse."""
 
+import argparse
 import subprocess
 import sys
 import time
@@ -7,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from search.command._flags import options
 from search.command.settings import (
+    COMMANDS,
     parse_completion,
     parse_dashboard,
     parse_finalize,
@@ -120,6 +123,53 @@ def test_the_study_of_a_later_command_is_left_open_without_data_or_name():
     assert parse_finalize([], {}).common.study == ""
     assert parse_report([], {"HISTOTUNE_DATA": "x"}).common.study == ""
     assert parse_status(["--data", "synthetic:9"], {}).common.study == "synthetic-9"
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """The home of the user, with a file and a folder in it; the current folder is another, and empty."""
+    (tmp_path / "home" / "folder").mkdir(parents=True)
+    (tmp_path / "home" / "file").write_text("[]")
+    (tmp_path / "here").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path / "here")
+    return tmp_path / "home"
+
+
+PATHS = {
+    (command, option.name): option
+    for command, kind in COMMANDS.items()
+    for option in options(kind)
+    if option.flag.metavar in ("PATH", "FILE", "FILE.json", "DIR")
+}
+
+
+@pytest.mark.parametrize("where", PATHS, ids=" ".join)
+def test_every_flag_that_takes_a_path_knows_the_home_of_the_user(home, where):
+    def read(text):
+        try:
+            return str(PATHS[where].flag.kind(text))
+        except argparse.ArgumentTypeError as error:
+            return str(error)
+
+    assert {str(home / "file"), str(home / "folder")} & {read("~/file"), read("~/folder")}
+    assert read("~nobody-here/x").startswith("'~nobody-here/x' is in nobody's home here; give the path itself")
+
+
+def test_a_folder_named_tilde_is_never_made(home):
+    settings = launch("--runs=~/runs", "--storage=sqlite:///~/db/x.db", "--data", "synthetic:60", "--study", "s")
+    assert (settings.common.runs, settings.common.storage) == (home / "runs", f"sqlite:///{home}/db/x.db")
+    assert launch(environ={"HISTOTUNE_STORAGE": "sqlite:///~/x.db"}).common.storage == f"sqlite:///{home}/x.db"
+    assert launch("--runs", "~/runs").common.storage == f"sqlite:///{home}/runs/studies.db"
+    file = home / "launch.toml"
+    file.write_text('model = "cnn"\nruns = "~/from-file"\nvgg16-weights = "~/file"\n')
+    kept = parse_launch(["--config", "~/launch.toml"], {})
+    assert (kept.common.runs, kept.vgg16_weights) == (home / "from-file", str(home / "file"))
+    from search.comparison import Comparison
+
+    Comparison.open(settings.common, begin=True).storage.engine.dispose()
+    assert (home / "db" / "x.db").is_file()
+    assert list(Path.cwd().iterdir()) == []
 
 
 def test_storage_comes_from_the_option_then_the_environment_then_the_runs_folder():
