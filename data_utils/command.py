@@ -17,6 +17,8 @@ from typing import Any, NoReturn
 from data_utils.errors import DataError
 from data_utils.interrupt import let_go
 from data_utils.machine import limit_threads
+from data_utils.streams import settled_streams
+from data_utils.synonyms import MEANT
 
 BAD_INPUT = 2
 _LONGEST_LINE = 1000
@@ -66,9 +68,12 @@ def one_line(message: str) -> str:
 
 
 def did_you_mean(typed: str, known: Iterable[str]) -> str:
-    """The text ", did you mean X?" where something is close to what was typed; else nothing."""
-    close = difflib.get_close_matches(typed.lower(), list(known), n=1, cutoff=0.6)
-    return f", did you mean {close[0]}?" if close else ""
+    """The text ", did you mean X?" where something is meant by what was typed, or is close to it; else nothing."""
+    there = {word.lstrip("-"): word for word in known}
+    plain = typed.lower().lstrip("-")
+    meant = [word for word in MEANT.get(plain.replace("_", "-"), ()) if word in there]
+    close = meant or difflib.get_close_matches(plain, list(there), n=1, cutoff=0.6)
+    return f", did you mean {there[close[0]]}?" if close else ""
 
 
 def one_of(*choices: str) -> Callable[[str], str]:
@@ -110,6 +115,11 @@ def run_command(main: Callable[[], int]) -> int:
     A signal unwinds it, so that what it made for itself is removed.
     """
     limit_threads()
+    with settled_streams():
+        return _done(main)
+
+
+def _done(main: Callable[[], int]) -> int:
     try:
         with _signals():
             return main()

@@ -54,12 +54,13 @@ def _watch(settings: StatusSettings, seconds: float) -> int:
     from rich.live import Live
 
     with Live(_tables(_look(settings)), screen=False, auto_refresh=False) as live:
-        while True:
+        while not getattr(sys.stdout, "gone", False):
             try:
                 time.sleep(seconds)
             except KeyboardInterrupt:
                 return 0
             live.update(_tables(_look(settings)), refresh=True)
+    return 0
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from data_utils.command import one_line
 from data_utils.errors import DataError
 from data_utils.interrupt import let_go
 from data_utils.machine import limit_threads
+from data_utils.streams import settled_streams
 from models._errors import ModelError
 from search.errors import Interrupted, SearchFailed, UsageError
 from studies.errors import NotStoredError, StorageGoneError, StorageLostError, StudyError
@@ -45,6 +46,11 @@ def run_command(main: Callable[[], int]) -> int:
 
 
 def _ran(main: Callable[[], int]) -> int:
+    with settled_streams():
+        return _done(main)
+
+
+def _done(main: Callable[[], int]) -> int:
     let_go()
     limit_threads()
     _hide_passwords()

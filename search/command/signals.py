@@ -1,13 +1,12 @@
 """Ctrl-C, SIGTERM and a closed terminal: the first ends the work in order, the second at once."""
 
-import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, TextIO, cast
 
+from data_utils.streams import lasting
 from search.errors import Interrupted
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -27,7 +26,7 @@ class Signals:
         """Receives signals within the block, and lets it outlive its terminal."""
         before = {number: signal.signal(number, self._receive) for number in _wanted()}
         streams = sys.stdout, sys.stderr
-        sys.stdout, sys.stderr = (cast("TextIO", _Lasting(stream)) for stream in streams)
+        sys.stdout, sys.stderr = (lasting(stream, OSError) for stream in streams)
         try:
             yield
         finally:
@@ -65,28 +64,3 @@ class Signals:
 def _wanted() -> list[signal.Signals]:
     """All but a SIGHUP that is ignored, as ``nohup`` asks for."""
     return [number for number in _SIGNALS if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN]
-
-
-class _Lasting:
-    """A stream that goes nowhere once its terminal is closed or its reader gone, instead of ending the work."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-    def write(self, text: str) -> int:
-        self._try(lambda: self._stream.write(text))
-        return len(text)
-
-    def flush(self) -> None:
-        self._try(self._stream.flush)
-
-    def _try(self, call: Callable[[], object]) -> None:
-        try:
-            call()
-        except OSError:
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self._stream.fileno())
-            os.close(nowhere)

@@ -5,6 +5,7 @@ to it, so whatever a call writes must be the same when it is written a second ti
 """
 
 import logging
+import re
 import sqlite3
 import sys
 import threading
@@ -17,7 +18,7 @@ from optuna.exceptions import StorageInternalError
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
-from studies.errors import StorageGoneError, StorageLostError
+from studies.errors import StorageError, StorageGoneError, StorageLostError
 from studies.secrets import masked, without_password
 
 AWAY_SECONDS = 600.0
@@ -39,6 +40,7 @@ _SQLITE_LOST = (
 )
 _POSTGRESQL_LOST = ("42P01", "3D000", "3F000", "42501", "28", "25006", "58", "XX")
 """No such table, database or schema; nothing may be written, or nobody may enter; its disk or its files are broken."""
+_OTHER_TABLES = re.compile(r"no such column|has no column|column .* does not exist")
 _STARTING = ("starting up", "shutting down", "recovery", "not yet accepting", "too many clients", "connection slots")
 
 Made = TypeVar("Made")
@@ -67,6 +69,7 @@ class Patience:
 
         Raises:
             StorageGoneError: the database has been away for too long.
+            StorageError: its tables are not those that are read here.
         """
         while True:
             try:
@@ -74,6 +77,7 @@ class Patience:
             except (SQLAlchemyError, StorageInternalError) as error:
                 reason = why_away(error)
                 if reason is None:
+                    self._refuse_other_tables(error)
                     raise
                 self._wait(without_password(reason, self._url), error)
             else:
@@ -95,6 +99,16 @@ class Patience:
     def lost(self, reason: str) -> StorageLostError:
         """What is raised where the database is not what it was."""
         return StorageLostError(masked(self._url), without_password(reason, self._url))
+
+    def _refuse_other_tables(self, error: Exception) -> None:
+        found = _of_driver(error)
+        said = "" if found is None else _words(found)
+        if _OTHER_TABLES.search(said):
+            raise StorageError(
+                f"the database {masked(self._url)} has other tables than are read here: "
+                f"{without_password(said, self._url)}. Another version made them, or another program: put a backup in "
+                "its place, or give another with --storage"
+            ) from error
 
     def _note_absence(self) -> bool:
         """Whether this is the first call to find the database away."""

@@ -153,9 +153,16 @@ def _reached(url: str, call: Callable[[], Made], patience: float) -> Made:
     except (SQLAlchemyError, RuntimeError, ImportError, StorageGoneError) as error:
         reason = str(getattr(error, "reason", None) or getattr(error, "orig", None) or error).strip().splitlines()[0]
         raise StorageError(
-            f"the database {masked(url)} cannot be opened: {without_password(reason, url)}. "
-            "Check that it exists, that it is reachable and that you may write to it"
+            f"the database {masked(url)} cannot be opened: {without_password(reason, url)}. {_way_out(error)}"
         ) from error
+
+
+def _way_out(error: Exception) -> str:
+    if isinstance(error, RuntimeError):  # Optuna holds its version against that of the tables
+        return (
+            "Another version of Optuna made its tables: give another with --storage, or bring a copy of it up to date"
+        )
+    return "Check that it exists, that it is reachable and that you may write to it"
 
 
 def create_or_resume(
