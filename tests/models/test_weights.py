@@ -128,7 +128,7 @@ def test_tensors_that_are_not_vgg16s_are_refused(
 def test_a_truncated_file_is_refused(write: Callable[..., Path]) -> None:
     path = write(NORMALISATION)
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(WeightsError, match="not a readable safetensors file"):
+    with pytest.raises(WeightsError, match=r"not a readable safetensors or \.pth file"):
         read_weights(path)
 
 
