@@ -21,6 +21,8 @@ from data_utils.streams import settled_streams
 from data_utils.synonyms import MEANT
 
 BAD_INPUT = 2
+SCRIPT = "histotune"
+"""What pip installs beside ``python -m``: see ``search.__main__``."""
 _LONGEST_LINE = 1000
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -30,7 +32,7 @@ class OneLineParser(argparse.ArgumentParser):
 
     def __init__(self, command: str, description: str, **more: Any) -> None:
         super().__init__(
-            prog=f"python -m {command}",
+            prog=" ".join(as_typed(command)),
             description=description,
             allow_abbrev=False,  # --trial is not --trials: a later flag would change what an old command means
             **more,
@@ -58,6 +60,12 @@ class OneLineParser(argparse.ArgumentParser):
             return f"{typed!r} was not expected here; every option has a name that begins with --"
         flag = typed.partition("=")[0]
         return f"{flag} is not an option{did_you_mean(flag, self._option_string_actions)}; --help lists all"
+
+
+def as_typed(module: str) -> list[str]:
+    """The words that begin a command, as this process was started: python -m search.launch, or histotune launch."""
+    by_script = Path(sys.argv[0]).stem == SCRIPT
+    return [SCRIPT, module.rpartition(".")[2]] if by_script else ["python", "-m", module]
 
 
 def one_line(message: str) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from data_utils.command import one_line
+from data_utils.command import SCRIPT, as_typed, one_line
 from data_utils.errors import DataError
 from data_utils.interrupt import let_go
 from data_utils.machine import limit_threads
@@ -57,9 +57,9 @@ def _done(main: Callable[[], int]) -> int:
     try:
         return main()
     except StorageGoneError as error:
-        return _end(f"{error}; go on with: {command_line(Path(sys.argv[0]).stem)}", FAILED)
+        return _end(f"{error}; go on with: {_typed_line()}", FAILED)
     except (StorageLostError, NotStoredError) as error:
-        return _end(f"{error}; then go on with: {command_line(Path(sys.argv[0]).stem)}", FAILED)
+        return _end(f"{error}; then go on with: {_typed_line()}", FAILED)
     except (DataError, ModelError, StudyError, UsageError) as error:
         return _end(str(error), BAD_INPUT)
     except OSError as error:
@@ -78,7 +78,13 @@ def _done(main: Callable[[], int]) -> int:
 def command_line(command: str, argv: Sequence[str] | None = None) -> str:
     """What a user types to run ``search.<command>`` again; for logs, reports and "go on with". Without passwords."""
     typed = sys.argv[1:] if argv is None else argv
-    return shlex.join(["python", "-m", f"search.{command}", *map(masked, typed)])
+    return shlex.join([*as_typed(f"search.{command}"), *map(masked, typed)])
+
+
+def _typed_line() -> str:
+    """The command line of this process."""
+    name, *rest = Path(sys.argv[0]).stem, *sys.argv[1:]
+    return command_line(rest[0], rest[1:]) if name in (SCRIPT, "__main__") and rest else command_line(name)
 
 
 def _hide_passwords() -> None:

@@ -16,7 +16,7 @@ from data_utils.quality.rules import RULE_NAMES
 from models._registry import model_names
 from search.command import _arguments as kinds
 from search.command._arguments import positive, study_name_of, whole
-from search.command._flags import Asked, Flag, Group, Settings, Study, choice, command_of, options, switch
+from search.command._flags import Asked, Flag, Group, Settings, Study, choice, command_of, options, purpose_of, switch
 from search.command.fixed import Fixed, assignments
 from search.command.settings_file import read_settings
 from studies.secrets import bare
@@ -249,6 +249,7 @@ COMMANDS: dict[str, type[Any]] = {command_of(kind): kind for kind in (
     ExploreSettings, LaunchSettings, FinalizeSettings, ReportSettings, StatusSettings, PredictSettings,
     DashboardSettings, CleanSettings, CompletionSettings,
 )}  # fmt: skip
+PURPOSES = {name: purpose_of(kind) for name, kind in COMMANDS.items()}
 
 
 def parse_launch(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> LaunchSettings:

@@ -108,6 +108,18 @@ def why_no_ray(address: str, seconds: float, environ: Mapping[str, str]) -> str 
     return "it does not let this command in: is $RAY_AUTH_TOKEN the same?" if done.returncode else None
 
 
+def finds_packages_in(folder: Path) -> Any:
+    """The configuration of a job whose workers look for modules in a folder first of all.
+
+    Ray itself has them look first in the driver's current folder, in which a user may have modules of the same names.
+    """
+    from ray.job_config import JobConfig
+
+    config = JobConfig(_py_driver_sys_path=[str(folder)])
+    config._runtime_env_has_working_dir = lambda: True  # type: ignore[method-assign] # then Ray adds no folder itself
+    return config
+
+
 def forgive(trial: Any, deaths: int) -> None:
     """Lets Tune start a trial so many times more after its worker died, whatever it has counted."""
     trial.max_failures = trial.num_failures + deaths

@@ -18,7 +18,14 @@ from search.command.last_words import LastWords
 from search.command.outcome import RAY_THREAD
 from search.command.settings import WorkerSettings
 from search.errors import SearchError, SearchFailed, UsageError
-from search.workers._ray import GCS_PATIENCE, TEMP_DIR, start_no_more_than_needed, stay_on_this_machine, tell_the_log
+from search.workers._ray import (
+    GCS_PATIENCE,
+    TEMP_DIR,
+    finds_packages_in,
+    start_no_more_than_needed,
+    stay_on_this_machine,
+    tell_the_log,
+)
 from search.workers.place import OF_THE_DATABASE, address_of, ray_folder
 
 MEMORY_OF_A_WORKER = 2 * 2**30
@@ -261,6 +268,7 @@ def _start_ray(asked: WorkerSettings) -> None:
 
     tell_the_log(_LOGGER)
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    quiet["job_config"] = finds_packages_in(Path(__file__).resolve().parents[2])
     if asked.ray_address is not None:
         address = address_of(asked.ray_address)
         _warn_of_open_ray(asked.ray_address)
