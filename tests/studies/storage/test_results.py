@@ -3,7 +3,7 @@
 import pytest
 
 from studies.errors import NoCompleteTrialError
-from studies.records import StudySummary, TrialResult
+from studies.records import BEST_EPOCH, StudySummary, TrialResult
 from studies.storage.results import best_trial, failures, way_out
 
 LAUNCH = "python -m search.launch --model cnn --study 'my s'"
@@ -13,7 +13,7 @@ def study(states: str, wanted: int, command: str = LAUNCH) -> StudySummary:
     """A study whose trials have these states, by a letter each, which is the reason of those that failed."""
     names = {"f": "FAIL", "g": "FAIL", "p": "PRUNED", "w": "WAITING"}
     trials = tuple(
-        TrialResult(number, names[state], None, {}, (), None, None, {"failure": f"reason {state}"})
+        TrialResult(number, names[state], None, {}, (), None, None, {"failure": f"reason {state}", BEST_EPOCH: 1})
         for number, state in enumerate(states)
     )
     settings = {"trials": wanted, "command": command}
