@@ -1,12 +1,17 @@
 """One small valid input for each reader, as files by their names."""
 
 import functools
+import gzip
 import hashlib
 import io
 import json
 import sqlite3
+import struct
+import tarfile
 import tempfile
 import zipfile
+import zlib
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -59,6 +64,82 @@ def folder() -> Files:
     assert made.patients is not None
     rows = zip(made.pixels, made.patients, made.labels, made.names, strict=True)
     return {f"{patient}/{label}/{name}": png(pixels) for pixels, patient, label, name in rows}
+
+
+def pictures() -> Files:
+    """The same in all other forms that are read: JPEG, TIFF, grey, a palette, opaque transparency, 16 bits."""
+    made = patches()
+    assert made.labels is not None
+    assert made.patients is not None
+    forms = [(".jpg", _saved("JPEG", quality=95)), (".jpeg", _saved("JPEG", progressive=True, quality=90))]
+    forms += [(".tif", _saved("TIFF")), (".tiff", _saved("TIFF", compression="tiff_lzw"))]
+    forms += [(".png", _saved("PNG", mode)) for mode in ("L", "P", "RGBA", "LA")] + [(".png", deep_png)]
+    files: Files = {}
+    for row, name in enumerate(made.names):
+        ending, save = forms[row % len(forms)]
+        stem = f"{made.patients[row]}/{made.labels[row]}/{name.removesuffix('.png')}"
+        files[f"{stem}{ending}"] = save(made.pixels[row])
+    return files
+
+
+def pictures_as(ending: str) -> bytes:
+    """The first of these with this ending."""
+    content = next(content for name, content in pictures().items() if name.endswith(ending))
+    assert isinstance(content, bytes)
+    return content
+
+
+def _saved(form: str, mode: str = "RGB", **options: object) -> Callable[[np.ndarray], bytes]:
+    def save(pixels: np.ndarray) -> bytes:
+        content = io.BytesIO()
+        Image.fromarray(pixels).convert(mode).save(content, form, **options)
+        return content.getvalue()
+
+    return save
+
+
+def deep_png(pixels: np.ndarray) -> bytes:
+    """A PNG file of the same pixels in 16 bits a channel, each row filtered in another way; Pillow writes none."""
+    deep = pixels.astype(">u2") * 257
+    height, width, channels = deep.shape
+    rows = deep.view(np.uint8).reshape(height, -1).astype(int)
+    padded = np.pad(rows, ((1, 0), (2 * channels, 0)))
+    left, up, corner = padded[1:, : -2 * channels], padded[:-1, 2 * channels :], padded[:-1, : -2 * channels]
+    away = np.abs(np.stack([up - corner, left - corner, left + up - 2 * corner]))  # of Paeth's guess
+    nearest = np.choose(away.argmin(axis=0), [left, up, corner])
+    guesses = [0 * rows, left, up, (left + up) // 2, nearest]
+    lines = [bytes([y % 5]) + (rows[y] - guesses[y % 5][y]).astype(np.uint8).tobytes() for y in range(height)]
+    header = struct.pack(">IIBBBBB", width, height, 16, {1: 0, 2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(b"".join(lines))), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
+    )
+
+
+def packed() -> Files:
+    """A zip of arrays, half of them deflated."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as target:
+        for number, (name, array) in enumerate(arrays().items()):
+            method = zipfile.ZIP_DEFLATED if number % 2 else zipfile.ZIP_STORED
+            target.writestr(f"set/{name}", array, method)  # type: ignore[arg-type]
+    return {"set.zip": content.getvalue()}
+
+
+def tar() -> Files:
+    """A tar of the public patient folder, one of its names longer than a header holds."""
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w", format=tarfile.GNU_FORMAT) as target:
+        for number, (name, picture) in enumerate(folder().items()):
+            entry = tarfile.TarInfo(f"{'long/' * 30}{name}" if number == 3 else name)
+            entry.size = len(picture)  # type: ignore[arg-type]
+            target.addfile(entry, io.BytesIO(picture))  # type: ignore[arg-type]
+    return {"set.tar": content.getvalue()}
+
+
+def tgz() -> Files:
+    """The same, compressed."""
+    return {"set.tar.gz": gzip.compress(tar()["set.tar"], mtime=0)}  # type: ignore[arg-type]
 
 
 def archive() -> Files:

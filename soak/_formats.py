@@ -10,8 +10,10 @@ from data_utils.readers import patches
 from data_utils.split import holdout
 from data_utils.split.lock import SplitLock
 from data_utils.split.split_file import read_lists
+from soak import _archives as archives
 from soak import _examples as examples
 from soak import _mutations as mutations
+from soak import _pictures as shapes
 from soak._changes import Files, Special, any_bytes, any_file, special
 from soak._texts import SETTINGS, flags, read_flags, read_settings_file, read_url, settings_file, url
 
@@ -71,7 +73,7 @@ def _change_folder(rng: Random, files: Files) -> Files:
     content = files[name]
     how = rng.random()
     if how < 0.5 and isinstance(content, bytes):
-        return files | {name: mutations.png_bytes(rng, content)}
+        return files | {name: shapes.picture_bytes(rng, content)}
     if how < 0.6:
         return any_file(rng, files)
     rest = {other: kept for other, kept in files.items() if other != name}
@@ -84,7 +86,8 @@ _NAMES = (
     "NAME\udcff.png", "\udcff\udcfe/NAME", "S1\n/NAME", "\x1b[2J/0/NAME", "NAME.PNG", "NAME/NAME", ".hidden.png",
     "S1/0/S1_idx5_x99999999999999999999_y1_class0.png", "S1/0/S1_idx5_x1_y1_class٣.png", "_idx5_x1_y1_class0.png",
     "S1/9/S1_idx5_x1_y1_class9.png", "S1/0/S1_idx5_x-1_y1_class0.png", "a/" * 300 + "x.png", "x" * 240 + ".png",
-    "\u202egnp.png", " .png",
+    "\u202egnp.png", " .png", "S1\\0\\NAME", "train/0/NAME", "val/NAME", "0/NAME", "S1/0/any.png", "S1/1/class0.png",
+    "NAME.txt", "Thumbs.db", "S2/0/NAME", "X.npy/NAME",
 )  # fmt: skip
 
 
@@ -202,7 +205,11 @@ def _read_database(place: Path) -> None:
 FORMATS = {
     "arrays": Format(examples.arrays, _one(mutations.npy_bytes), _either_way, 2),
     "folder": Format(examples.folder, _change_folder, _either_way, 2),
+    "pictures": Format(examples.pictures, _change_folder, _either_way),
     "zip": Format(examples.archive, _one(mutations.zip_bytes), lambda place: _either_way(place / "set.zip"), 2),
+    "packed": Format(examples.packed, _one(mutations.zip_bytes), lambda place: _either_way(place / "set.zip")),
+    "tar": Format(examples.tar, _one(archives.tar_bytes), lambda place: _either_way(place / "set.tar")),
+    "tgz": Format(examples.tgz, _one(archives.tgz_bytes), lambda place: _either_way(place / "set.tar.gz")),
     "cache": Format(examples.cache_folder, _one(mutations.npy_bytes), _read_cache),
     "lock": Format(examples.lock, _change_lock, _read_lock),
     "lists": Format(

@@ -19,6 +19,8 @@ GUIDED = {
     "arrays": "patients.npy",
     "folder": "",  # the first picture
     "zip": "set.zip",
+    "packed": "set.zip",
+    "tar": "set.tar",
     "cache": "sealed/names.npy",
     "lock": "lock.json",
     "lists": "lists.json",
@@ -29,7 +31,7 @@ GUIDED = {
     "enqueue": "first.json",
 }
 """Name of a format: the file of its input that is changed."""
-_WATCHED = ["data_utils", "studies", "models", "search", "zipfile", "numpy.lib._format_impl"]
+_WATCHED = ["data_utils", "studies", "models", "search", "zipfile", "tarfile", "numpy.lib._format_impl"]
 _SECONDS = 600.0
 
 
@@ -75,6 +77,7 @@ def main(name: str, runs: int) -> None:
         from soak._formats import FORMATS
 
         feed_example(name, alarm=False)  # imports the rest of what the reader needs, to be watched as well
+    from soak import _archives as archives
     from soak import _mutations as mutations
     from soak._changes import place_files
     from soak._judge import MOST_SECONDS, judge
@@ -86,6 +89,7 @@ def main(name: str, runs: int) -> None:
         ".npy": mutations.npy_bytes,
         ".png": mutations.png_bytes,
         ".zip": mutations.zip_bytes,
+        ".tar": archives.tar_bytes,
         ".npz": mutations.npz_bytes,
         ".safetensors": mutations.safetensors_bytes,
         ".json": mutations.json_bytes,

@@ -80,8 +80,8 @@ class DataSummary:
         source: path or "synthetic:600", as the user typed it.
         synthetic: whether the patches are made up.
         fingerprint: sha256 over pixels, labels and patients of what was kept.
-        found: patches found, before anything was left out.
-        exclusions: (reason, count), each patch counted once, under the first rule that met it.
+        found: patches and other files found, before anything was left out.
+        exclusions: (reason, count), each counted once, under the first rule that met it.
         parts: train, validation and test.
         patient_ids: whether patients are known; without them overlap between parts cannot be excluded.
         patients: (patient, "train" or "validation", patches, idc) of development patients only.

@@ -1,4 +1,4 @@
-"""Pictures in a zip of unknown origin, read by their places and never unpacked to disk.
+"""Files in a zip of unknown origin, read by their places; pictures are never unpacked to disk.
 
 Whatever its directory claims is checked before a byte is unpacked: where members lie, what they are, how large they
 are to become. A member is then unpacked no further than it may be large.
@@ -10,10 +10,11 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import FileIO
+from itertools import compress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,13 +22,15 @@ from data_utils.errors import FormatError
 from data_utils.readers.files import kind, shown
 
 _LARGEST_DIRECTORY = 128 * 2**20  # bytes; the public archive, which holds every patch twice, has about 75 MB
-_MOST_UNPACKED = 10  # times the zip's own size: PNG files hardly compress
-_ALWAYS_UNPACKED = 64 * 2**20  # bytes that may come out of any zip
+_MOST_UNPACKED = 10  # times the archive's own size: pictures hardly compress
+_ALWAYS_UNPACKED = 64 * 2**20  # bytes that may come out of any archive
+_PIECE = 2**20  # bytes that are copied at a time
 _OUTSIDE = re.compile(r"^(?:[/\\]|[A-Za-z]:)|(?:^|[/\\])\.\.(?:[/\\]|$)")  # absolute, or upwards
 _ENCRYPTED = 0x1
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # magic, ..., lengths of name and extra field
 _LOCAL_MAGIC = b"PK\x03\x04"
 _STORED, _DEFLATED = 0, 8
+OTHER_CHECKSUM = "its checksum in the zip is another"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,64 +51,94 @@ class Member:
     method: int
     crc: int
 
+    def read(self, archive: BinaryIO, most: int) -> bytes | str:
+        """Its first bytes, or why they cannot be read; ``zipfile`` would read the directory again in every process.
 
-def list_pictures(path: Path) -> Iterator[tuple[str, Member]]:
-    """(name, place) of each PNG file in a zip, hidden ones left out.
+        Args:
+            archive: the zip, opened.
+            most: bytes to unpack; the checksum is compared where that is all of it.
+        """
+        try:
+            content = self._unpacked(archive, most)
+        except (OSError, struct.error, zlib.error) as error:
+            return str(error)
+        whole = self.size <= most
+        if content is None or (whole and (len(content) != self.size or zlib.crc32(content) != self.crc)):
+            return OTHER_CHECKSUM
+        return content
+
+    def copy(self, archive: BinaryIO, target: BinaryIO) -> str:
+        """Unpacks it, no further than its size, piece by piece; why that cannot be done, "" where it was.
+
+        Args:
+            archive: the zip, opened.
+            target: where to.
+        """
+        written = checksum = 0
+        try:
+            for piece in self._in_pieces(archive):
+                written, checksum = written + len(piece), zlib.crc32(piece, checksum)
+                if written > self.size:
+                    break
+                target.write(piece)
+        except (struct.error, zlib.error) as error:
+            return str(error)
+        return "" if (written, checksum) == (self.size, self.crc) else OTHER_CHECKSUM
+
+    def _in_pieces(self, archive: BinaryIO) -> Iterator[bytes]:
+        if not self._seek(archive):
+            return
+        inflate = zlib.decompressobj(wbits=-15)
+        for packed in in_pieces(archive, self.compressed):
+            if self.method == _STORED:
+                yield packed
+                continue
+            while packed:
+                yield inflate.decompress(packed, _PIECE)
+                packed = inflate.unconsumed_tail
+
+    def _unpacked(self, archive: BinaryIO, most: int) -> bytes | None:
+        if not self._seek(archive):
+            return None
+        content = archive.read(min(self.compressed, 2 * most))  # deflate never needs twice the room
+        if self.method == _DEFLATED:
+            return zlib.decompressobj(wbits=-15).decompress(content, max_length=most + 1)
+        return content[: most + 1]
+
+    def _seek(self, archive: BinaryIO) -> bool:
+        """Goes to where its bytes begin; False where there is no local header."""
+        archive.seek(self.offset)
+        magic, name_length, extra_length = _LOCAL_HEADER.unpack(archive.read(_LOCAL_HEADER.size))
+        archive.seek(name_length + extra_length, os.SEEK_CUR)
+        return bool(magic == _LOCAL_MAGIC)
+
+
+def list_members(path: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, Member | None]]:
+    """(name, place) of each file in a zip; no place of those that are not wanted.
 
     Raises:
         FormatError: it is damaged, encrypted, or its directory claims what no zip of patches has.
     """
     with _opened(path) as archive:
         entries = archive.infolist()
-        _check_names(path, entries)
+        check_names(path, (entry.filename for entry in entries))
         _check_places(path, entries, archive.start_dir)
-        pictures = [entry for entry in entries if is_picture(entry.filename)]
-        _check_sizes(path, pictures)
-        for entry in pictures:
+        chosen = [wanted(entry.filename) for entry in entries]
+        check_unpacked(path, [(entry.filename, entry.file_size) for entry in compress(entries, chosen)])
+        for entry, is_chosen in zip(entries, chosen, strict=True):
+            if not is_chosen:
+                yield entry.filename, None
+                continue
             _check_kind(path, entry)
             place = (entry.header_offset, entry.compress_size, entry.file_size, entry.compress_type, entry.CRC)
             yield entry.filename, Member(*place)
 
 
-def read_member(archive: BinaryIO, member: Member, most: int) -> bytes | str:
-    """A member's first bytes, or why they cannot be read; ``zipfile`` would read the directory again in every process.
-
-    Args:
-        archive: the zip, opened.
-        member: what to read.
-        most: bytes to unpack; the checksum is compared where that is all of it.
-    """
-    try:
-        content = _unpacked(archive, member, most)
-    except (OSError, struct.error, zlib.error) as error:
-        return str(error)
-    whole = member.size <= most
-    if content is None or (whole and (len(content) != member.size or zlib.crc32(content) != member.crc)):
-        return "its checksum in the zip is another"
-    return content
-
-
-def is_picture(path: str) -> bool:
-    """Whether a path names a PNG file that nobody has hidden."""
-    parts = path.split("/")
-    return parts[-1].lower().endswith(".png") and not any(is_hidden(part) for part in parts)
-
-
-def is_hidden(name: str) -> bool:
-    """Files and folders that macOS and editors add."""
-    return name.startswith(".") or name == "__MACOSX"
-
-
-def _unpacked(archive: BinaryIO, member: Member, most: int) -> bytes | None:
-    archive.seek(member.offset)
-    magic, name_length, extra_length = _LOCAL_HEADER.unpack(archive.read(_LOCAL_HEADER.size))
-    if magic != _LOCAL_MAGIC:
-        return None
-    archive.seek(name_length + extra_length, os.SEEK_CUR)
-    content = archive.read(min(member.compressed, 2 * most))  # deflate never needs twice the room
-    if member.method == _DEFLATED:
-        return zlib.decompressobj(wbits=-15).decompress(content, max_length=most + 1)
-    return content[: most + 1]
+def in_pieces(archive: BinaryIO, count: int) -> Iterator[bytes]:
+    """The next bytes of a file, a piece at a time."""
+    while count > 0 and (piece := archive.read(min(count, _PIECE))):
+        count -= len(piece)
+        yield piece
 
 
 # --- what the directory may claim -----------------------------------------------------------------------------------
@@ -133,13 +166,42 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
         ) from error
 
 
-def _check_names(path: Path, entries: Sequence[zipfile.ZipInfo]) -> None:
-    for entry in entries:
-        if _OUTSIDE.search(entry.filename):
+def check_names(path: Path, names: Iterable[str]) -> None:
+    """Refuses an archive that names a file outside of itself.
+
+    Raises:
+        FormatError: it does.
+    """
+    for name in names:
+        if _OUTSIDE.search(name):
             raise FormatError(
-                f"{shown(path)} names a file outside of itself, {shown(entry.filename)}; expected names below the zip: "
+                f"{shown(path)} names a file outside of itself, {shown(name)}; expected names below the archive: "
                 "do not unpack it, ask where it comes from"
             )
+
+
+def check_unpacked(path: Path, claims: Sequence[tuple[str, int]]) -> None:
+    """Refuses an archive that is to become much larger than patches do.
+
+    Args:
+        path: of the archive.
+        claims: (name, bytes when unpacked).
+
+    Raises:
+        FormatError: it is.
+    """
+    claimed, own = sum(size for _, size in claims), path.stat().st_size
+    if claimed > most_unpacked(own):
+        largest, _ = max(claims, key=lambda claim: claim[1])
+        raise FormatError(
+            f"{shown(path)} has {own} bytes and claims to unpack to {claimed} (most in {shown(largest)}); "
+            "expected pictures, which hardly compress: it is a zip bomb, or damaged"
+        )
+
+
+def most_unpacked(own: int) -> int:
+    """Bytes that may come out of an archive of so many bytes."""
+    return _MOST_UNPACKED * own + _ALWAYS_UNPACKED
 
 
 def _check_places(path: Path, entries: Sequence[zipfile.ZipInfo], end: int) -> None:
@@ -151,16 +213,6 @@ def _check_places(path: Path, entries: Sequence[zipfile.ZipInfo], end: int) -> N
                 "outside of it or belong to another file in it; fetch it again"
             )
         end = entry.header_offset
-
-
-def _check_sizes(path: Path, pictures: Sequence[zipfile.ZipInfo]) -> None:
-    claimed, own = sum(entry.file_size for entry in pictures), path.stat().st_size
-    if claimed > _MOST_UNPACKED * own + _ALWAYS_UNPACKED:
-        largest = max(pictures, key=lambda entry: entry.file_size)
-        raise FormatError(
-            f"{shown(path)} has {own} bytes and claims to unpack to {claimed} (most in {shown(largest.filename)}); "
-            "expected PNG files, which hardly compress: it is a zip bomb, or damaged"
-        )
 
 
 def _check_kind(path: Path, entry: zipfile.ZipInfo) -> None:

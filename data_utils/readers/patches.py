@@ -1,6 +1,6 @@
 """Patches on disk into a PatchSet, whatever their form; where they are, and whether they are still the same.
 
-Forms: ``synthetic[:N[:SEED]]``; a folder with ``X.npy`` and ``Y.npy``; the public patient folder; a zip of it.
+Forms: ``synthetic[:N[:SEED]]``; a folder with ``X.npy`` and ``Y.npy``; a folder of pictures; a zip or a tar of either.
 """
 
 import json
@@ -14,6 +14,8 @@ import numpy as np
 from data_utils.errors import FormatError, LabelError, NotFoundError
 from data_utils.readers import _folder, synthetic
 from data_utils.readers import npy as _npy
+from data_utils.readers._listing import beside_arrays
+from data_utils.readers._packed import leaving_out
 from data_utils.readers.files import kind, shown
 from data_utils.readers.patchset import (
     PATCH_SIZE,
@@ -40,8 +42,8 @@ __all__ = [
 ]
 
 FORMS = (
-    "a folder with X.npy and Y.npy (and patients.npy where known), "
-    "the public patient folder (PATIENT/CLASS/*.png), a zip of it, or synthetic[:N]"
+    "a folder with X.npy and Y.npy (and patients.npy where known), a folder of pictures (PNG, JPEG, TIFF) in "
+    "PATIENT/CLASS/ or with the public set's names, a zip, .tar or .tar.gz of one of them, or synthetic[:N]"
 )
 PUBLIC_SET = "Kaggle's paultimothymooney/breast-histopathology-images"
 
@@ -88,7 +90,7 @@ def signature(source: str) -> str:
         return _sha256(["synthetic", synthetic.VERSION, request.count, request.seed])
     path = _existing(source)
     if _npy.is_array_folder(path):
-        return _sha256(["arrays", _npy.array_stamps(path)])
+        return _sha256(["arrays", _npy.array_stamps(path), *beside_arrays(path)])
     return _sha256(["files", _folder.stamps(path)])
 
 
@@ -96,7 +98,7 @@ def check_there(source: str) -> None:
     """Refuses a source in which there is nothing of an accepted form; no picture is read.
 
     Raises:
-        NotFoundError, FormatError: as ``signature``, or a folder holds no PNG file.
+        NotFoundError, FormatError: as ``signature``, or a folder holds no picture.
     """
     if synthetic.parse(source) is None:
         path = _existing(source)
@@ -156,7 +158,8 @@ def _read(
         return synthetic.make_patches(request, source)
     path = _existing(source)
     if _npy.is_array_folder(path):
-        return _npy.read_arrays(path, source, labelled=labelled, progress=progress, into=into)
+        read = _npy.read_arrays(path, source, labelled=labelled, progress=progress, into=into)
+        return leaving_out(read, beside_arrays(path))
     return _folder.read_files(path, source, labelled=labelled, progress=progress, into=into, pieces=pieces)
 
 

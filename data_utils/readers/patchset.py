@@ -45,9 +45,10 @@ class PatchSet:
         y: (N,) likewise.
         source: path, or "synthetic:600", as the user typed it.
         synthetic: whether the patches are made up.
-        found: patches found, before anything was left out.
-        exclusions: (reason, count), each patch counted once, under the first rule that met it.
+        found: patches and other files found, before anything was left out.
+        exclusions: (reason, count), each counted once, under the first rule that met it.
         notes: what a reader took for what, and what it converted: a sentence each.
+        parts: (N,) "train", "validation" or "test" as its folders name it, "" where they do not; None where none does.
     """
 
     pixels: Pixels
@@ -61,6 +62,7 @@ class PatchSet:
     found: int
     exclusions: tuple[tuple[str, int], ...]
     notes: tuple[str, ...] = ()
+    parts: Strings | None = None
 
     def __len__(self) -> int:
         return len(self.pixels)

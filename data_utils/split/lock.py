@@ -158,6 +158,17 @@ def verify_fingerprint(lock: SplitLock, fingerprint: str) -> None:
         _refuse(lock, [f"data {fingerprint[:12]} (locked: {lock.fingerprint[:12]})"])
 
 
+def verify_lists(lock: SplitLock, lists: PatientLists) -> None:
+    """Refuses a lock whose lists were others, where they are known only now that the patches are read.
+
+    Raises:
+        LockMismatchError: what differs, and how to begin anew.
+    """
+    locked = "none" if lock.published is None else lock.published.digest
+    if lists.digest != locked:
+        _refuse(lock, [f"parts by folders {lists.digest[:12]} (locked: {locked[:12]})"])
+
+
 def _refuse(lock: SplitLock, differing: Sequence[str]) -> None:
     if differing:
         raise LockMismatchError(
@@ -173,7 +184,8 @@ def _settings(
     if lists is None:
         division = {"fractions": "/".join(str(part) for part in fractions), "seed": str(seed)}
     else:
-        division = {"split file": f"sha256 {lists.digest[:12]} with unlisted patients: {lists.unlisted}"}
+        named = lists.source if lists.by_folders else f"sha256 {lists.digest[:12]}"
+        division = {"split file": f"{named} with unlisted patients: {lists.unlisted}"}
     return {"name": name, "exclude": ",".join(exclude) or "none", **division}
 
 

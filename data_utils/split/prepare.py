@@ -21,8 +21,8 @@ from data_utils.readers.patchset import Bools, PatchSet, Progress, Strings, know
 from data_utils.scratch import of_dead_processes
 from data_utils.split import cache
 from data_utils.split.draw import MOST_FOLDS, check_listed, count_folds, draw_lock, parts, published_lock
-from data_utils.split.lock import Fractions, SplitLock, verify_fingerprint, verify_settings
-from data_utils.split.split_file import PARTS, PatientLists
+from data_utils.split.lock import Fractions, SplitLock, verify_fingerprint, verify_lists, verify_settings
+from data_utils.split.split_file import PARTS, PatientLists, lists_of_folders
 
 DEVELOPMENT, SEALED = "development", "sealed"
 
@@ -40,7 +40,7 @@ class Summary:
         fingerprint: sha256 over pixels, labels and patients of what was kept.
         source: as the user typed it.
         synthetic: whether the patches are made up.
-        found: patches found, before anything was left out.
+        found: patches and other files found, before anything was left out.
         exclusions: (reason, count).
         parts: (part, patients, patches, IDC) of train, validation and test; patients 0 where unknown.
         patients: (patient, part, patches, IDC) of development patients; empty where unknown.
@@ -134,10 +134,13 @@ def prepare(
     with replacing(folder) as partial:
         pieces = _pieces_of(folder, mark)
         read = read_patches(source, progress=progress, into=partial / "read.npy", pieces=pieces)
+        lists = lists_of_folders(read, lists.unlisted) if lists is not None and lists.by_folders else lists
         patches = clean(read, into=partial / "kept.npy", exclude=exclude, only=_only(read, lists, lock))
         check_classes(patches)
         if lock is not None:
             verify_fingerprint(lock, fingerprint(patches))
+            if lists is not None and lists.by_folders:
+                verify_lists(lock, lists)
         elif lists is not None:
             lock = published_lock(patches, name, lists, exclude=exclude)
         else:

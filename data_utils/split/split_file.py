@@ -1,8 +1,9 @@
-"""A split that was published: lists of patient ids for train, validation and test, read from files.
+"""A split that was published: lists of patient ids for train, validation and test, read from files or from folders.
 
-Two forms: one JSON file ``{"train": [...], "val": [...], "test": [...]}``, or a folder with ``cases_train.txt``,
+Two forms of files: a JSON file ``{"train": [...], "val": [...], "test": [...]}``, or a folder with ``cases_train.txt``,
 ``cases_val.txt`` and ``cases_test.txt``, one id a line, which is how Janowczyk & Madabhushi (J Pathol Inform 7:29,
-2016) published the split of Cruz-Roa et al. (Proc SPIE 9041, 2014): 84, 29 and 49 of the patients.
+2016) published the split of Cruz-Roa et al. (Proc SPIE 9041, 2014): 84, 29 and 49 of the patients. Where patches lie
+in folders called train, validation and test, those folders are such lists too.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,12 +15,16 @@ from typing import Literal
 from data_utils.errors import FormatError, NotFoundError
 from data_utils.readers.files import parse_json, read_small, shown
 from data_utils.readers.ids import normal_id
+from data_utils.readers.patchset import PatchSet
 
 Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, Part, Part] = ("train", "validation", "test")
 
 Unlisted = Literal["train", "exclude", "error"]
 """What becomes of patients that no list names: they train, they stay out, or the command ends."""
+
+FOLDERS = "folders"
+"""In the place of a path: the parts are those that the folders of the patches name."""
 
 _LARGEST = 16 * 2**20  # bytes of a file of ids
 _MOST_VALUES = 1_000_000
@@ -36,8 +41,9 @@ class PatientLists:
     """Who is in which part, as it was published.
 
     Attributes:
-        source: path as typed.
-        digest: sha256 over the sorted ids of each part; white space and the order of ids make no difference.
+        source: path as typed, or ``FOLDERS``.
+        digest: sha256 over the sorted ids of each part; white space and the order of ids make no difference. "" where
+            the folders name them and have not been read yet.
         unlisted: what becomes of everybody else.
         parts: patient id -> part.
     """
@@ -50,14 +56,21 @@ class PatientLists:
     def __str__(self) -> str:
         return f"{self.source}, sha256 {self.digest[:12]}, unlisted patients: {self.unlisted}"
 
+    @property
+    def by_folders(self) -> bool:
+        """Whether the folders of the patches name the parts, so that they are known when patches are read."""
+        return self.source == FOLDERS
+
 
 def read_lists(source: str, unlisted: Unlisted) -> PatientLists:
-    """Reads the lists of a published split.
+    """Reads the lists of a published split; those of ``FOLDERS`` are empty until ``lists_of_folders``.
 
     Raises:
         NotFoundError: nothing is there, or one of the three files is missing.
         FormatError: it cannot be read as lists of ids, a list is empty, or a patient is in two of them.
     """
+    if source == FOLDERS:
+        return PatientLists(FOLDERS, "", unlisted, {})
     path = Path(source).expanduser()
     if not path.exists():
         raise NotFoundError(f"--split-file {source} does not exist; expected {_FORMS}")
@@ -73,6 +86,29 @@ def read_lists(source: str, unlisted: Unlisted) -> PatientLists:
                     f"in {parts[patient]} and {part}); expected each in one"
                 )
     return PatientLists(source, _digest(parts), unlisted, parts)
+
+
+def lists_of_folders(patches: PatchSet, unlisted: Unlisted) -> PatientLists:
+    """The lists that the folders of these patches are.
+
+    Raises:
+        FormatError: they name no parts or not all three, or a patient lies in two of them.
+    """
+    named = set() if patches.parts is None else set(patches.parts.tolist()) - {""}
+    if len(named) < len(PARTS) or patches.parts is None or patches.patients is None:
+        raise FormatError(
+            f"--split-file {FOLDERS}: the folders of {patches.source} name {', '.join(sorted(named)) or 'no parts'}; "
+            "expected pictures of patients below train/, validation/ and test/"
+        )
+    parts: dict[str, Part] = {}
+    by_name = {str(part): part for part in PARTS}
+    for patient, name in sorted(set(zip(patches.patients.tolist(), patches.parts.tolist(), strict=True))):
+        if name and parts.setdefault(patient, by_name[name]) != name:
+            raise FormatError(
+                f"--split-file {FOLDERS}: patients of {patches.source} lie in two parts (first: {shown(patient)}, in "
+                f"{parts[patient]} and {name}); expected each in one: leave the flag out to have patients drawn"
+            )
+    return PatientLists(FOLDERS, _digest(parts), unlisted, parts)
 
 
 def _overlaps(listed: Mapping[str, Sequence[str]]) -> int:

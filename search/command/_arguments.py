@@ -22,6 +22,7 @@ STORAGE_SCHEMES = ("sqlite", "postgresql", "postgresql+psycopg")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 HOST = re.compile(r"[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63}){0,9}\.?|\[?[0-9A-Fa-f:.]{2,45}\]?")
 NO_FOLDER = re.compile(r"[?\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+FOLDERS = "folders"  # that of data_utils.split.split_file
 LARGEST = 1e9
 """Of any number: 30 years in seconds, a million terabytes; beyond it clocks and allocators overflow."""
 
@@ -143,7 +144,12 @@ study_name = _text(
 host_name = _text(HOST.fullmatch, "is no name or address of a machine; give one like 127.0.0.1", str)
 # os.path below, as Path raises for a name that is too long
 existing_file = _path(os.path.isfile, "is not a file; check the path", Path)
-existing_path = _path(os.path.exists, "does not exist; check the path", str)
+split_source = _path(
+    lambda text: text == FOLDERS or os.path.exists(text),  # noqa: PTH110 - see above
+    f"does not exist; check the path, or say {FOLDERS}",
+    str,
+)
+"""A file or folder with lists of patients, or the word for the folders of the patches."""
 folder = _path(
     lambda text: text.strip() and not NO_FOLDER.search(text) and not _is_other(text),
     "cannot be a folder; give a path in plain text, without ?",
@@ -160,7 +166,7 @@ new_file = _path(
 def study_name_of(data: str) -> str:
     """The name that a comparison on ``data`` takes by default: "synthetic:600" -> "synthetic-600"."""
     name = Path(data).name or Path(data).resolve().name
-    stem = re.sub(r"\.(zip|npy)$", "", name, flags=re.IGNORECASE)
+    stem = re.sub(r"\.(zip|npy|tar|tar\.gz|tgz)$", "", name, flags=re.IGNORECASE)
     safe = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[:80]
     return safe if safe and not safe.startswith("studies.db") else "data"
 

@@ -32,8 +32,8 @@ _LISTS, _DRAW = ("split_file", "unlisted"), ("split", "split_seed")
 # Who reads data and weights asks their variables, as what a study was begun with goes before those.
 Data = Annotated[str | None, Flag(
     "PATH", kinds.data_source,
-    "folder with X.npy and Y.npy, patient folder, zip of a patient folder, or synthetic[:N[:SEED]] for N made-up "
-    "patches", "default: $HISTOTUNE_DATA, then data/",
+    "folder with X.npy and Y.npy, or of pictures by patient; a zip or tar of either; or synthetic[:N[:SEED]] for N "
+    "made-up patches", "default: $HISTOTUNE_DATA, then data/",
 )]  # fmt: skip
 Weights = Annotated[str | None, Flag(
     "PATH", kinds.weights_source, "ImageNet weights of vgg16: a file, torchvision, or none for random ones",
@@ -135,8 +135,9 @@ class LaunchSettings:
     )] = (70, 15, 15)  # fmt: skip
     split_seed: Annotated[int, Flag("N", SEED, "seed of the draw of patients", instead_of=_LISTS)] = 0
     split_file: Annotated[str | None, Flag(
-        "PATH", kinds.existing_path, "published lists of patient ids instead: JSON, or a folder with cases_train.txt, "
-        "cases_val.txt, cases_test.txt", instead_of=_DRAW,
+        "PATH", kinds.split_source, "published lists of patient ids instead: JSON, or a folder with cases_train.txt, "
+        "cases_val.txt, cases_test.txt; or folders, where patches lie in train/, validation/ and test/",
+        choices=("folders",), instead_of=_DRAW,
     )] = None  # fmt: skip
     unlisted: Annotated[Literal["error", "train", "exclude"], choice(
         "patients that no list of --split-file names", "error", "train", "exclude"

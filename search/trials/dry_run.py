@@ -34,7 +34,8 @@ def describe_launch(
     """Prints it. Times come from one short epoch of each default configuration, run here and now."""
     counts = {part: patches for part, _, patches, _ in prepared.parts}
     parts = ", ".join(f"{patches} {part}" for part, patches in counts.items())
-    say(console, f"{settings.common.study}: {prepared.source}, {parts}; {crew}, {context.precision}")
+    left_out = "".join(f"; left out: {count} {reason}" for reason, count in prepared.exclusions)
+    say(console, f"{settings.common.study}: {prepared.source}, {parts}{left_out}; {crew}, {context.precision}")
     for note in filter(None, (*prepared.notes, prepared.few_folds)):
         say(console, note)
     development = load_development(prepared.development)

@@ -97,7 +97,7 @@ class Explored:
         study: name of the comparison.
         source: path, or "synthetic:600", as the user typed it.
         synthetic: whether the patches are made up.
-        found: patches found, before anything was left out; sealed ones are among them.
+        found: patches and other files found, before anything was left out; sealed ones are among them.
         exclusions: (reason, count), likewise.
         notes: what the reader took for what, and what it converted: a sentence each.
         sealed: totals of the sealed patches; None before a split is locked.

@@ -64,7 +64,7 @@ def _about_the_set(explored: Explored, numbers: ExplorationNumbers) -> Iterator[
         yield Finding(
             "classes",
             "Left out",
-            f"{left_out:,} of {explored.found:,} patches were left out ({reasons}).",
+            f"{left_out:,} of {explored.found:,} found were left out ({reasons}).",
             "They are in no number below. A reason that meets one class or a few patients only would shift the rest.",
             "Nothing, where the reasons are as expected: patches of another size lie at the border of a slide.",
         )

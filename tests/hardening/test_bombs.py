@@ -1,10 +1,12 @@
 """Inputs that were made to harm, one by one: what the line says, and that reading takes neither time nor memory."""
 
+import gzip
 import io
 import json
 import os
 import re
 import struct
+import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -111,7 +113,7 @@ def claiming(size: int) -> bytes:
         (lambda: packed((NAME, bytes(2**30 // 4))), "claims to unpack to 268.* zip bomb"),
         (lambda: packed(*[(NAME.replace("9001", str(n)), bytes(2**24)) for n in range(8)]), "to 134.* zip bomb"),
         (lambda: claiming(2**32 - 2), "claims to unpack to 4295.* zip bomb"),
-        (lying, "1 of 13 PNG files cannot be read .*its checksum in the zip is another"),
+        (lying, "1 of 13 pictures cannot be read .*its checksum in the zip is another"),
         (overlapping, "claims .* bytes that lie outside of it or belong to another file in it"),
         (lambda: packed(("../../up.png", b"x")), r"a file outside of itself, \.\./\.\./up\.png; .* do not unpack it"),
         (lambda: packed(("/etc/up.png", b"x")), "names a file outside of itself, /etc/up.png"),
@@ -130,7 +132,7 @@ def test_a_zip_of_zips_is_not_opened_further(place: Path) -> None:
     inner = packed((NAME, bytes(2**24)))
     with zipfile.ZipFile(place / "set.zip", "w") as archive:
         archive.writestr("inner.zip", inner)
-    assert "holds neither X.npy nor PNG files" in line_of(place, place / "set.zip")
+    assert "holds neither X.npy nor pictures" in line_of(place, place / "set.zip")
 
 
 def test_a_directory_of_millions_of_members_is_not_read(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -141,6 +143,74 @@ def test_a_directory_of_millions_of_members_is_not_read(place: Path, capsys: pyt
         file.write(entry * count)
         file.write(b"PK\x05\x06" + bytes(4) + b"\xff\xff\xff\xff" + struct.pack("<IIH", count * len(entry), 0, 0))
     assert "its directory claims" in line_of(place, place / "set.zip")
+
+
+# --- tars -----------------------------------------------------------------------------------------------------------
+
+
+def tarred(name: str, inside: bytes = b"", kind: bytes = tarfile.REGTYPE, target: str = "") -> bytes:
+    """A tar of patches behind one more file."""
+    entry = tarfile.TarInfo(name)
+    entry.size, entry.type, entry.linkname = len(inside), kind, target
+    return entry.tobuf(tarfile.GNU_FORMAT) + inside + bytes(-len(inside) % 512) + bytes(examples.tar()["set.tar"])
+
+
+def claiming_tar(size: bytes, kind: bytes = tarfile.REGTYPE) -> bytes:
+    """Its first file claims another size, with a checksum that is right."""
+    content = bytearray(tarred(NAME, b"", kind))
+    content[124:136] = size
+    content[148:156] = b" " * 8
+    content[148:156] = f"{sum(content[:512]):06o}\0 ".encode()
+    return bytes(content)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (lambda: tarred("../../up.png", b"x"), r"a file outside of itself, \.\./\.\./up\.png; .* do not unpack it"),
+        (lambda: tarred("/etc/up.png", b"x"), "names a file outside of itself, /etc/up.png"),
+        (lambda: tarred("..", kind=tarfile.DIRTYPE), r"names a file outside of itself, \.\."),
+        (lambda: tarred(NAME, kind=tarfile.SYMTYPE, target="/etc/x"), f"{NAME} is a link; expected the file itself"),
+        (lambda: tarred(NAME, kind=tarfile.LNKTYPE, target="/etc/x"), f"{NAME} is a link; expected the file itself"),
+        (lambda: tarred(NAME, kind=tarfile.CHRTYPE), f"{NAME} is a device; expected the file itself"),
+        (lambda: tarred(NAME, kind=tarfile.FIFOTYPE), f"{NAME} is a pipe; expected the file itself"),
+        (lambda: claiming_tar(b"77777777777\0"), "cannot be read as a tar .unexpected end of data"),
+        (lambda: claiming_tar(b"\x80" + b"\xff" * 11), "cannot be read as a tar"),
+        (lambda: claiming_tar(b"\xff" * 11 + b"\x00"), "cannot be read as a tar .*claims -256 bytes"),
+        (lambda: claiming_tar(b"77777777777\0", tarfile.GNUTYPE_LONGNAME), "a header claims 8589934592 bytes"),
+        (lambda: claiming_tar(b"77777777777\0", tarfile.XHDTYPE), "a header claims 8589934592 bytes"),
+        (lambda: tarred("././@LongLink", b"x", tarfile.GNUTYPE_LONGNAME)[:1024] * 3000, "cannot be read as a tar"),
+        (lambda: tarred("S0001/0/S\x1b[2J_idx5_x1_y1_class0.png", b"x"), r"no printable UTF-8 \(first: S0001/0/S\\x"),
+        (lambda: tarred("inner.tar", bytes(2**20))[: 2**19], "cannot be read as a tar"),
+    ],
+)  # fmt: skip
+def test_a_tar_that_was_made_to_harm_is_refused(
+    content: Callable[[], bytes], message: str, packed: bool, place: Path
+) -> None:
+    name = "set.tar.gz" if packed else "set.tar"
+    place_files({name: gzip.compress(content()) if packed else content()}, place)
+    assert re.search(message, line_of(place, place / name))
+
+
+def test_a_tar_that_unpacks_to_more_is_not_unpacked_further(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "scratch").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "scratch"))
+    place_files({"set.tgz": gzip.compress(bytes(2**27))}, place)
+    assert re.search(r"unpacks to more than 6\d{7}; expected pictures.*it is a bomb", line_of(place, place / "set.tgz"))
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_a_zip_of_arrays_that_unpacks_to_more_is_refused(place: Path) -> None:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in examples.arrays().items():
+            archive.writestr(name, array)  # type: ignore[arg-type]
+        archive.writestr("other/xy.npy", bytes(2**28))
+    place_files({"set.zip": content.getvalue()}, place)
+    assert "claims to unpack to 268" in line_of(place, place / "set.zip")
 
 
 # --- pictures -------------------------------------------------------------------------------------------------------
@@ -156,6 +226,31 @@ def test_a_directory_of_millions_of_members_is_not_read(place: Path, capsys: pyt
 def test_a_picture_that_unpacks_to_more_is_refused(content: Callable[[], bytes], message: str, place: Path) -> None:
     place_files({**examples.folder(), NAME: content()}, place)
     assert message in line_of(place, place)
+
+
+def huge_jpeg() -> bytes:
+    content = bytearray(examples.pictures_as(".jpg"))
+    at = content.index(b"\xff\xc0")
+    content[at + 5 : at + 9] = struct.pack(">HH", 60_000, 60_000)
+    return bytes(content)
+
+
+def huge_tiff() -> bytes:
+    content = bytearray(examples.pictures_as(".tif"))
+    (start,) = struct.unpack_from("<I", content, 4)
+    for at in range(start + 2, start + 26, 12):
+        assert struct.unpack_from("<H", content, at)[0] in (256, 257)
+        struct.pack_into("<HII", content, at + 2, 4, 1, 2**31)
+    return bytes(content)
+
+
+@pytest.mark.parametrize(("ending", "content"), [(".jpg", huge_jpeg), (".tif", huge_tiff)])
+def test_other_pictures_that_claim_other_sides_are_left_out_too(
+    ending: str, content: Callable[[], bytes], place: Path
+) -> None:
+    place_files({**examples.folder(), NAME.replace(".png", ending): content()}, place)
+    assert judge(read, place).problem is None
+    assert patches.read_patches(str(place)).exclusions == (("other size than 50x50", 1),)
 
 
 def test_a_picture_that_claims_other_sides_is_left_out_like_any_other_of_another_size(place: Path) -> None:

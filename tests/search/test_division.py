@@ -5,8 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from data_utils.errors import LockMismatchError
+from data_utils.readers.patches import read_patches
 from search.command.settings import LaunchSettings, parse_launch
 from search.comparison import Comparison, Division
 from studies.records import DataSummary, from_json
@@ -42,6 +44,33 @@ def test_rules_and_lists_are_locked_and_stand_in_the_data_of_the_report(tmp_path
     Path(lists).unlink()  # search.finalize needs the lock alone
     again = Comparison.open(settings.common).prepared(settings.common.data, comparison.locked_division(), rehash=True)
     assert again == first
+
+
+def test_parts_that_folders_name_are_locked_and_stand_in_the_data_of_the_report(tmp_path: Path) -> None:
+    made = read_patches("synthetic:60")
+    assert made.patients is not None
+    part = dict(zip(IDS, ("train", "val", "test") * 4, strict=True))
+    for pixels, patient, name in zip(made.pixels, made.patients.tolist(), made.names.tolist(), strict=True):
+        file = tmp_path / "set" / part[patient] / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(file)
+    (tmp_path / "set" / "README.txt").write_text("x")
+    settings = asked(tmp_path, "--data", str(tmp_path / "set"), "--split-file", "folders")
+    comparison = Comparison.open(settings.common, begin=True)
+    first = comparison.prepared(settings.common.data, Division.asked(settings))
+    assert {patient: named[:3] for patient, named in first.lock.assignment.items()} == {
+        patient: named[:3] for patient, named in part.items()
+    }
+    told = from_json(DataSummary, (tmp_path / "s" / "data.json").read_bytes(), "data.json")
+    assert first.lock.published is not None
+    assert told.split_file == f"folders, sha256 {first.lock.published.digest[:12]}, unlisted patients: error"
+    assert told.found - sum(count for _, count in told.exclusions) == sum(one.patches for one in told.parts)
+    assert told.exclusions == (("no PNG, JPEG or TIFF file: .txt", 1),)
+    assert told.notes[1].startswith("the folders name parts (train ")
+    again = Comparison.open(settings.common).prepared(settings.common.data, comparison.locked_division(), rehash=True)
+    assert again == first
+    with pytest.raises(LockMismatchError, match=r"split file none \(locked: folders with unlisted patients: error\)"):
+        comparison.prepared(settings.common.data, Division.asked(asked(tmp_path)))
 
 
 def test_without_rules_and_lists_nothing_is_said_of_them(tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def test_what_is_left_out_and_a_published_split_arrive(tmp_path):
     ("argv", "message"),
     [
         (("--exclude", "near-white"), "'near-white' is not known, did you mean near_white?"),
-        (("--split-file", "nowhere.json"), "'nowhere.json' does not exist"),
+        (("--split-file", "nowhere.json"), "'nowhere.json' does not exist; check the path, or say folders"),
         (("--split-file", ".", "--split", "70/15/15"), "the lists divide the patients; leave --split and --split-seed"),
         (("--split-file", ".", "--split-seed", "0"), "the lists divide the patients"),
         (("--unlisted", "train"), "no lists are given; name them by --split-file"),

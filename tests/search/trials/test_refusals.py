@@ -66,7 +66,7 @@ REFUSED = [
     (("--warm-start", "nope"), UsageError, "--warm-start nope: there is no database"),
     (("--enqueue", "BAD"), UsageError, "kernel = 4000 lies outside"),
     (("--data", "/nonexistent"), NotFoundError, "/nonexistent does not exist"),
-    (("--data", "EMPTY"), NotFoundError, "holds neither X.npy nor PNG files"),
+    (("--data", "EMPTY"), NotFoundError, "holds neither X.npy nor pictures"),
     (("--split-file", "BAD"), DataError, "bad.json"),
     (("--ray-address", "127.0.0.1:1"), UsageError, r"no Ray answers at 127.0.0.1:1 \(.*refused"),
     (("--ray-temp-dir", f"/tmp/{'x' * 60}"), UsageError, "names of .* bytes .*; name another folder, or leave it out"),

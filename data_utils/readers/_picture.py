@@ -1,0 +1,71 @@
+"""One picture into a patch: its form by its first bytes, its sides before anything is decoded, its colours last."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy.typing as npt
+
+from data_utils.readers import _jpeg, _png, _tiff
+from data_utils.readers._colours import DEEP, GREY, JPEG, OPAQUE, PALETTE, ColoursError, DamagedError, as_rgb
+from data_utils.readers.patchset import PATCH_SIZE, Pixels
+
+OTHER_SIZE = "other size than 50x50"
+UNREADABLE = "unreadable"
+OTHER_COLOURS = "other colours than 8-bit RGB"
+LARGEST = 2**20
+"""Bytes of a picture's file; a patch without compression takes 7,700."""
+
+CONVERSIONS = {
+    GREY: "were grey: red, green and blue are alike",
+    PALETTE: "had a palette: each pixel has its colour",
+    OPAQUE: "had a channel of transparency that was opaque everywhere: it was dropped",
+    DEEP: "had 16 bits a channel, all multiples of 257: they were divided by it, exactly",
+    JPEG: "were JPEG, which is lossy: what it lost is lost, and it must not have been chosen by class",
+}
+"""What is said of the pictures that were something else before."""
+
+
+@dataclass(frozen=True)
+class _Form:
+    """One form of a picture: how it begins, its width and height, its samples and what they were."""
+
+    begins: bytes | tuple[bytes, ...]
+    sides: Callable[[bytes], tuple[int, int]]
+    samples: Callable[[bytes], tuple[npt.NDArray[Any], tuple[str, ...]]]
+
+
+_FORMS = (
+    _Form(_png.SIGNATURE, _png.sides, _png.samples),
+    _Form(_jpeg.SIGNATURE, _jpeg.sides, _jpeg.samples),
+    _Form(_tiff.SIGNATURES, _tiff.sides, _tiff.samples),
+)
+
+
+def read_picture(content: bytes | str, size: int) -> tuple[Pixels, str] | str:
+    """The patch and what it was before (names of ``CONVERSIONS``, with + between); or why there is none.
+
+    Args:
+        content: its bytes, up to ``LARGEST``; or why they cannot be read.
+        size: bytes of the whole file.
+    """
+    if isinstance(content, str):
+        return f"{UNREADABLE}: {content}"
+    for form in _FORMS:
+        if content.startswith(form.begins):
+            break
+    else:
+        return f"{UNREADABLE}: it is no PNG, JPEG or TIFF file, it may be truncated"
+    try:
+        # Looked at before anything is decoded: a picture of 30,000 x 30,000 pixels fits into a few kilobytes.
+        if form.sides(content) != (PATCH_SIZE, PATCH_SIZE):
+            return OTHER_SIZE
+        if size > LARGEST:
+            return f"{UNREADABLE}: a patch cannot take {size} bytes"
+        samples, was = form.samples(content)
+        patch, converted = as_rgb(samples)
+    except DamagedError as error:
+        return f"{UNREADABLE}: {error}"
+    except ColoursError as error:
+        return f"{OTHER_COLOURS}: {error}"
+    return patch, "+".join(was + converted)
