@@ -26,9 +26,9 @@ from benchmarks._report import conditions
 from benchmarks.whole_search import CONFIGURATIONS, PATCHES
 from data_utils.split.prepare import load_development
 from models._registry import load_model
-from search.training.device import Compute, choose_precision, set_up
+from search.training.device import Compute, choose_precision, layout_on, set_up
 from search.training.device_patches import DevicePatches
-from search.training.loop import Training, probe_layout, train
+from search.training.loop import Training, train
 
 DEVICE = "cpu"
 SIDE, ROUNDS = 1024, 30
@@ -66,8 +66,7 @@ def _epoch(model_name: str, params: dict[str, Any], development: Path) -> float:
     learn = np.flatnonzero(loaded.part == "train")
     tensors = weights() if model.pretrained else None
     precision = choose_precision("auto", DEVICE)
-    layout = probe_layout(model, config, tensors, Compute(DEVICE, precision))
-    compute = Compute(DEVICE, precision, layout)
+    compute = Compute(DEVICE, precision, layout_on(DEVICE, model))
     training = Training.begin(model, config, tensors, on_device, learn, epochs=1, seed=0, compute=compute)
     began = time.perf_counter()
     for _ in train(training):

@@ -23,11 +23,11 @@ from data_utils.split.prepare import load_development
 from models._registry import load_model
 from models._spec import Model, ModelConfig
 from models._weights import Weights
-from search.training.device import Compute, choose_precision, set_up
+from search.training.device import Compute, choose_precision, layout_on, set_up
 from search.training.device_patches import DevicePatches
 from search.training.features import Features
 from search.training.jobs import FeatureStore
-from search.training.loop import EpochScores, Rows, Training, probe_layout, train
+from search.training.loop import EpochScores, Rows, Training, train
 
 WANTED = {5: 30.0, 4: 3.0, 3: 1.3}
 PATCHES, FULL_PATCHES = 700, 2000
@@ -90,8 +90,7 @@ def setting(frozen: int, on_device: DevicePatches, rows: Rows) -> Setting:
     changed = {"frozen_blocks": frozen, "input_size": 50, "stain_jitter": 0.0}
     config = model.suggest(FixedTrial({**model.default, **changed}))
     precision = choose_precision("auto", DEVICE)
-    layout = probe_layout(model, config, pretrained, Compute(DEVICE, precision))
-    return Setting(model, config, pretrained, on_device, rows, Compute(DEVICE, precision, layout))
+    return Setting(model, config, pretrained, on_device, rows, Compute(DEVICE, precision, layout_on(DEVICE, model)))
 
 
 def compare(here: Setting, frozen: int, store: Path, rounds: int) -> Result:

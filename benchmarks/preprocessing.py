@@ -38,9 +38,9 @@ from data_utils.quality.cleaning import clean
 from data_utils.readers.patches import PatchSet, read_patches
 from models._registry import load_model
 from search.final.baselines import COLOUR, baseline_logits
-from search.training.device import Compute, choose_precision, set_up
+from search.training.device import Compute, choose_precision, layout_on, set_up
 from search.training.device_patches import DevicePatches
-from search.training.loop import Training, evaluate, probe_layout, train
+from search.training.loop import Training, evaluate, train
 from search.training.seeds import derive_seed
 from studies.statistics.calibration import sigmoid
 from studies.statistics.comparison import Difference, paired_difference
@@ -269,9 +269,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with scratch_folder() as folder:
         source = patches(asked.patches, folder / "part")
         kept = write(source.data, folder)
-        layout = probe_layout(
-            load_model(MODEL), load_model(MODEL).suggest(configuration(0.0)), None, compute_in("contiguous")
-        )
+        layout = layout_on(DEVICE, load_model(MODEL))
         compute = compute_in(layout)
         print(
             f"{source.words}, {len(kept)} of {len(np.unique(kept.patients))} patients; {MODEL}, {asked.epochs} epochs, "

@@ -2,7 +2,7 @@
 
 The patches were read and split by an earlier launch under the same name. Counted are the seconds from the start of the
 process to the end of the first epoch, less the seconds that its worker trained and evaluated: imports, the database,
-Ray, the worker, the probe of the memory layout.
+Ray, the worker.
 
     python -m benchmarks.start [--full]
 """

@@ -28,9 +28,9 @@ from benchmarks._launch import patches, prepared, scratch_folder
 from benchmarks._report import Result, main
 from data_utils.split.prepare import load_development
 from models._registry import load_model
-from search.training.device import Compute, choose_precision, has_bf16, set_up
+from search.training.device import Compute, choose_precision, has_bf16, layout_on, set_up
 from search.training.device_patches import DevicePatches
-from search.training.loop import Training, evaluate, probe_layout, train
+from search.training.loop import Training, evaluate, train
 from search.training.scores import validation_scores
 
 SEEDS = 3
@@ -120,8 +120,7 @@ def our_epochs(development: Path, seed: int, epochs: int) -> Iterator[Epoch]:
     on_device = DevicePatches.load(loaded.pixels, loaded.labels, DEVICE)
     learn, score = (np.flatnonzero(loaded.part == part) for part in ("train", "validation"))
     precision = choose_precision("auto", DEVICE)
-    layout = probe_layout(model, config, None, Compute(DEVICE, precision))
-    compute = Compute(DEVICE, precision, layout)
+    compute = Compute(DEVICE, precision, layout_on(DEVICE, model))
     training = Training.begin(model, config, None, on_device, learn, epochs=epochs, seed=seed, compute=compute)
     for scores in train(training):
         logits = evaluate(training.network, on_device, score, compute)[:, 0]

@@ -6,6 +6,8 @@ Importing this imports no torch; a model's file is imported when it is asked for
 import difflib
 import importlib
 import pkgutil
+from hashlib import sha256
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -42,8 +44,16 @@ def load_model(name: str) -> Model:
         build=module.build,
         parameter_groups=getattr(module, "parameter_groups", one_group),
         pretrained=getattr(module, "PRETRAINED", False),
+        layout=getattr(module, "LAYOUT", "contiguous"),
         prefix_name=getattr(module, "prefix_name", no_prefix),
     )
+
+
+def source_digest(name: str) -> str:
+    """Sha256 of the text of ``models/<name>.py``: trials of an edited model are trials of another one."""
+    path = importlib.import_module(f"models.{name}").__file__
+    assert path is not None, "it was found as a file"
+    return sha256(Path(path).read_bytes()).hexdigest()
 
 
 def one_group(network: "nn.Module", config: Any) -> list[dict[str, Any]]:

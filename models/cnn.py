@@ -12,6 +12,7 @@ RGB = 3
 STAGES = 3
 STEM_KERNEL = 5
 GROUPS = 8  # of group normalisation; divides every width of the space
+LAYOUT = "channels_last"
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "silu": nn.SiLU, "gelu": nn.GELU}
 
 

@@ -19,6 +19,7 @@ from models._spec import ParamValue, Recipe, TrialLike
 from models._weights import BLOCKS, Weights, read_tensors
 
 PRETRAINED = True
+LAYOUT = "contiguous"
 BLOCK_ENDS = (0, 5, 10, 17, 24, 30)  # torchvision's features[: BLOCK_ENDS[k]] are the first k blocks
 CHANNELS = 512
 KEPT_FROM = 3  # frozen blocks; the outputs of fewer are larger than the time they save is worth (LOG.md)

@@ -1,7 +1,7 @@
 """One comparison by its name: its database, its folder, its locked data, and the identity of its studies."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +19,14 @@ from data_utils.readers.patches import Progress, where_is_data
 from data_utils.split.lock import Fractions, SplitLock
 from data_utils.split.prepare import Prepared, prepare
 from data_utils.split.split_file import PatientLists, read_lists
-from models._registry import load_model
+from models._registry import load_model, source_digest
 from models._spec import Model
 from models._weights import VARIABLE, Weights, vgg16_weights
 from search.command.alone import alone
 from search.command.settings import CommonSettings, LaunchSettings
 from search.command.terminal import LOGGER, say
 from search.errors import UsageError
+from search.training.device import layout_on
 from search.training.preprocess import kind_of, text_of, write_derived
 from studies.files import write_whole
 from studies.ledger.ledger import Ledger
@@ -111,6 +112,16 @@ class Comparison:
         """Of the studies that there are: chosen once, so that models are compared in one; None before the first."""
         return self._defined("precision")
 
+    def threads(self) -> int | None:
+        """Of each worker, likewise; None in comparisons from before they were stored as well."""
+        stored = self._defined("threads")
+        return None if stored is None else int(stored)
+
+    def layout(self, model: Model, device: str) -> str:
+        """Of feature maps in memory, as this model's study began; that of the device where none was stored."""
+        begun = definition_of(self.load_study(model.name).user_attrs) if model.name in self.models() else None
+        return str((begun or {}).get("layout") or layout_on(device, model))
+
     def preprocessing(self) -> str | None:
         """Its kind, as above.
 
@@ -124,14 +135,27 @@ class Comparison:
         definitions = (definition_of(self.load_study(model).user_attrs) or {} for model in self.models())
         return next((definition[key] for definition in definitions if key in definition), None)
 
-    def prepared(self, data: str | None, division: "Division", *, rehash: bool = False) -> Prepared:
+    def prepared(
+        self,
+        data: str | None,
+        division: "Division",
+        *,
+        rehash: bool = False,
+        check: Callable[[SplitLock], None] = lambda _: None,
+    ) -> Prepared:
         """The data behind its lock, which is made at the first call and verified at every other.
+
+        Args:
+            data: where the patches are.
+            division: what is left out, and how patients are divided.
+            rehash: reads the patches even where sizes and times are unchanged.
+            check: raises where the lock must not be kept; nothing is locked then.
 
         Raises:
             DataError: see ``data_utils.split.prepare``; LockMismatchError where the lock file was edited.
         """
         with self._alone_with_data():
-            return self._prepared(data, division, rehash)
+            return self._prepared(data, division, rehash, check)
 
     def transformed(self, prepared: Prepared, kind: str) -> Preprocessing:
         """Has what workers will map written; see ``search.training.preprocess.write_derived``."""
@@ -153,7 +177,9 @@ class Comparison:
 
         return alone(self.folder / LOGS / ".finalizing", refuse)
 
-    def _prepared(self, data: str | None, division: "Division", rehash: bool) -> Prepared:
+    def _prepared(
+        self, data: str | None, division: "Division", rehash: bool, check: Callable[[SplitLock], None]
+    ) -> Prepared:
         lock = self.stored_lock()
         if lock is not None and self.ledger.lock(self.name) is None:
             say(Console(), f"{self.folder / LOCK_FILE} is taken over as the split lock: this database had none")
@@ -162,6 +188,7 @@ class Comparison:
                 data_source(data), self.folder / "data", name=self.name, lock=lock, rehash=rehash,
                 progress=progress, **vars(division),
             )  # fmt: skip
+        check(prepared.lock)
         text = self.ledger.keep_lock(self.name, prepared.lock.digest, prepared.lock.to_json())
         if text != prepared.lock.to_json():
             raise UsageError(f"another launch drew another split for {self.name} at the same moment; run this again")
@@ -253,6 +280,7 @@ def summary_of(prepared: Prepared) -> DataSummary:
         split_seed=lock.seed,
         split_file="" if lock.published is None else str(lock.lists),
         notes=prepared.notes,
+        near_sealed=0 if lock.near is None else lock.near[1],
         easing=tuple((rule.reason, rule.easier) for rule in easing(lock.exclude)),
     )
 
@@ -276,6 +304,8 @@ def define(
     epochs: int,
     objective: str,
     precision: str,
+    layout: str,
+    threads: int,
     preprocess: str = "none",
 ) -> StudyDefinition:
     """The identity of a model's study."""
@@ -288,6 +318,9 @@ def define(
         preprocessing=text_of(preprocess),
         precision=precision,
         weights="random" if weights is None else weights.sha256,
+        source=source_digest(model.name),
+        layout=layout,
+        threads=threads,
     )
 
 

@@ -13,8 +13,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from search.comparison import Comparison  # these take seconds to import; --help does not wait for them
     from search.final.contents import write_comparison_report
 
-    report = write_comparison_report(Comparison.open(settings.common))
-    sys.stdout.write(f"report: {report}\n")
+    report, notes = write_comparison_report(Comparison.open(settings.common))
+    sys.stdout.write("".join(f"{line}\n" for line in (*notes, f"report: {report}")))
     return 0
 
 

@@ -106,7 +106,7 @@ def _change_lock(rng: Random, files: Files) -> Files:
 
 def _read_cache(place: Path) -> None:
     holdout.sealed_digests(place / "sealed")
-    holdout.open_sealed(place / "sealed")
+    holdout.open_sealed(place / "sealed", "")
 
 
 def _read_lock(place: Path) -> None:

@@ -89,6 +89,7 @@ class DataSummary:
         fractions: train, validation, test in percent.
         split_seed: the seed of the draw.
         split_file: the published lists that the split was taken from, with their digest; "" where it was drawn.
+        near_sealed: test patches that have a near copy among the development patches of another patient.
         notes: what the reader took for what, and what it converted: a sentence each.
         easing: (reason, why) of each rule of cleaning that was on and makes the test easier.
     """
@@ -107,6 +108,7 @@ class DataSummary:
     split_file: str = ""
     easing: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
+    near_sealed: int = 0
 
 
 # --- studies and trials ---------------------------------------------------------------------------------------------
@@ -255,6 +257,23 @@ class Opening:
     patches: int
 
 
+@dataclass(frozen=True)
+class Look:
+    """Sealed patches that were seen in another way than by an opening.
+
+    Attributes:
+        kind: "exploration" (before the split was drawn) or "prediction" (after the opening).
+        words: how, as a part of a sentence.
+        patches: how many of the sealed ones.
+    """
+
+    kind: str
+    words: str
+    patches: int
+    by: str  # host and process, for the log
+    looked_at: datetime  # UTC
+
+
 @dataclass(frozen=True, eq=False)
 class Predictions:
     """Scores of every model on one set of patches (the test rows, or the development rows out of fold).
@@ -319,9 +338,14 @@ class ReportData:
     plan: AnalysisPlan
     plan_digest: str
     frozen_at: datetime
+    frozen_first: bool  # whether the plan came before every opening, by their places in the chain of records
     openings: tuple[Opening, ...]  # every reading of these test patches, under any name, oldest first
     chain_head: str  # newest link of the chain of records (studies.ledger.chain)
     test: Predictions
     out_of_fold: dict[str, Predictions]  # model -> its development rows, entries as in test
     examples: tuple[Example, ...]
     environment: dict[str, str]  # versions, hardware, commit, commands
+    broken: tuple[str, ...] = ()  # what was changed after it was recorded, in words
+    elsewhere: tuple[tuple[str, bool], ...] = ()  # comparisons that hold these test patients, and if they chose by them
+    looks: tuple[Look, ...] = ()  # at these test patches, other than openings
+    later: tuple[str, ...] = ()  # what the studies hold that the plan did not know, in words

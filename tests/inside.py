@@ -19,6 +19,7 @@ def context_of(folder: Path) -> WorkerContext:
         device="cpu",
         precision="fp32",
         threads=1,
+        layouts={"cnn": load_model("cnn").layout},
         objective="auc",
         weights={"cnn": None},
     )

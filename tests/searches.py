@@ -25,7 +25,9 @@ def searching(
 ) -> StudySearch:
     """The study ``idc-MODEL``, made or resumed."""
     loaded = load_model(model)
-    definition = define(loaded, None, lock_digest="a" * 64, epochs=3, objective="auc", precision="fp32")
+    definition = define(
+        loaded, None, lock_digest="a" * 64, epochs=3, objective="auc", precision="fp32", layout="contiguous", threads=1
+    )
     study = create_or_resume(
         storage, f"idc-{model}", definition, sampler=make_sampler("random", 0), pruner=make_pruner(pruner, 3)
     )

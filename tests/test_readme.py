@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("search", "models", "data_utils", "studies")
 COMMANDS = (
-    *("explore", "launch", "finalize", "report", "status", "predict", "dashboard", "clean", "completion"),
+    *("explore", "launch", "finalize", "report", "status", "predict", "check", "dashboard", "clean", "completion"),
     *("match", "fetch"),
 )
 OF_DATA_UTILS = ("match", "fetch")  # the others are search's

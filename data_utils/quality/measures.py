@@ -81,6 +81,14 @@ def stain_density(pixels: Pixels) -> tuple[Floats, Floats]:
     return stains[:, 0], stains[:, 1]
 
 
+def near_copies(patches: PatchSet, among: Ints | None = None) -> tuple[Ints, Ints]:
+    """Pairs of rows with patches that are exact or near duplicates, by the rule of ``duplicate_groups``: two (M,)."""
+    tissue = np.flatnonzero(~near_white(patches.pixels))
+    if among is not None:
+        tissue = np.intersect1d(tissue, among, assume_unique=True)
+    return near_pairs(patches.pixels, tissue, NEAR)
+
+
 def duplicate_groups(patches: PatchSet, among: Ints | None = None) -> Ints:
     """(N,) group of each patch: exact and near duplicates of each other, in any of the 8 symmetries, share one.
 
@@ -92,10 +100,7 @@ def duplicate_groups(patches: PatchSet, among: Ints | None = None) -> Ints:
         patches: all of them.
         among: the rows to compare; all by default. The others are groups of one.
     """
-    tissue = np.flatnonzero(~near_white(patches.pixels))
-    if among is not None:
-        tissue = np.intersect1d(tissue, among, assume_unique=True)
-    first, second = near_pairs(patches.pixels, tissue, NEAR)
+    first, second = near_copies(patches, among)
     graph = coo_array((np.ones(len(first)), (first, second)), shape=(len(patches), len(patches)))
     groups: npt.NDArray[np.int32] = connected_components(graph, directed=False)[1]
     return groups.astype(np.int64)

@@ -19,6 +19,7 @@ from data_utils.readers._packed import leaving_out
 from data_utils.readers.files import kind, shown
 from data_utils.readers.patchset import (
     PATCH_SIZE,
+    Bools,
     PatchSet,
     Pixels,
     Progress,
@@ -106,14 +107,21 @@ def check_there(source: str) -> None:
             _folder.check_there(path, source)
 
 
-def fingerprint(patches: PatchSet) -> str:
-    """Sha256 over pixels, labels and patients; the order of files and rows makes no difference."""
-    labels = [""] * len(patches) if patches.labels is None else patches.labels.tolist()
-    patients = [""] * len(patches) if patches.patients is None else patches.patients.tolist()
+def fingerprint(patches: PatchSet, rows: Bools | None = None) -> str:
+    """Sha256 over pixels, labels and patients; the order of files and rows makes no difference.
+
+    Args:
+        patches: a set.
+        rows: (N,) which of them count; all by default.
+    """
+    chosen = np.ones(len(patches), dtype=np.bool_) if rows is None else rows
+    count = int(chosen.sum())
+    labels = [""] * count if patches.labels is None else patches.labels[chosen].tolist()
+    patients = [""] * count if patches.patients is None else patches.patients[chosen].tolist()
     # the patient comes last, so that no id can pass for a digest or a label
     records = sorted(
         f"{digest} {label} {patient}"
-        for digest, label, patient in zip(patches.digests.tolist(), labels, patients, strict=True)
+        for digest, label, patient in zip(patches.digests[chosen].tolist(), labels, patients, strict=True)
     )
     return _sha256(records)
 

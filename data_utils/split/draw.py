@@ -6,6 +6,7 @@ is locked like a drawn one.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from hashlib import sha256
 from typing import Literal
 
@@ -13,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from data_utils.errors import FormatError, LabelError, LockMismatchError, TooFewPatientsError
-from data_utils.quality.measures import duplicate_groups
+from data_utils.quality.measures import duplicate_groups, near_copies
 from data_utils.quality.rules import in_order
 from data_utils.readers.patches import fingerprint
-from data_utils.readers.patchset import Floats, Ints, PatchSet, Strings, known
+from data_utils.readers.patchset import Bools, Floats, Ints, PatchSet, Strings, known
 from data_utils.split.lock import Fractions, Published, SplitLock
 from data_utils.split.split_file import PARTS, Part, PatientLists
 
@@ -28,6 +29,7 @@ LEAST_FOLDS = 2
 _DRAWS = 1000
 _FOLD_DRAWS = 100
 _MANY_PATCHES = 500  # of a class, without patients: five groups of duplicates would have to hold them all
+_FAR = 5.0  # percent points between what was asked for and what is there, from which on it is told
 
 
 def draw_lock(
@@ -57,7 +59,8 @@ def draw_lock(
     part_of_unit = _best_draw(others, idc, fractions, seed, patches.source)
     chosen = {str(key): PARTS[part] for key, part in zip(keys, part_of_unit[unit], strict=True)}
     assignment = dict(sorted(chosen.items()))
-    return SplitLock(name, fingerprint(patches), fractions, seed, _kind(patches), assignment, in_order(exclude))
+    lock = SplitLock(name, fingerprint(patches), fractions, seed, _kind(patches), assignment, in_order(exclude))
+    return _knowing_what_it_seals(lock, patches)
 
 
 def published_lock(patches: PatchSet, name: str, lists: PatientLists, *, exclude: Sequence[str] = ()) -> SplitLock:
@@ -82,7 +85,8 @@ def published_lock(patches: PatchSet, name: str, lists: PatientLists, *, exclude
     whole = _whole(100, (shares * 100).tolist())
     fractions = (int(whole[0]), int(whole[1]), int(whole[2]))
     published = Published(lists.source, lists.digest, lists.unlisted)
-    return SplitLock(name, fingerprint(patches), fractions, 0, "patient", assignment, in_order(exclude), published)
+    lock = SplitLock(name, fingerprint(patches), fractions, 0, "patient", assignment, in_order(exclude), published)
+    return _knowing_what_it_seals(lock, patches)
 
 
 def check_listed(patches: PatchSet, lists: PatientLists) -> None:
@@ -127,6 +131,48 @@ def parts(lock: SplitLock, patches: PatchSet) -> Strings:
             f"{unknown[0]}); start anew under another name: --study NEW"
         )
     return np.array([lock.assignment[key] for key in keys.tolist()], dtype=np.str_)
+
+
+def _knowing_what_it_seals(lock: SplitLock, patches: PatchSet) -> SplitLock:
+    test = parts(lock, patches) == "test"
+    return replace(lock, sealed=fingerprint(patches, test), near=_near(patches, test))
+
+
+def _near(patches: PatchSet, test: Bools) -> tuple[int, int] | None:
+    """Pairs of near copies in two patients, and test patches that have one in development."""
+    if patches.patients is None:
+        return None
+    first, second = near_copies(patches)
+    apart = patches.patients[first] != patches.patients[second]
+    straddling = test[first] != test[second]
+    sealed = np.where(test[first], first, second)[straddling]
+    return int(apart.sum()), len(np.unique(sealed))
+
+
+def near_across(lock: SplitLock) -> tuple[str, ...]:
+    """A sentence where near copies lie in two patients, else none."""
+    if lock.near is None or not lock.near[0]:
+        return ()
+    pairs, sealed = lock.near
+    return (
+        f"near copies: {pairs} pairs of patches are nearly equal, turned or flipped, and of two patients; {sealed} "
+        "test patches have such a copy in development (--exclude near_duplicate leaves one of each)",
+    )
+
+
+def unlike_asked(lock: SplitLock) -> tuple[str, ...]:
+    """A sentence where whole patients do not give the shares that were asked for, else none."""
+    counts = [list(lock.assignment.values()).count(part) for part in PARTS]
+    shares = [100 * count / sum(counts) for count in counts]
+    if lock.published is not None or np.abs(np.subtract(shares, lock.fractions)).max() < _FAR:
+        return ()
+    asked, found = ("/".join(f"{share:.0f}" for share in each) for each in (lock.fractions, shares))
+    units = f"{sum(counts)} {_kinds(lock)} are {'/'.join(map(str, counts))}"
+    return (f"split: {asked} % was asked for, {found} % is there, as {units}",)
+
+
+def _kinds(lock: SplitLock) -> str:
+    return "patients" if lock.by == "patient" else "patches in groups of duplicates"
 
 
 def folds(lock: SplitLock, patches: PatchSet) -> Ints:

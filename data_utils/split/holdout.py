@@ -3,24 +3,31 @@
 from pathlib import Path
 
 from data_utils.errors import FormatError, SealError
+from data_utils.readers.patches import fingerprint
 from data_utils.readers.patchset import PatchSet, Strings
 from data_utils.split import cache
 
 
-def open_sealed(folder: Path) -> PatchSet:
+def open_sealed(folder: Path, sealed: str) -> PatchSet:
     """Opens the sealed cache and verifies that it holds the very patches that were sealed.
 
     Args:
         folder: ``Prepared.sealed``.
+        sealed: their fingerprint as the lock has it, which does not lie in the folder; "" of a lock from before that.
 
     Raises:
-        SealError: the cache is not whole, or its patches are not those of its digest.
+        SealError: the cache is not whole, or its patches, labels or patients are not those that were sealed.
     """
     try:
         patches, part, meta = cache.read_cache(folder)
     except FormatError as error:
         raise SealError(f"the sealed test patches cannot be read: {error}") from error
     _check(folder, patches.digests, meta["digest"])
+    if sealed and fingerprint(patches) != sealed:
+        raise SealError(
+            f"{folder} does not hold what was sealed: pixels, labels or patients were changed since; "
+            "delete the folder above it and run the same command again"
+        )
     if (part != "test").any():
         raise SealError(
             f"{folder} holds rows of other parts than the test split; delete the folder above it, run again"

@@ -24,6 +24,7 @@ Fractions = tuple[int, int, int]
 
 _LARGEST = 128 * 2**20  # bytes of a lock; by patch, the public set's takes 22 million
 _MOST_VALUES = 2_000_000  # in it
+_LATER = ("exclude", "published", "sealed", "near")  # fields that earlier locks do not have
 _WAY_OUT = "put the original back, or start anew under another name: --study NEW"
 
 
@@ -49,6 +50,9 @@ class SplitLock:
         assignment: patient id -> part; where patients are unknown, sha256 of a patch's pixels -> part.
         exclude: names of the rules that were on when the patches were read, in the order of ``rules.RULES``.
         published: the lists that it was taken from; None where it was drawn.
+        near: pairs of near copies that lie in two patients, and how many test patches have a near copy in development;
+            None where patients are unknown, whose near copies stay together, and in locks from before that.
+        sealed: fingerprint of the test patches, over pixels, labels and patients; "" in locks from before that.
     """
 
     __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
@@ -61,6 +65,8 @@ class SplitLock:
     assignment: dict[str, Part]
     exclude: tuple[str, ...] = ()
     published: Published | None = None
+    sealed: str = ""
+    near: tuple[int, int] | None = None
 
     @cached_property
     def digest(self) -> str:
@@ -80,7 +86,7 @@ class SplitLock:
     def _fields(self) -> dict[str, object]:
         """All fields; later ones only where they say something, so that locks from before them keep their digest."""
         fields = asdict(self)
-        return {name: value for name, value in fields.items() if value or name not in ("exclude", "published")}
+        return {name: value for name, value in fields.items() if value or name not in _LATER}
 
     @staticmethod
     def read(file: Path) -> "SplitLock | None":

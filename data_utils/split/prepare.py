@@ -20,7 +20,16 @@ from data_utils.readers.patches import check_classes, fingerprint, read_patches,
 from data_utils.readers.patchset import Bools, PatchSet, Progress, Strings, known
 from data_utils.scratch import of_dead_processes
 from data_utils.split import cache
-from data_utils.split.draw import MOST_FOLDS, check_listed, count_folds, draw_lock, parts, published_lock
+from data_utils.split.draw import (
+    MOST_FOLDS,
+    check_listed,
+    count_folds,
+    draw_lock,
+    near_across,
+    parts,
+    published_lock,
+    unlike_asked,
+)
 from data_utils.split.lock import Fractions, SplitLock, verify_fingerprint, verify_lists, verify_settings
 from data_utils.split.split_file import PARTS, PatientLists, lists_of_folders
 
@@ -46,7 +55,7 @@ class Summary:
         patients: (patient, part, patches, IDC) of development patients; empty where unknown.
         test_digest: sha256 over the sorted pixel digests of the sealed rows.
         test_patches: number of sealed rows.
-        notes: of the reader.
+        notes: of the reader, and that the split is not the one that was asked for.
         folds: of the development patches, over which final models are retrained.
         few_folds: why they are fewer than 5, in words; "" where they are not.
     """
@@ -227,7 +236,7 @@ def _write(folder: Path, patches: PatchSet, lock: SplitLock, mark: str) -> Summa
         patients=_development_patients(patches, part),
         test_digest=test_digest,
         test_patches=int(sealed.sum()),
-        notes=patches.notes,
+        notes=(*patches.notes, *unlike_asked(lock), *near_across(lock)),
         folds=folds,
         few_folds=few_folds,
     )

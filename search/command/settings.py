@@ -24,11 +24,16 @@ from studies.secrets import bare
 MODELS = model_names()
 PREPROCESSINGS = ("none", "standardise", "reinhard", "macenko")  # those of data_utils.colour.preprocessing
 LOCALHOST = "127.0.0.1"
+SPLIT, SPLIT_SEED = (70, 15, 15), 0
 SEED = whole(0, 2**32 - 1)
 BY_DATA = Study("default: the stem of the data path")
 ALL = Study("default: all in the database")
 _LISTS, _DRAW = ("split_file", "unlisted"), ("split", "split_seed")
 
+Storage = Annotated[str, Flag(
+    "URL", kinds.storage_url, "database of the studies; a URL with a password belongs in the variable",
+    "default: $HISTOTUNE_STORAGE, then sqlite:///RUNS/studies.db", variable="HISTOTUNE_STORAGE",
+)]  # fmt: skip
 # Who reads data and weights asks their variables, as what a study was begun with goes before those.
 Data = Annotated[str | None, Flag(
     "PATH", kinds.data_source,
@@ -54,10 +59,7 @@ class CommonSettings:
     study: Annotated[str, Flag(
         "NAME", kinds.study_name, "name of the comparison", "default: the only one in the database"
     )] = ""  # fmt: skip
-    storage: Annotated[str, Flag(
-        "URL", kinds.storage_url, "database of the studies; a URL with a password belongs in the variable",
-        "default: $HISTOTUNE_STORAGE, then sqlite:///RUNS/studies.db", variable="HISTOTUNE_STORAGE",
-    )] = field(default="", repr=False)  # fmt: skip
+    storage: Storage = field(default="", repr=False)
     runs: Annotated[Path, Flag("DIR", kinds.folder, "folder of results", "default: runs/")] = Path("runs")
     log_level: LogLevel = "info"
     config: Annotated[Path | None, Flag(
@@ -132,8 +134,8 @@ class LaunchSettings:
     dry_run: Annotated[bool, switch("show the space and what it would take, write nothing")] = False
     split: Annotated[tuple[int, int, int], Group("data and split, locked when a study begins"), Flag(
         "A/B/C", kinds.parts, "percent of patients for train, validation and test", between="/", instead_of=_LISTS
-    )] = (70, 15, 15)  # fmt: skip
-    split_seed: Annotated[int, Flag("N", SEED, "seed of the draw of patients", instead_of=_LISTS)] = 0
+    )] = SPLIT  # fmt: skip
+    split_seed: Annotated[int, Flag("N", SEED, "seed of the draw of patients", instead_of=_LISTS)] = SPLIT_SEED
     split_file: Annotated[str | None, Flag(
         "PATH", kinds.split_source, "published lists of patient ids instead: JSON, or a folder with cases_train.txt, "
         "cases_val.txt, cases_test.txt; or folders, where patches lie in train/, validation/ and test/",
@@ -196,6 +198,16 @@ class StatusSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CheckSettings:
+    """Train stored trials and a member again, and say whether they come out the same."""
+
+    repeat: Annotated[int, Group("repetition"), Flag("N", whole(1, 10_000), "trials of each study to train again")] = 3
+    vgg16_weights: Weights = None
+    device: Device = "auto"
+    common: CommonSettings
+
+
+@dataclass(frozen=True, kw_only=True)
 class CleanSettings:
     """Remove checkpoints, caches and scratch that no study needs, after showing them."""
 
@@ -211,6 +223,7 @@ class PredictSettings:
     model: Annotated[Path, Group("prediction"), Flag("DIR", any_path, "final model, like runs/NAME/vgg16")]
     out: Annotated[Path, Flag("FILE", kinds.new_file, "CSV file to write")]
     data: Data = None
+    storage: Storage = field(default="", repr=False)
     device: Device = "auto"
     log_level: LogLevel = "info"
 
@@ -219,7 +232,10 @@ class PredictSettings:
 class ExploreSettings:
     """Look at the patches before any training: one page, with what was found and what to do."""
 
-    sample: Annotated[int, Group("exploration"), Flag(
+    all: Annotated[bool, Group("exploration"), switch(
+        "show all patches, also those that are or would be sealed for a test; it is recorded, and the report says so"
+    )] = False  # fmt: skip
+    sample: Annotated[int, Flag(
         "N", whole(100, 10_000_000), "patches that simple models are given; of more a sample is drawn"
     )] = 20_000  # fmt: skip
     seed: Annotated[int, Flag("N", SEED, "seed of samples, folds and the map")] = 0
@@ -248,7 +264,7 @@ class CompletionSettings:
 
 COMMANDS: dict[str, type[Any]] = {command_of(kind): kind for kind in (
     ExploreSettings, LaunchSettings, FinalizeSettings, ReportSettings, StatusSettings, PredictSettings,
-    DashboardSettings, CleanSettings, CompletionSettings,
+    CheckSettings, DashboardSettings, CleanSettings, CompletionSettings,
 )}  # fmt: skip
 PURPOSES = {name: purpose_of(kind) for name, kind in COMMANDS.items()}
 
@@ -280,6 +296,7 @@ def parse(kind: type[Settings], argv: Sequence[str] | None = None, environ: Mapp
 parse_finalize = partial(parse, FinalizeSettings)
 parse_report = partial(parse, ReportSettings)
 parse_status = partial(parse, StatusSettings)
+parse_check = partial(parse, CheckSettings)
 parse_clean = partial(parse, CleanSettings)
 parse_predict = partial(parse, PredictSettings)
 parse_dashboard = partial(parse, DashboardSettings)
@@ -293,7 +310,7 @@ def _asked(kind: type[Settings], argv: Sequence[str] | None, environ: Mapping[st
         known = [option for other in (kind, LaunchSettings, *COMMANDS.values()) for option in options(other)]
         asked.add_file(str(asked.given["config"]), read_settings(asked.given["config"], known, asked.refuse))
     values = asked.complete(environ)
-    if "storage" in values:
+    if "runs" in values:
         _settle_place(values, environ)
     if values.get("device") == "cpu" and values.get("gpus_per_worker"):
         one = "no GPU is used with --device cpu; leave one of the two out"

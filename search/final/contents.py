@@ -6,30 +6,35 @@ from pathlib import Path
 
 from search.comparison import DATA_FILE, ENVIRONMENT_FILE, OPENING, Comparison
 from search.errors import UsageError
+from search.final.plan import came_later, changed, studies_of
 from search.trials.marks import lost
+from search.trials.other_splits import overlaps
 from studies.errors import RecordError, SealBrokenError
 from studies.files import read_file, write_whole
 from studies.findings.examples import load_examples
 from studies.findings.predictions import TABLE_FILE, as_table, load_predictions, problem_with
-from studies.ledger.chain import head
+from studies.ledger.chain import broken, head, is_first
 from studies.ledger.ledger import OpeningRecord
 from studies.records import AnalysisPlan, DataSummary, ReportData, from_json
 from studies.report.dashboard import ARTIFACTS, publish
 from studies.report.page import REPORT_JSON, write_report
-from studies.storage.results import summarise
 
 _LARGEST = 16 * 2**20  # bytes of a record; that of the data names each development patient
 
 
-def write_comparison_report(comparison: Comparison) -> Path:
-    """Writes the report of a comparison whose test split was opened, also for the dashboard; returns its path."""
+def write_comparison_report(comparison: Comparison) -> tuple[Path, tuple[str, ...]]:
+    """Writes the report of a comparison whose test split was opened, also for the dashboard.
+
+    Returns:
+        Its path, and what its reader has to know beside it, a line each.
+    """
     data = gather(comparison)
     write_whole(comparison.folder / TABLE_FILE, as_table(data.test))
     report = write_report(data, comparison.folder)
     headline = json.loads(report.with_name(REPORT_JSON).read_text(encoding="utf-8"))["verdict"]["headline"]
     for study in data.studies:
         publish(comparison.storage, study, report, headline, comparison.folder.parent / ARTIFACTS)
-    return report
+    return report, (*data.broken, *data.later)
 
 
 def gather(comparison: Comparison) -> ReportData:
@@ -41,20 +46,26 @@ def gather(comparison: Comparison) -> ReportData:
     """
     opening = _closed_opening(comparison)
     plan, frozen = _plan(comparison, opening.plan_digest)
-    folder = comparison.folder
+    folder, engine = comparison.folder, comparison.storage.engine
+    studies = studies_of(comparison, plan)
     return ReportData(
         name=comparison.name,
         data=from_json(DataSummary, _read(folder / DATA_FILE), str(folder / DATA_FILE)),
-        studies=tuple(summarise(comparison.load_study(model)) for model in comparison.models()),
+        studies=studies,
         plan=plan,
         plan_digest=opening.plan_digest,
         frozen_at=frozen,
+        frozen_first=is_first(engine, opening.plan_digest, comparison.ledger.numbers_of_openings(comparison.name)),
         openings=comparison.ledger.openings_of_same_patches(comparison.name),
-        chain_head=head(comparison.storage.engine),
+        chain_head=head(engine),
         test=load_predictions(folder / OPENING),
         out_of_fold={model.model: load_predictions(folder / model.model / "out_of_fold") for model in plan.models},
         examples=load_examples(folder / "examples") + load_examples(folder / OPENING / "examples"),
         environment=from_json(dict[str, str], _read(folder / ENVIRONMENT_FILE), str(folder / ENVIRONMENT_FILE)),
+        elsewhere=tuple((str(one), one.chosen_by > 0) for one in overlaps(comparison)),
+        looks=comparison.ledger.looks(comparison.name),
+        broken=(*broken(engine), *changed(comparison, plan, studies)),
+        later=came_later(comparison, plan),
     )
 
 

@@ -30,7 +30,6 @@ from search.trials.enqueue import check_inside
 from studies.records import from_json
 
 MODEL_FILE = "model.json"
-SEALED_FILE = "sealed_digests.npy"
 Floats = npt.NDArray[np.float64]
 Progress = Callable[[int, int], None]
 

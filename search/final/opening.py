@@ -6,7 +6,7 @@ An opening that was cut off goes on under its own record; what was predicted alr
 
 import io
 import os
-import socket
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -23,14 +23,15 @@ from search.comparison import OPENING, Comparison
 from search.errors import UsageError
 from search.final.baselines import BASELINES, baseline_logits
 from search.final.examples import save_test_examples
-from search.final.members import SEALED_FILE, Progress, SharedOutputs, StoredModel, member_logits
+from search.final.members import MODEL_FILE, Progress, SharedOutputs, StoredModel, member_logits
 from search.final.scored import scored
+from search.trials.looks import SEALED_FILE, by
 from search.trials.marks import Mark, check_folder, lost
 from studies.files import write_whole
 from studies.findings.examples import problem_with_pictures
 from studies.findings.predictions import TABLE_FILE, as_table, problem_with, save_predictions
 from studies.ledger.ledger import OpeningRecord
-from studies.records import AnalysisPlan, Predictions, digest, from_json, to_json
+from studies.records import AnalysisPlan, Predictions, from_json, to_json
 
 Floats = npt.NDArray[np.float64]
 
@@ -48,6 +49,7 @@ def open_test(
     comparison: Comparison,
     prepared: Prepared,
     plan: AnalysisPlan,
+    plan_digest: str,
     entrants: list[Entrant],
     *,
     reopen: str | None,
@@ -60,6 +62,7 @@ def open_test(
         comparison: whose test split.
         prepared: its data.
         plan: all that was decided; stored before anything is read.
+        plan_digest: under which it is stored.
         entrants: the models, in the order of the report.
         reopen: why it is opened once more, under another plan or as its predictions were lost; None refuses that.
         device: to predict on.
@@ -70,21 +73,38 @@ def open_test(
             were lost or edited, and no reason was given.
         SealError: the sealed rows are not those that were sealed.
     """
-    plan_digest = digest(plan)
     opening = _opening(comparison, plan, plan_digest, prepared, reopen)
     if opening is None:
         return False
     folder = comparison.folder / OPENING
     _begin_anew(folder, Mark(plan_digest, opening))
-    test = open_sealed(prepared.sealed)
+    test = open_sealed(prepared.sealed, prepared.lock.sealed)
     predictions = _predict(test, prepared, plan, entrants, folder, device, progress)
     file = save_predictions(predictions, folder)
     save_test_examples(predictions, test, entrants, folder / "examples")
     write_whole(comparison.folder / TABLE_FILE, as_table(predictions))
-    for entrant in entrants:
-        _save_array(entrant.folder / SEALED_FILE, test.digests)
     comparison.ledger.close_opening(opening, sha256(file.read_bytes()).hexdigest())
     return True
+
+
+def publish(prepared: Prepared, chosen: Iterable[Entrant]) -> None:
+    """Leaves final models for others to use, once their opening is closed: a model at hand is a look at hand.
+
+    The digests of the sealed patches come first, so that ``search.predict`` never meets a model without them.
+    """
+    sealed = sealed_digests(prepared.sealed)
+    for entrant in chosen:
+        _save_array(entrant.folder / SEALED_FILE, sealed)
+        write_whole(entrant.folder / MODEL_FILE, to_json(entrant.stored))
+
+
+def withdraw(comparison: Comparison) -> None:
+    """Takes away final models that an earlier version left before its opening; a closed one's stay."""
+    last = comparison.ledger.last_opening(comparison.name)
+    if last is not None and last.closed:
+        return
+    for model in comparison.models():
+        (comparison.folder / model / MODEL_FILE).unlink(missing_ok=True)
 
 
 def check_reopening(comparison: Comparison, reopen: str | None, planned: str) -> None:
@@ -147,8 +167,7 @@ def _opening(
     elif last is not None and reopen is None:
         raise UsageError(_refusal(study))
     ledger.freeze_plan(study, plan_digest, to_json(plan))
-    by = f"{socket.gethostname()}, process {os.getpid()}"
-    return ledger.record_opening(study, plan_digest, sealed_digests(prepared.sealed).tolist(), reopen or "", by)
+    return ledger.record_opening(study, plan_digest, sealed_digests(prepared.sealed).tolist(), reopen or "", by())
 
 
 def _begin_anew(folder: Path, mark: Mark) -> None:

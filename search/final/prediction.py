@@ -15,10 +15,15 @@ from data_utils.readers.patches import PatchSet, read_patches
 from search.command.settings import PredictSettings
 from search.command.terminal import say
 from search.comparison import data_source
-from search.final.members import SEALED_FILE, StoredModel, load_stored, member_logits
+from search.errors import UsageError
+from search.final.members import StoredModel, load_stored, member_logits
 from search.training.device import choose_device
+from search.trials.looks import PREDICTION, SEALED_FILE, Met, by, sealed_among
+from studies.errors import StorageError
 from studies.files import write_whole
+from studies.ledger.ledger import Ledger
 from studies.statistics.calibration import sigmoid
+from studies.storage.studies import open_existing
 
 Floats = npt.NDArray[np.float64]
 _COLUMNS = ("name", "patient", "x", "y", "label", "probability", "predicted", "member_spread")
@@ -30,7 +35,7 @@ def predict(settings: PredictSettings) -> int:
     device = choose_device(settings.device)
     console = Console(stderr=True)
     patches = read_patches(data_source(settings.data), labelled=False)
-    for line in _notices(patches, settings.model):
+    for line in (*_notices(patches), *_looks(patches, settings)):
         say(console, line)
     with Bar(console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task(f"{len(patches)} patches, members", total=len(stored.members))
@@ -42,19 +47,56 @@ def predict(settings: PredictSettings) -> int:
     return 0
 
 
-def _notices(patches: PatchSet, model: Path) -> list[str]:
-    """What a user should know of these patches before trusting their scores."""
-    lines = [f"left out: {count} {reason}" for reason, count in patches.exclusions]
-    lines += patches.notes
-    sealed = model / SEALED_FILE
-    if os.path.lexists(sealed):
-        known = np.isin(patches.digests, map_array(sealed))
-        if known.any():
-            lines.append(
-                f"{int(known.sum())} of {len(patches)} patches are sealed test patches of this model's comparison: "
-                "a score on them is no new evidence, and a choice made by it spoils the test"
+def _notices(patches: PatchSet) -> list[str]:
+    """What the reader left out, and how it read the rest."""
+    return [*(f"left out: {count} {reason}" for reason, count in patches.exclusions), *patches.notes]
+
+
+def _looks(patches: PatchSet, settings: PredictSettings) -> list[str]:
+    """That some are sealed test patches, of this model's comparison or another; it is recorded where it can be.
+
+    Raises:
+        UsageError: their test split was not opened yet.
+    """
+    folder = settings.model.resolve()
+    runs = folder.parent.parent
+    lines = []
+    for met in _met(patches, folder, runs):
+        patches_of_it = f"{met.count} of {len(patches)} patches are sealed test patches of {met.study}"
+        if not met.opened:
+            raise UsageError(
+                f"{patches_of_it}, whose test split was not opened yet: a score on them would be a look that nobody "
+                f"counts. Give other patches, or run python -m search.finalize --study {met.study} first"
             )
+        recorded = _record(met, settings, runs)
+        lines.append(
+            f"{patches_of_it}: a score on them is no new evidence, and a choice made by it spoils the test; {recorded}"
+        )
     return lines
+
+
+def _met(patches: PatchSet, model: Path, runs: Path) -> list[Met]:
+    """The comparisons whose sealed patches are among these; of a model that was copied elsewhere, its own."""
+    found = sealed_among(runs, patches.digests)
+    sealed = model / SEALED_FILE
+    if any(met.study == model.parent.name for met in found) or not os.path.lexists(sealed):
+        return found
+    own = Met(
+        f"this model's comparison ({model.parent.name})", np.isin(patches.digests, map_array(sealed)), opened=True
+    )
+    return [*found, own] if own.count else found
+
+
+def _record(met: Met, settings: PredictSettings, runs: Path) -> str:
+    """Whether the look was written down, in words."""
+    url = settings.storage or f"sqlite:///{runs}/studies.db"
+    words = f"scored by search.predict with the model {settings.model}"
+    try:
+        ledger = Ledger(open_existing(url).engine)
+    except StorageError as error:
+        return f"that could not be recorded: {error}"
+    ledger.record_look(met.study, PREDICTION, words, met.count, by())
+    return "that is recorded"
 
 
 def table(patches: PatchSet, stored: StoredModel, logits: Floats) -> str:

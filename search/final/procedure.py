@@ -36,10 +36,22 @@ from search.errors import UsageError
 from search.final.baselines import BASELINES
 from search.final.contents import write_comparison_report
 from search.final.examples import save_development_examples
-from search.final.members import MODEL_FILE, StoredModel
-from search.final.opening import Entrant, check_reopening, open_test
+from search.final.members import StoredModel
+from search.final.opening import Entrant, check_reopening, open_test, publish, withdraw
+from search.final.plan import (
+    FOLD_SIZES,
+    RECORDS,
+    TRIALS,
+    decides_the_same,
+    digest_of,
+    fold_sizes,
+    last_plan,
+    records_of,
+    studies_of,
+    trials_of,
+)
 from search.final.retraining import Candidate, Members, Retrained, candidates, conclude, member_folder
-from search.final.scored import patients_of, scored
+from search.final.scored import patients_of, scored_out_of_fold
 from search.training.device import choose_device
 from search.training.jobs import FeatureStore, WorkerContext
 from search.training.preprocess import place_of
@@ -50,11 +62,11 @@ from search.workers.cluster import Crew, RaySession, plan_crew, settled
 from search.workers.trainable import TrialWorker
 from studies.files import naming, write_whole
 from studies.findings.predictions import save_predictions
-from studies.records import AnalysisPlan, FinalModel, Predictions, StudySummary, digest, to_json
+from studies.records import AnalysisPlan, FinalModel, StudySummary, to_json
 from studies.statistics.calibration import sigmoid
 from studies.statistics.metrics import PLANNED, PRIMARY
 from studies.storage.patience import interrupt
-from studies.storage.results import best_trial, by_hand, summarise
+from studies.storage.results import best_trial, by_hand
 
 SETTINGS_FILE = "finalize.toml"
 STATISTICS_SEED = 0
@@ -106,34 +118,36 @@ def finalize(settings: FinalizeSettings, signals: Signals) -> int:
 def _finalize(final: _Final) -> int:
     settings, signals = final.settings, final.signals
     check_reopening(final.comparison, settings.reopen, _planned(final))
+    withdraw(final.comparison)
     write_settings(final.comparison.folder / SETTINGS_FILE, _used(final), signals.go_on)
     development = load_development(final.prepared.development)
     fold = folds(final.prepared.lock, development)
     retrained = _retrain(final, development, fold)
-    plan = _plan(final, [model.final for model in retrained], int(fold.max()) + 1)
-    entrants = [entrant for model in retrained for entrant in _entrants(final, model.final, digest(plan))]
     _keep_development(final, development, retrained)
+    plan, plan_digest = _plan(final, development, [model.final for model in retrained], fold)
+    entrants = [entrant for model in retrained for entrant in _entrants(final, model.final, plan_digest)]
     opened = open_test(
         final.comparison,
         final.prepared,
         plan,
+        plan_digest,
         entrants,
         reopen=settings.reopen,
         device=final.crew.device,
         progress=lambda done, of: LOGGER.info("test predictions: %d of %d members", done, of),
     )
-    made_in = final.comparison.folder / ENVIRONMENT_FILE
-    if opened or not made_in.exists():  # without it no report could be written
-        write_whole(made_in, to_json({**environment(), "command": signals.go_on}))
+    publish(final.prepared, [entrant for entrant in entrants if entrant.entry == entrant.stored.model])
     read = "were read under it" if opened else "had been read under it before; nothing was read again"
-    say(final.console, f"plan {digest(plan)[:12]}: {final.prepared.test_patches} test patches {read}")
-    report = write_comparison_report(final.comparison)
-    say(final.console, f"report: {report}")
+    say(final.console, f"plan {plan_digest[:12]}: {final.prepared.test_patches} test patches {read}")
+    report, notes = write_comparison_report(final.comparison)
+    for line in (*notes, f"report: {report}"):
+        say(final.console, line)
     return 0
 
 
 def _begin(settings: FinalizeSettings, comparison: Comparison, signals: Signals, last_words: LastWords) -> _Final:
-    studies = tuple(summarise(comparison.load_study(model)) for model in comparison.models())
+    known = None if settings.reopen is not None else last_plan(comparison)
+    studies = studies_of(comparison, None if known is None else known[0])
     for study in studies:
         best_trial(study)  # raises where none is COMPLETE
         if by_hand(study.trials):
@@ -198,7 +212,8 @@ def _retrain(final: _Final, development: DevelopmentSet, fold: npt.NDArray[np.in
         development=final.prepared.development.resolve(),
         device=final.crew.device,
         precision=final.precision,
-        threads=final.crew.threads,
+        threads=final.comparison.threads() or final.crew.threads,
+        layouts={name: final.comparison.layout(load_model(name), final.crew.device) for name in weights},
         objective="auc",
         weights=weights,
         folds=fold_file.resolve(),
@@ -288,7 +303,30 @@ def _train_members(final: _Final, context: WorkerContext, count: int) -> None:
             )
 
 
-def _plan(final: _Final, models: Sequence[FinalModel], count: int) -> AnalysisPlan:
+def _plan(
+    final: _Final, development: DevelopmentSet, models: Sequence[FinalModel], fold: npt.NDArray[np.int64]
+) -> tuple[AnalysisPlan, str]:
+    """The plan and its digest: that of the last opening, where nothing else is decided now."""
+    decided, before = _decide(final, models, int(fold.max()) + 1), last_plan(final.comparison)
+    made_in = final.comparison.folder / ENVIRONMENT_FILE
+    if before is not None and decides_the_same(before[0], decided):
+        if not made_in.exists():  # without it no report could be written
+            _write_environment(final)
+        return before
+    _write_environment(final)
+    records = records_of(final.comparison.folder, [model.model for model in models])
+    about = {TRIALS: trials_of(final.studies), RECORDS: records, FOLD_SIZES: fold_sizes(development, fold)}
+    plan = replace(decided, settings={**decided.settings, **about})
+    return plan, digest_of(plan)
+
+
+def _write_environment(final: _Final) -> None:
+    content = {**environment(), "command": final.signals.go_on}
+    write_whole(final.comparison.folder / ENVIRONMENT_FILE, to_json(content))
+
+
+def _decide(final: _Final, models: Sequence[FinalModel], count: int) -> AnalysisPlan:
+    """All that shapes the numbers of the report."""
     settings: dict[str, Any] = {
         "planned": _planned(final),
         "folds": count,
@@ -315,10 +353,9 @@ def _plan(final: _Final, models: Sequence[FinalModel], count: int) -> AnalysisPl
 
 
 def _entrants(final: _Final, model: FinalModel, plan_digest: str) -> list[Entrant]:
-    """The chosen configuration, and the default one where another was chosen; each leaves its JSON."""
+    """The chosen configuration, and the default one where another was chosen."""
     folder = final.comparison.folder / model.model
     chosen = Entrant(model.model, _stored(final, model, model.chosen, plan_digest), folder)
-    write_whole(folder / MODEL_FILE, to_json(chosen.stored))
     labels = [candidate.label for candidate in model.candidates]
     if model.chosen == "default" or "default" not in labels:
         return [chosen]
@@ -347,25 +384,9 @@ def _stored(final: _Final, model: FinalModel, label: str, plan_digest: str) -> S
 def _keep_development(final: _Final, development: DevelopmentSet, retrained: Sequence[Retrained]) -> None:
     """Stores what a report shows of development patches: out-of-fold predictions and pictures."""
     for model in retrained:
-        predictions = _out_of_fold(development, model)
+        predictions = scored_out_of_fold(development, model)
         save_predictions(predictions, final.comparison.folder / model.final.model / "out_of_fold")
     chosen = {
         model.final.model: sigmoid(model.logits[model.final.chosen], model.final.temperature) for model in retrained
     }
     save_development_examples(development, chosen, final.comparison.folder / "examples", final.prepared.lock.seed)
-
-
-def _out_of_fold(development: DevelopmentSet, model: Retrained) -> Predictions:
-    final = model.final
-    logits = {_entry(final, label): scores for label, scores in model.logits.items()}
-    return scored(
-        development,
-        logits,
-        temperatures=dict.fromkeys(logits, final.temperature),
-        thresholds=dict.fromkeys(logits, final.threshold),
-        members={},
-    )
-
-
-def _entry(final: FinalModel, label: str) -> str:
-    return final.model if label == final.chosen else f"{final.model}:{label}"

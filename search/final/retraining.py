@@ -1,7 +1,8 @@
 """Retrains configurations over the folds of the development patients, in the same workers as the search.
 
-A member learns on all folds but one and never looks at its own held-out patients, not even to choose an epoch; its
-predictions of them are therefore honest. A member whose files are whole is never trained again.
+A member learns on all folds but one and never looks at its own held-out patients, not even to choose an epoch. Its
+configuration was chosen by some of them all the same, on the validation split. A member whose files are whole is never
+trained again.
 """
 
 import math
@@ -130,10 +131,12 @@ class Members:
         """``folder`` is that of the comparison; ``check`` raises where a signal has come."""
         self._folds = folds
         self.watcher: Watcher | None = None
-        self._folder = folder
-        self._lock_digest = lock_digest
         self._check = check
-        jobs = [self._job(candidate, fold) for candidate in longest_first(wanted) for fold in range(folds)]
+        jobs = [
+            member_job(candidate, fold, folds=folds, folder=folder, lock_digest=lock_digest)
+            for candidate in longest_first(wanted)
+            for fold in range(folds)
+        ]
         self.all = len(jobs)
         self._waiting = deque(job for job in jobs if stored_member(job) is None)
         self.done = self.all - len(self._waiting)
@@ -174,20 +177,21 @@ class Members:
         """Ends the run on a signal."""
         self._check()
 
-    def _job(self, candidate: Candidate, fold: int) -> Job:
-        members = member_folder(self._folder, candidate)
-        return Job(
-            label=f"{candidate.model} {candidate.label}, fold {fold + 1} of {self._folds}",
-            model=candidate.model,
-            number=-1,
-            params=candidate.params,
-            seed=derive_seed(self._lock_digest, candidate.model, candidate.key, fold),
-            epochs=candidate.epochs,
-            last_epoch=candidate.last_epoch,
-            checkpoint=(self._folder / candidate.model / "checkpoints" / f"{candidate.key}-{fold}").resolve(),
-            fold=fold,
-            out=members.resolve(),
-        )
+
+def member_job(candidate: Candidate, fold: int, *, folds: int, folder: Path, lock_digest: str) -> Job:
+    """What trains one member; ``folder`` is that of the comparison."""
+    return Job(
+        label=f"{candidate.model} {candidate.label}, fold {fold + 1} of {folds}",
+        model=candidate.model,
+        number=-1,
+        params=candidate.params,
+        seed=derive_seed(lock_digest, candidate.model, candidate.key, fold),
+        epochs=candidate.epochs,
+        last_epoch=candidate.last_epoch,
+        checkpoint=(folder / candidate.model / "checkpoints" / f"{candidate.key}-{fold}").resolve(),
+        fold=fold,
+        out=member_folder(folder, candidate).resolve(),
+    )
 
 
 def member_folder(folder: Path, candidate: Candidate) -> Path:

@@ -3,8 +3,6 @@
 import ctypes
 import gc
 import resource
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +10,10 @@ import psutil
 import torch
 from torch import Tensor, nn
 
+from models._spec import Model
 from search.errors import UsageError
 
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
-PROBE_SECONDS = 0.3  # a layout; together with the first, untimed steps about a second
 _KEPT_BYTES = 2**30
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
 
@@ -101,30 +99,13 @@ def _cpu_flags() -> set[str]:
     return set(next((line for line in lines if line.startswith("flags")), "").split())
 
 
-def faster_layout(step: Callable[[str], Callable[[], object]], device: str) -> str:
-    """The faster of the two layouts for what ``step(layout)()`` does, timed for about a second in all.
+def layout_on(device: str, model: Model) -> str:
+    """The memory layout in which a model trains: by device and model alone, so that equal searches are equal.
 
-    Not reproducible from run to run where both are near each other: choose once, then pass the answer on.
+    On CPUs the one that its file names; on GPUs channels_last, as their matrix units take it (NVIDIA, Convolutional
+    Layers User's Guide; not measured here).
     """
-    return min(LAYOUTS, key=lambda layout: _seconds(step(layout), device))
-
-
-def _seconds(step: Callable[[], object], device: str) -> float:
-    """Best time of one step; the first is not counted."""
-    step()
-    best, until = float("inf"), time.perf_counter() + PROBE_SECONDS
-    while time.perf_counter() < until:
-        _wait(device)
-        began = time.perf_counter()
-        step()
-        _wait(device)
-        best = min(best, time.perf_counter() - began)
-    return best
-
-
-def _wait(device: str) -> None:
-    if torch.device(device).type == "cuda":
-        torch.cuda.synchronize(device)
+    return "channels_last" if torch.device(device).type == "cuda" else model.layout
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -45,6 +45,7 @@ class WorkerContext:
         device: "cpu" or "cuda".
         precision: "fp32" or "bf16".
         threads: CPU threads of one worker.
+        layouts: of feature maps in memory, by model.
         objective: name of the score that the search maximises.
         weights: pretrained tensors by model; None for models without.
         trial_timeout: seconds that one job may take; None for no limit.
@@ -58,6 +59,7 @@ class WorkerContext:
     device: str
     precision: str
     threads: int
+    layouts: dict[str, str]
     objective: str
     weights: dict[str, Weights | None]
     trial_timeout: float | None = None

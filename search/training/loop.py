@@ -7,7 +7,7 @@ that was never cut off. Patches stay uint8; each batch is gathered, turned and j
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from data_utils.colour.augment import VIEWS, stain_jitter
 from search.training._recipe import class_weights, make_optimizer, rate_scale
-from search.training.device import Compute, faster_layout, free_memory, is_out_of_memory
+from search.training.device import Compute, free_memory, is_out_of_memory
 from search.training.device_patches import DevicePatches
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 EVALUATION_BATCH = {"cpu": 64, "cuda": 512}  # what fits the caches of the one and fills the other
 Rows = npt.NDArray[np.int64]
-PROBE_PATCHES = 8
 SETUP, ORDER, DEVICE = range(3)  # what a seed is for, so that no two streams are the same
 
 
@@ -310,23 +309,6 @@ def _logits(
 
     size = EVALUATION_BATCH[torch.device(compute.device).type]
     return torch.cat([logits(part) for part in torch.split(rows, size)])
-
-
-def probe_layout(model: "Model", config: "ModelConfig", weights: "Weights | None", compute: Compute) -> str:
-    """The memory layout in which this network trains faster here; takes about a second.
-
-    Not the same from run to run where both are near each other: ask once, then pass the answer on.
-    """
-    pixels = np.random.default_rng(0).integers(0, 256, (PROBE_PATCHES, 50, 50, 3), dtype=np.uint8)
-    patches = DevicePatches.load(pixels, np.arange(PROBE_PATCHES) % 2, compute.device)
-
-    def step(layout: str) -> Callable[[], object]:
-        here = Compute(compute.device, compute.precision, layout)
-        rows = np.arange(PROBE_PATCHES)
-        training = Training.begin(model, config, weights, patches, rows, epochs=1, seed=0, compute=here)
-        return lambda: _train_epoch(training)
-
-    return faster_layout(step, compute.device)
 
 
 def count_parameters(network: nn.Module) -> int:

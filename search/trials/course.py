@@ -30,7 +30,7 @@ from search.comparison import (
     weights_option,
 )
 from search.errors import UsageError
-from search.training.device import choose_device, choose_precision, has_bf16
+from search.training.device import choose_device, choose_precision, has_bf16, layout_on
 from search.training.jobs import FeatureStore, WorkerContext
 from search.training.preprocess import chosen_preprocessing, place_of
 from search.trials.closing import standing, tell_end
@@ -87,13 +87,15 @@ def run_trials(
     crew = _crew(settings)
     context = _context(settings, comparison, prepared, crew)
     _check_studies(settings, comparison, context, prepared)
-    write_settings(comparison.folder / SETTINGS_FILE, _used(settings, context, crew), signals.go_on)
+    used = _used(settings, context, crew)
+    write_settings(comparison.folder / SETTINGS_FILE, used, signals.go_on)
     say(console, _introduction(comparison, prepared, crew, context, log))
     if ray is not None and context.preprocessed is not None:
         say(console, f"pixels: {comparison.transformed(prepared, context.preprocess).words}")
     with quiet_optuna():
         searches = [
-            _study_search(settings, comparison, context, prepared, presence, name, signals) for name in settings.models
+            _study_search(settings, comparison, context, prepared, presence, name, _remembered(used, signals))
+            for name in settings.models
         ]
         if ray is not None:
             _run_to_the_end(settings, searches, context, crew, ray, console, signals)
@@ -174,7 +176,11 @@ def _context(settings: LaunchSettings, comparison: Comparison | None, prepared: 
         development=prepared.development.resolve(),
         device=crew.device,
         precision=chosen_precision(settings.precision, stored[0], crew.device),
-        threads=crew.threads,
+        threads=(comparison and comparison.threads()) or crew.threads,
+        layouts={
+            model.name: layout_on(crew.device, model) if comparison is None else comparison.layout(model, crew.device)
+            for model in models
+        },
         objective=settings.objective,
         weights={model.name: weights_of(model, settings.vgg16_weights) for model in models},
         trial_timeout=settings.trial_timeout,
@@ -203,15 +209,15 @@ def _study_search(
     prepared: Prepared,
     presence: Presence,
     name: str,
-    signals: Signals,
+    about: dict[str, object],
 ) -> StudySearch:
-    """The study of one model: made or resumed, its first configurations enqueued."""
+    """The study of one model: made or resumed, its first configurations enqueued; ``about`` it the report says."""
     (model,) = searched_models((name,), settings.held)
     study = _open_study(settings, comparison, context, prepared, model)
     older = None if settings.warm_start is None else older_study(comparison, settings.warm_start, name)
     with comparison.ledger.lease(study.study_name, presence.launch):
         enqueue_first(study, model, settings.enqueue, older)
-        study.set_user_attr("settings", _remembered(settings, signals))
+        study.set_user_attr("settings", about)
     space = shared_space()
     return StudySearch(
         study,
@@ -248,13 +254,19 @@ def _definition(settings: LaunchSettings, context: WorkerContext, prepared: Prep
         epochs=settings.epochs,
         objective=settings.objective,
         precision=context.precision,
+        layout=context.layouts[model.name],
+        threads=context.threads,
         preprocess=context.preprocess,
     )
 
 
 def _remembered(settings: LaunchSettings, signals: Signals) -> dict[str, object]:
-    """What a report says of the last launch."""
+    """What a report says of the last launch, by its settings with nothing left open."""
     return {
+        "workers": settings.worker.workers,
+        "device": settings.worker.device,
+        "timeout": settings.timeout,
+        "trial_timeout": settings.trial_timeout,
         "sampler": settings.sampler,
         "pruner": settings.pruner,
         "seed": settings.seed,

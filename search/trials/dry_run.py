@@ -118,6 +118,6 @@ def _probe(development: DevelopmentSet, context: WorkerContext, model: Model) ->
         rows,
         epochs=1,
         seed=0,
-        compute=Compute(context.device, context.precision),
+        compute=Compute(context.device, context.precision, context.layouts[model.name]),
     )
     return training, next(train(training)).seconds

@@ -1,6 +1,7 @@
 """One launch: opens what it needs, starts Ray beside the seconds that torch takes to import, and runs the trials."""
 
 from contextlib import nullcontext
+from functools import partial
 
 from search.command.last_words import LastWords
 from search.command.settings import LaunchSettings
@@ -8,7 +9,9 @@ from search.command.signals import Signals
 from search.command.terminal import LOGGER, log_to
 from search.comparison import LOGS, Comparison, Division
 from search.trials.launches import Presence
+from search.trials.looks import take_over
 from search.trials.marks import check_folder
+from search.trials.other_splits import check_warm_start
 from search.trials.refusals import check_asked
 from search.workers.cluster import RaySession
 from studies.files import naming
@@ -33,7 +36,12 @@ def search(settings: LaunchSettings, signals: Signals) -> int:
         Presence(comparison.ledger, comparison.name) as presence,  # search.clean keeps away from what is read now
     ):
         with naming(comparison.folder / "data"):
-            prepared = comparison.prepared(settings.common.data, Division.asked(settings))
+            prepared = comparison.prepared(
+                settings.common.data,
+                Division.asked(settings),
+                check=partial(check_warm_start, comparison, settings.warm_start),
+            )
+            take_over(comparison, prepared)
         missing = any(comparison.finished(model) < settings.trials for model in settings.models)
         with RaySession(settings.worker, last_words) if missing else nullcontext() as ray:
             from search.trials.course import run_trials

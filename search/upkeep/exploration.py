@@ -4,16 +4,15 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 from rich.progress import Progress as Bar
 
-from data_utils.quality.cleaning import without_patient
 from data_utils.quality.exploration import (
     Repetitions,
     find_repetitions,
@@ -24,23 +23,18 @@ from data_utils.quality.exploration import (
     together,
 )
 from data_utils.quality.histograms import colour_histograms
-from data_utils.quality.rules import NO_PATIENT
 from data_utils.quality.sheets import choose_sheets, png, suspicious_sheets
 from data_utils.quality.suspects import OutOfFold, Suspects, find_suspects, out_of_fold
-from data_utils.readers.patches import PatchSet, Progress, read_patches
-from data_utils.scratch import scratch_in
-from data_utils.split.lock import SplitLock
-from data_utils.split.prepare import Prepared, load_development
+from data_utils.readers.patches import PatchSet, Progress
 from models._weights import weights_at_hand
 from search import __version__
 from search.command.settings import ExploreSettings
 from search.command.terminal import say
-from search.comparison import LOCK_FILE, data_source, prepared_by
 from search.training.device import choose_device
 from search.training.frozen import BLOCKS, pooled_features
-from search.trials.refusals import begun, check_data
-from search.upkeep.leftovers import EXPLORING
-from studies.exploration.explored import FLAGS, MEASURES, Doubts, Explored, PatchMap, Scored, Sealed, Sheet
+from search.trials.refusals import check_data
+from search.upkeep.shown import Shown, may_be_seen
+from studies.exploration.explored import FLAGS, MEASURES, Doubts, Explored, PatchMap, Scored, Sheet
 from studies.exploration.numbers import tells_classes_apart
 from studies.exploration.page import write_exploration
 from studies.files import naming
@@ -50,17 +44,6 @@ FEWEST_TO_MAP = 50
 COLOUR, FEATURES, BOTH = "colour histograms", "features of frozen VGG16", "both together"
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, eq=False)
-class Shown:
-    """The patches that may be seen, and what was found, left out and said; without a lock ``sealed`` is None."""
-
-    patches: PatchSet
-    found: int
-    exclusions: tuple[tuple[str, int], ...]
-    notes: tuple[str, ...]
-    sealed: Sealed | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +71,7 @@ def explore(settings: ExploreSettings) -> int:
     check_data(settings.common)
     folder = settings.common.runs / settings.common.study
     folder.mkdir(parents=True, exist_ok=True)
-    with naming(folder), _shown(settings, folder, console) as shown:
+    with naming(folder), may_be_seen(settings, folder, partial(_step, console)) as shown:
         for note in shown.notes:
             say(console, note)
         explored = look(settings, shown, console)
@@ -97,39 +80,6 @@ def explore(settings: ExploreSettings) -> int:
         say(console, f"{finding.title}: {finding.found}")
     say(console, f"exploration of {settings.common.study}: {page}")
     return 0
-
-
-# --- what may be seen -----------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _shown(settings: ExploreSettings, folder: Path, console: Console) -> Iterator[Shown]:
-    comparison = begun(settings.common)
-    lock = SplitLock.read(folder / LOCK_FILE) if comparison is None else comparison.stored_lock()
-    if lock is not None:
-        yield _development(prepared_by(lock, settings.common))
-        return
-    with scratch_in(folder, EXPLORING) as draft:
-        with _step(console, "reading") as progress:
-            patches = read_patches(data_source(settings.common.data), progress=progress, into=draft / "read.npy")
-        patches = _with_patient(patches, draft / "kept.npy")
-        yield Shown(patches, patches.found, patches.exclusions, patches.notes, None)
-
-
-def _development(prepared: Prepared) -> Shown:
-    _, patients, patches, idc = prepared.parts[-1]  # of the test split
-    sealed = Sealed(prepared.lock.digest, patients, patches, idc)
-    development = load_development(prepared.development)
-    return Shown(development, prepared.found, prepared.exclusions, prepared.notes, sealed)
-
-
-def _with_patient(patches: PatchSet, into: Path) -> PatchSet:
-    """Without the patches of nobody, where others have a patient."""
-    nobody = without_patient(patches)
-    if not nobody.any():
-        return patches
-    counted = (NO_PATIENT.reason, int(nobody.sum()))
-    return replace(patches.take(~nobody, into), exclusions=(*patches.exclusions, counted))
 
 
 # --- the look -------------------------------------------------------------------------------------------------------

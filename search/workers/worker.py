@@ -29,7 +29,7 @@ from search.training.device import Compute, peak_memory, reset_peak_memory, set_
 from search.training.device_patches import DevicePatches
 from search.training.features import Features
 from search.training.jobs import EpochReport, FeatureStore, Job, WorkerContext
-from search.training.loop import EpochScores, Rows, Training, count_parameters, evaluate, probe_layout, train
+from search.training.loop import EpochScores, Rows, Training, count_parameters, evaluate, train
 from search.training.scores import validation_scores
 from search.workers.checkpoints import Checkpoint
 from search.workers.deadline import Deadline
@@ -59,7 +59,6 @@ class Worker:
         self._labels = development.labels
         self._folds = None if context.folds is None else np.array(map_array(context.folds))
         self._patches = DevicePatches.load(pixels, self._labels, context.device)
-        self._layouts: dict[str, str] = {}
         self._fitness = Fitness(context.device)
         self._warnings: list[str] = []  # not told yet
         self._warned: set[str] = set()
@@ -103,7 +102,7 @@ class Worker:
         model = load_model(job.model)
         config = model.suggest(FixedTrial(job.params))
         kept = Checkpoint.read(job)
-        layout = kept.layout if kept else self._layout(model, config)
+        layout = kept.layout if kept else self._context.layouts[model.name]
         learn, score = self._rows(job)
         training = self._training(job, model, config, learn, layout)
         told = kept.told if kept else []
@@ -145,12 +144,6 @@ class Worker:
         """Rows to learn on and rows to be scored on."""
         held_out = self._part == "validation" if job.fold is None else self._folds == job.fold
         return np.flatnonzero(~held_out), np.flatnonzero(held_out)
-
-    def _layout(self, model: Model, config: ModelConfig) -> str:
-        if model.name not in self._layouts:
-            compute = Compute(self._context.device, self._context.precision)
-            self._layouts[model.name] = probe_layout(model, config, self._context.weights.get(model.name), compute)
-        return self._layouts[model.name]
 
     def _training(self, job: Job, model: Model, config: ModelConfig, rows: Rows, layout: str) -> Training:
         return Training.begin(

@@ -1,6 +1,6 @@
 """What an exploration hands to its page: shown patches as arrays, and what simple models made of them.
 
-Shown are all patches before a split is locked, and development patches after; of the sealed ones there are totals only.
+Shown are development patches, by the lock or by the split that a launch would draw; of the sealed ones, totals.
 """
 
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ FLAGS: Mapping[str, str] = {"near_white": "near-white", "near_black": "near-blac
 
 @dataclass(frozen=True)
 class Sealed:
-    """What may be told of the sealed patches; the digest is that of the split lock."""
+    """What may be told of the sealed patches; the digest is that of the split lock, "" where none is locked yet."""
 
     lock_digest: str
     patients: int  # 0 where ids are unknown
@@ -100,7 +100,7 @@ class Explored:
         found: patches and other files found, before anything was left out; sealed ones are among them.
         exclusions: (reason, count), likewise.
         notes: what the reader took for what, and what it converted: a sentence each.
-        sealed: totals of the sealed patches; None before a split is locked.
+        sealed: totals of the sealed patches, or of those that a launch would seal; None where all are shown.
         labels: (N,) 1 is IDC.
         patients: (N,) ids, "" where they are unknown.
         names: (N,) file names, or numbers of rows.

@@ -40,12 +40,23 @@ def _about_the_lock(explored: Explored) -> Iterator[Finding]:
     if explored.sealed is None:
         yield Finding(
             "summary",
-            "No split is locked yet",
-            f"There is no lock under the name {explored.study}: every patch is shown and modelled here, also those "
+            "Every patch is shown",
+            f"There is no lock under the name {explored.study}, and every patch is shown and modelled here, also those "
             "that a lock will seal for the test.",
-            "Whoever chooses a rule, a colour correction or a model by what stands here has looked at test patches.",
-            "Look for faults of the data, and decide nothing else by this page. Once the first search.launch has "
-            "locked the split, run search.explore again: it then shows development patches only.",
+            "Whoever chooses a rule, a colour correction or a model by what stands here has looked at test patches; "
+            "the report will say so.",
+            "Look for faults of the data, and decide nothing else by this page. Without --all only the development "
+            "patches are shown, where a split can be drawn.",
+        )
+    elif not explored.sealed.lock_digest:
+        yield Finding(
+            "summary",
+            "No split is locked yet",
+            f"There is no lock under the name {explored.study}. Shown are the development patches of the split that "
+            "search.launch draws by default.",
+            "A launch with another --split, --split-seed, --split-file or --exclude draws other test patients; those "
+            "of them who are shown here are counted, and the report will say so.",
+            "Look, decide, and launch with the default split, or look again after the first launch.",
         )
 
 

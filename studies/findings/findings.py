@@ -97,6 +97,8 @@ class ModelFindings(ScoreFindings):
     Attributes:
         out_of_fold: AUC, average precision, balanced accuracy at the frozen threshold and Brier score of the
             development rows' out-of-fold predictions, the basis of every choice.
+        out_of_fold_by_part: the same AUC of training and of validation patients apart, by whom the search chose; empty
+            where patients are unknown.
         member_test_auc: AUC on the test split of each member alone.
         member_spread: their standard deviation, the spread that training alone makes; None below two members.
         overtuning: one row a candidate configuration.
@@ -109,6 +111,7 @@ class ModelFindings(ScoreFindings):
     chosen: str
     candidates: tuple[CandidateResult, ...]
     out_of_fold: dict[str, float | None]
+    out_of_fold_by_part: dict[str, float | None]
     member_test_auc: tuple[float, ...]
     member_spread: float | None
     overtuning: tuple[OvertuningRow, ...]
@@ -192,7 +195,7 @@ def find(data: ReportData) -> Findings:
         verdict=judge(comparisons, [(name, scores[name].test["auc"]) for name in names], doubts),
         weaknesses=doubts,
         openings=len(data.openings),
-        frozen_first=bool(data.openings) and all(data.frozen_at <= opening.opened_at for opening in data.openings),
+        frozen_first=bool(data.openings) and data.frozen_first,
         test_split=_test_split(test, resampling),
         models=models,
         defaults={name: scores[f"{name}:default"] for name in names if f"{name}:default" in scores},
@@ -240,6 +243,7 @@ def _model(
         chosen=model.chosen,
         candidates=model.candidates,
         out_of_fold=_out_of_fold(data.out_of_fold.get(name), name, model.threshold),
+        out_of_fold_by_part=_by_part(data, name),
         member_test_auc=members,
         member_spread=float(np.std(members, ddof=1)) if len(members) > 1 else None,
         overtuning=tuple(_overtuning(model, candidate, scores) for candidate in model.candidates),
@@ -260,6 +264,20 @@ def _out_of_fold(rows: Predictions | None, name: str, threshold: float) -> dict[
         "brier": float(np.mean((probabilities - rows.labels) ** 2)),
     }
     return {metric: value if np.isfinite(value) else None for metric, value in found.items()}
+
+
+def _by_part(data: ReportData, name: str) -> dict[str, float | None]:
+    """Out-of-fold AUC of the patients of each development part."""
+    rows, part_of = data.out_of_fold.get(name), {patient: part for patient, part, *_ in data.data.patients}
+    if rows is None or name not in rows.probabilities or not part_of:
+        return {}
+    part = np.array([part_of.get(patient, "") for patient in rows.patients.tolist()])
+    found = {}
+    for one in ("train", "validation"):
+        chosen = part == one
+        value = auc(rows.labels[chosen], rows.probabilities[name][chosen]) if chosen.any() else float("nan")
+        found[one] = value if np.isfinite(value) else None
+    return found
 
 
 def _overtuning(model: FinalModel, candidate: CandidateResult, scores: Mapping[str, ScoreFindings]) -> OvertuningRow:

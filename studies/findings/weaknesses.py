@@ -3,7 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from studies.records import FinalModel, ReportData, TrialResult
+import numpy as np
+import numpy.typing as npt
+
+from studies.records import FinalModel, Look, ReportData, TrialResult
 from studies.statistics.calibration import at_bound
 from studies.statistics.metrics import FEW_PATIENTS
 from studies.statistics.resampling import FEWEST_PATIENTS, Resampling
@@ -14,6 +17,10 @@ FAR_APART = 0.05
 """How far the pooled out-of-fold AUC may lie below the mean within folds; more than patients explain."""
 USUAL_FOLDS = 5
 """Of the development patients, over which final models are retrained; fewer where too few have both classes."""
+MOST = 0.5
+"""Share of the test patches from which on one patient has too many of them."""
+MOST_NEAR = 0.01
+"""Share of the test patches from which on near copies of them in development are too many."""
 MADE_UP, FEW = "Made-up patches", "Few patients"
 
 
@@ -30,13 +37,26 @@ def weaknesses(data: ReportData, resampling: Resampling) -> tuple[Weakness, ...]
     """All that weakens the claim, most serious first."""
     known = resampling.known and data.data.patient_ids
     return (
+        *about_records(data.broken),
         *about_patches(synthetic=data.data.synthetic, known=known, patients=resampling.patients),
+        *about_shares(data.test.patients if known else ()),
+        *about_near_copies(data.data.near_sealed, len(data.test.labels)),
         *about_cleaning(data.data.easing, dict(data.data.exclusions)),
         *about_openings(len(data.openings)),
+        *about_looks(data.looks),
+        *about_other_splits(data.elsewhere),
         *about_searches(_random_weights(data), [_complete(study.trials) for study in data.studies]),
         *about_folds(int(data.plan.settings.get("folds", USUAL_FOLDS))),
         *(weakness for model in data.plan.models for weakness in about_retraining(model)),
     )
+
+
+def about_records(broken: Sequence[str]) -> list[Weakness]:
+    """Of the chain of records and what the plan rests on: whatever was changed after it was recorded, in words."""
+    if not broken:
+        return []
+    meaning = f"What this report rests on was changed after it was recorded: {'; '.join(broken)}. Trust no number here."
+    return [Weakness("Changed records", meaning, True)]
 
 
 def about_patches(*, synthetic: bool, known: bool, patients: int) -> list[Weakness]:
@@ -61,6 +81,32 @@ def about_patches(*, synthetic: bool, known: bool, patients: int) -> list[Weakne
     return found
 
 
+def about_shares(patients: Sequence[str] | npt.NDArray[np.str_]) -> list[Weakness]:
+    """Of the test patches' patients: one of them has most of the patches."""
+    if not len(patients):
+        return []
+    ids, counts = np.unique(np.asarray(patients), return_counts=True)
+    share = float(counts.max() / counts.sum())
+    if len(ids) < 2 or share <= MOST:
+        return []
+    meaning = (
+        f"{share:.0%} of the test patches are of one patient, {ids[counts.argmax()]}: scores over patches are mostly "
+        "of this one, and intervals over patients are wide or unreliable."
+    )
+    return [Weakness("One patient has most of the patches", meaning, False)]
+
+
+def about_near_copies(sealed: int, patches: int) -> list[Weakness]:
+    """Of the split: test patches that have a near copy in development, and how many there are in all."""
+    if sealed <= MOST_NEAR * patches:
+        return []
+    meaning = (
+        f"{sealed} of {patches} test patches are nearly equal, turned or flipped, to development patches of other "
+        "patients: who remembers the copy knows the answer."
+    )
+    return [Weakness("Near copies across the seal", meaning, False)]
+
+
 def about_cleaning(easing: Sequence[tuple[str, str]], left_out: Mapping[str, int]) -> list[Weakness]:
     """Of the rules that were on.
 
@@ -81,6 +127,27 @@ def about_openings(openings: int) -> list[Weakness]:
         return []
     meaning = f"The test patches were read {openings} times; what changed in between may fit them by chance."
     return [Weakness("Test split reopened", meaning, True)]
+
+
+def about_looks(looks: Sequence[Look]) -> list[Weakness]:
+    """Of the log: test patches that were shown before the split was drawn."""
+    shown = [f"{look.patches} of the test patches were {look.words}" for look in looks if look.kind == "exploration"]
+    if not shown:
+        return []
+    meaning = f"{'; '.join(shown)}. Whatever was decided by that page was decided by test patches too."
+    return [Weakness("Test patches were shown", meaning, False)]
+
+
+def about_other_splits(elsewhere: Sequence[tuple[str, bool]]) -> list[Weakness]:
+    """Of other comparisons that hold these test patients: in words, and whether they were trained or chosen by them."""
+    known = [words for words, chosen_by in elsewhere if chosen_by]
+    if not known:
+        return []
+    meaning = (
+        f"{'; '.join(known)}. What was learned there may have shaped this comparison, though this log counts its "
+        "openings alone."
+    )
+    return [Weakness("Test patients known from other splits", meaning, False)]
 
 
 def about_searches(random_weights: Sequence[str], complete: Sequence[int]) -> list[Weakness]:

@@ -7,7 +7,7 @@ the owner of the database who rebuilds everything before any report was handed o
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -25,7 +25,7 @@ def append(connection: Connection, kind: str, key: str, content: Mapping[str, An
 
     Args:
         connection: of that transaction.
-        kind: "lock", "plan", "opening" or "closing".
+        kind: "lock", "plan", "opening", "closing" or "look".
         key: of the record among its kind.
         content: all of the record.
     """
@@ -50,6 +50,17 @@ def links_of(engine: Engine) -> list[str]:
     """Every link, oldest first; the head of an old report must be one of them."""
     with engine.connect() as connection:
         return list(connection.execute(sa.select(tables.chain.c.link).order_by(tables.chain.c.position)).scalars())
+
+
+@waits
+def is_first(engine: Engine, plan: str, openings: Collection[int]) -> bool:
+    """Whether a plan was recorded before each of these openings: by places in the chain, which no clock can change."""
+    recorded = sa.select(tables.chain.c.kind, tables.chain.c.key, tables.chain.c.position)
+    with engine.connect() as connection:
+        place = {(row.kind, row.key): row.position for row in connection.execute(recorded)}
+    frozen = place.get(("plan", plan))
+    opened = [place.get(("opening", str(number))) for number in openings]
+    return frozen is not None and all(at is not None and frozen < at for at in opened)
 
 
 @waits
@@ -90,6 +101,8 @@ def _records(connection: Connection) -> Iterable[tuple[tuple[str, str], dict[str
         wanted = sa.select(tables.opened_patches.c.patch).where(tables.opened_patches.c.opening == row["id"])
         patches = connection.execute(wanted).scalars()
         yield ("opening", str(row["id"])), {**row, "of": digest_of_patches(patches)}
+    for row in connection.execute(sa.select(tables.looks)).mappings():
+        yield ("look", str(row["id"])), dict(row)
     for row in connection.execute(sa.select(tables.closings)).mappings():
         yield ("closing", str(row["opening"])), dict(row)
 

@@ -18,7 +18,7 @@ from sqlalchemy.engine import Connection, Engine
 from studies.errors import StorageError
 from studies.ledger import _tables as tables
 from studies.ledger.chain import append, digest_of_patches
-from studies.records import Opening
+from studies.records import Look, Opening
 from studies.storage.patience import waits
 from studies.storage.sql import insert_if_absent, make_tables, upsert
 
@@ -260,6 +260,34 @@ class Ledger:
                 append(connection, "closing", str(opening), row)
 
     @waits
+    def record_look(self, study: str, kind: str, words: str, patches: int, by: str) -> None:
+        """Writes down that sealed patches of a study were looked at in another way than by an opening.
+
+        Args:
+            study: name of the comparison that has sealed them.
+            kind: "exploration" or "prediction".
+            words: how, as a part of a sentence.
+            patches: how many of the sealed ones.
+            by: host and process; the same look is not written twice.
+        """
+        values = {"study": study, "kind": kind, "words": words, "patches": patches, "by": by}
+        with self.engine.begin() as connection:
+            if connection.execute(sa.select(tables.looks.c.id).filter_by(**values)).first() is not None:
+                return
+            row = {**values, "looked_at": _now(connection)}
+            key = connection.execute(tables.looks.insert().values(row)).inserted_primary_key
+            look = int(key[0]) if key is not None else 0
+            append(connection, "look", str(look), {"id": look, **row})
+
+    @waits
+    def looks(self, study: str) -> tuple[Look, ...]:
+        """Every look at sealed patches of a study that was no opening, oldest first."""
+        wanted = sa.select(tables.looks).where(tables.looks.c.study == study).order_by(tables.looks.c.id)
+        with self.engine.connect() as connection:
+            rows = connection.execute(wanted).all()
+        return tuple(Look(row.kind, row.words, row.patches, row.by, _moment(row.looked_at)) for row in rows)
+
+    @waits
     def last_opening(self, study: str) -> OpeningRecord | None:
         """The newest opening of this study; None where there was none."""
         wanted = (
@@ -274,15 +302,18 @@ class Ledger:
         return None if row is None else OpeningRecord(row.id, row.plan_digest, row.predictions_digest)
 
     @waits
+    def numbers_of_openings(self, study: str) -> tuple[int, ...]:
+        """Numbers of the openings, under any name, of a patch that an opening of this study read."""
+        with self.engine.connect() as connection:
+            return tuple(sorted(connection.execute(_of_same_patches(study)).scalars()))
+
+    @waits
     def openings_of_same_patches(self, study: str) -> tuple[Opening, ...]:
         """Every opening, under any name, of a patch that an opening of this study read; oldest first."""
-        own = sa.select(tables.openings.c.id).where(tables.openings.c.study == study)
-        patches = sa.select(tables.opened_patches.c.patch).where(tables.opened_patches.c.opening.in_(own))
-        same = sa.select(tables.opened_patches.c.opening).where(tables.opened_patches.c.patch.in_(patches)).distinct()
         wanted = (
             sa.select(tables.openings, tables.closings.c.closed_at)
             .select_from(tables.openings.outerjoin(tables.closings, tables.closings.c.opening == tables.openings.c.id))
-            .where(tables.openings.c.id.in_(same))
+            .where(tables.openings.c.id.in_(_of_same_patches(study)))
             .order_by(tables.openings.c.id)
         )
         with self.engine.connect() as connection:
@@ -304,6 +335,13 @@ def _begun(study: str, plan_digest: str, by: str) -> sa.Select[Any]:
     same = {"study": study, "plan_digest": plan_digest, "by": by}
     closed = sa.select(tables.closings.c.opening)
     return sa.select(tables.openings.c.id).filter_by(**same).where(tables.openings.c.id.not_in(closed))
+
+
+def _of_same_patches(study: str) -> sa.Select[Any]:
+    """Numbers of all openings of a patch that an opening of this study read."""
+    own = sa.select(tables.openings.c.id).where(tables.openings.c.study == study)
+    patches = sa.select(tables.opened_patches.c.patch).where(tables.opened_patches.c.opening.in_(own))
+    return sa.select(tables.opened_patches.c.opening).where(tables.opened_patches.c.patch.in_(patches)).distinct()
 
 
 def _opening(row: sa.Row[Any]) -> Opening:

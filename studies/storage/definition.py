@@ -10,6 +10,7 @@ from studies.errors import DefinitionMismatchError
 
 DEFINITION = "definition"
 """User attribute of a study that holds its definition."""
+_LATER = ("source", "layout", "threads")  # studies of earlier versions go on with whatever they are
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,9 @@ class StudyDefinition:
         preprocessing: what is done to the pixels before the network sees them, in words.
         precision: "bf16" or "fp32".
         weights: sha256 of the pretrained tensors, "random" without.
+        source: sha256 of the model's file.
+        layout: of feature maps in memory.
+        threads: on which a worker trains; like the layout, they change the last digits of a sum.
     """
 
     model: str
@@ -35,6 +39,9 @@ class StudyDefinition:
     preprocessing: str
     precision: str
     weights: str
+    source: str
+    layout: str
+    threads: int
 
     def as_attributes(self) -> dict[str, Any]:
         """The definition as it is stored in the study's user attributes."""
@@ -89,7 +96,8 @@ def check_same(study: str, stored: Mapping[str, Any], asked: StudyDefinition) ->
 
 
 def _differences(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
-    return [_difference(key, stored.get(key), value) for key, value in asked.items() if stored.get(key) != value]
+    known = {key: value for key, value in asked.items() if key in stored or key not in _LATER}
+    return [_difference(key, stored.get(key), value) for key, value in known.items() if stored.get(key) != value]
 
 
 def _difference(key: str, old: Any, new: Any) -> str:

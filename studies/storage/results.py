@@ -1,9 +1,10 @@
 """Optuna's trials as records: summaries of studies, and the ranking of their trials."""
 
+import hashlib
 import json
 import shlex
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from studies.errors import NoCompleteTrialError
 from studies.records import BEST_EPOCH, StudySummary, TrialResult
 from studies.storage.definition import definition_of
+from studies.storage.studies import quiet_optuna
 
 FINISHED = ("COMPLETE", "PRUNED", "FAIL")
 ORIGIN = "origin"
@@ -122,9 +124,25 @@ def by_hand(trials: Sequence[TrialResult]) -> str:
     return f"{count} added or told by hand, which count but are never the best nor retrained" if count else ""
 
 
-def summarise(study: optuna.Study, *, importance: bool = True) -> StudySummary:
-    """All that a report shows of one study; ``importance`` of the parameters takes a moment."""
-    frozen = study.get_trials(deepcopy=False)
+def trials_digest(study: StudySummary) -> str:
+    """Sha256 over the finished trials: number, state, configuration, and the objective after each epoch."""
+    rows = [
+        [trial.number, trial.state, trial.value, sorted(trial.params.items()), trial.curve]
+        for trial in study.trials
+        if trial.state in FINISHED
+    ]
+    return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
+
+
+def summarise(study: optuna.Study, *, importance: bool = True, only: Collection[int] | None = None) -> StudySummary:
+    """All that a report shows of one study.
+
+    Args:
+        study: of one model.
+        importance: whether that of the parameters is wanted, which takes a moment.
+        only: numbers of the trials that count, as if there were no others; None for all.
+    """
+    frozen = [trial for trial in study.get_trials(deepcopy=False) if only is None or trial.number in only]
     trials = tuple(trial_result(trial) for trial in frozen)
     ranked = ranking(trials)
     default = [trial.number for trial in trials if trial.attributes.get(ORIGIN) == "default"]
@@ -137,7 +155,7 @@ def summarise(study: optuna.Study, *, importance: bool = True) -> StudySummary:
         trials=trials,
         best=ranked[0].number if ranked else None,
         default=default[0] if default else None,
-        importance=_importance(study, len(ranked)) if importance else None,
+        importance=_importance(frozen, study.direction, len(ranked)) if importance else None,
         settings=study.user_attrs.get("settings", {}),
     )
 
@@ -171,10 +189,15 @@ def _describe(distribution: BaseDistribution) -> dict[str, Any]:
     return {"kind": kind, **{key: fields["attributes"][key] for key in wanted}}
 
 
-def _importance(study: optuna.Study, complete: int) -> dict[str, float] | None:
+def _importance(
+    trials: Sequence[FrozenTrial], direction: optuna.study.StudyDirection, complete: int
+) -> dict[str, float] | None:
     """Importance by PED-ANOVA (Watanabe, Bansal, Hutter 2023, arXiv:2304.10255); None with too few trials for it."""
     if complete < _FEWEST_FOR_IMPORTANCE:
         return None
+    with quiet_optuna():
+        study = optuna.create_study(direction=direction)
+        study.add_trials([trial for trial in trials if trial.state == TrialState.COMPLETE])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it warns of what the report says in words: too few trials
         evaluator = optuna.importance.PedAnovaImportanceEvaluator()

@@ -4,33 +4,15 @@ import json
 import signal
 import sqlite3
 import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 
 import psutil
 import pytest
-from tree import FORKS, Tree, copy_tree, end, wait_until
+from cut_off import killed_at
+from tree import Tree, copy_tree, end, wait_until
 
 STUDY = ("--study", "cut")
-
-# search.finalize, whose process is killed as it is about to call the function that is named.
-KILLED_AT = """
-import importlib, os, signal, sys
-
-where, name = sys.argv.pop(1).split(":")
-owner = importlib.import_module(where)
-for part in name.split(".")[:-1]:
-    owner = getattr(owner, part)
-
-def cut(*_, **__):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-import search.final.procedure  # so that it imports the function as it was
-setattr(owner, name.split(".")[-1], cut)
-from search.finalize import main
-main(sys.argv[1:])
-"""
 
 
 @pytest.fixture(scope="module")
@@ -52,14 +34,6 @@ def rows(tree: Tree, table: str) -> list[tuple[object, ...]]:
         return connection.execute(f"select * from histotune_{table} order by 1").fetchall()
 
 
-def killed_at(tree: Tree, function: str) -> None:
-    arguments = tree.command("finalize", *STUDY)[3:]
-    command = [sys.executable, "-c", KILLED_AT, function, *arguments]
-    done = FORKS.run(command, folder=tree.folder, environment=tree.environ(), seconds=300)
-    assert done.returncode == -signal.SIGKILL, done.stderr
-    assert "Go on with: python -m" in done.stderr
-
-
 def test_killed_while_it_retrains_it_keeps_the_members_that_are_whole(searched: Tree) -> None:
     searched.environment["TINY_PAUSE"] = "0.3"
     driver = searched.start("finalize", *STUDY)
@@ -70,7 +44,7 @@ def test_killed_while_it_retrains_it_keeps_the_members_that_are_whole(searched: 
     del searched.environment["TINY_PAUSE"]
     kept = members(searched)
     assert rows(searched, "openings") == []
-    killed_at(searched, "search.final.opening:open_sealed")
+    killed_at(searched, "cut", "search.final.opening:open_sealed")
     assert len(members(searched)) in (5, 10)
     assert {path: written for path, written in members(searched).items() if path in kept} == kept
 
@@ -92,7 +66,7 @@ def test_the_opening_is_recorded_before_the_first_row_is_read(searched: Tree) ->
 )
 def test_cut_off_anywhere_after_it_goes_on_under_the_same_record(searched: Tree, function: str, closed: int) -> None:
     (record,) = rows(searched, "openings")
-    killed_at(searched, function)
+    killed_at(searched, "cut", function)
     assert rows(searched, "openings") == [record]
     assert len(rows(searched, "closings")) == closed
 

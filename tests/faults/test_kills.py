@@ -75,14 +75,13 @@ def more_epochs(tree: Tree, wanted: int) -> bool:
     return epochs_stored(tree) >= wanted
 
 
-# Notes how many patches each batch of a training has; those of the probe of memory layouts are smaller.
+# Notes how many patches each batch of a training has.
 DIARY = """
 import os
 from torch import nn
-from search.training.loop import PROBE_PATCHES
 
 def noting(self, images, forward=nn.Conv2d.forward):
-    if self.training and len(images) > PROBE_PATCHES:
+    if self.training:
         with open(os.environ["DIARY"], "a") as diary:
             diary.write(f"{len(images)}\\n")
     return forward(self, images)

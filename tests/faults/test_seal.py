@@ -96,7 +96,7 @@ def looked_around(tree: Tree, seen: Path, name: str, *arguments: str) -> tuple[l
 def check_sealed(tree: Tree, workers: list[Json]) -> set[str]:
     """No look into a worker met a sealed row; the digests of all sealed rows."""
     data = tree.runs / "seal" / "data"
-    developed, sealed = load_development(data / "development"), set(open_sealed(data / "sealed").digests)
+    developed, sealed = load_development(data / "development"), set(open_sealed(data / "sealed", "").digests)
     # The workers were looked into, and what they may see was found in them: otherwise the rest would prove nothing.
     assert workers
     for told in workers:

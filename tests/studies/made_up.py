@@ -106,6 +106,7 @@ def report_data(
         plan=plan,
         plan_digest=digest(plan),
         frozen_at=BEGUN + timedelta(hours=5),
+        frozen_first=True,
         openings=(_opening(name, digest(plan), len(test.labels)),),
         chain_head="c" * 64,
         test=test,

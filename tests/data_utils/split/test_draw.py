@@ -175,8 +175,9 @@ def test_other_patches_are_refused(made: PatchSet, lock: SplitLock) -> None:
 def test_a_lock_from_before_there_were_rules_and_lists_keeps_its_digest(lock: SplitLock) -> None:
     assert "exclude" not in lock.to_json()
     assert "published" not in lock.to_json()
+    assert "sealed" not in replace(lock, sealed="").to_json()
     ruled = replace(lock, exclude=("blurred",))
-    assert ruled.digest != lock.digest
+    assert ruled.digest != lock.digest != replace(lock, sealed="").digest
     assert SplitLock.from_json(ruled.to_json(), "lock.json") == ruled
 
 

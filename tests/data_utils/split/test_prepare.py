@@ -45,7 +45,7 @@ def never(*_: object, **__: object) -> None:
 
 def test_the_two_caches_hold_every_patch_once_and_sealed_ones_apart(made: PatchSet, tmp_path: Path) -> None:
     prepared = prepared_in(tmp_path)
-    development, sealed = load_development(prepared.development), open_sealed(prepared.sealed)
+    development, sealed = load_development(prepared.development), open_sealed(prepared.sealed, prepared.lock.sealed)
     part = dict(zip(made.names, parts(prepared.lock, made), strict=True))
     assert {name for name, where in part.items() if where == "test"} == set(sealed.names)
     assert dict(zip(development.names, development.part, strict=True)) == {
@@ -204,7 +204,7 @@ def test_a_cache_with_an_array_without_dimensions_is_not_whole(tmp_path: Path) -
     prepared = prepared_in(tmp_path)
     np.save(prepared.sealed / "names.npy", np.array("row_000000"))
     with pytest.raises(SealError, match="is not a whole cache"):
-        open_sealed(prepared.sealed)
+        open_sealed(prepared.sealed, prepared.lock.sealed)
 
 
 def test_a_sealed_cache_that_was_changed_is_refused(tmp_path: Path) -> None:
@@ -212,12 +212,12 @@ def test_a_sealed_cache_that_was_changed_is_refused(tmp_path: Path) -> None:
     with pytest.raises(LockMismatchError, match="holds test rows"):
         load_development(prepared.sealed)
     with pytest.raises(SealError, match="holds rows of other parts"):
-        open_sealed(prepared.development)
+        open_sealed(prepared.development, "")
     pixels = np.load(prepared.sealed / "pixels.npy", mmap_mode="r+")
     pixels[0, 0, 0, 0] ^= 1
     pixels.flush()
     with pytest.raises(SealError, match="does not hold the patches that were sealed"):
-        open_sealed(prepared.sealed)
+        open_sealed(prepared.sealed, prepared.lock.sealed)
     np.save(prepared.sealed / "digests.npy", sealed_digests(prepared.sealed)[1:])
     with pytest.raises(SealError, match="does not hold the patches that were sealed"):
         sealed_digests(prepared.sealed)
@@ -226,7 +226,18 @@ def test_a_sealed_cache_that_was_changed_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SealError, match=r"digests of the sealed test patches cannot be read: .* is not a whole cache"):
         sealed_digests(prepared.sealed)
     with pytest.raises(SealError, match=r"sealed test patches cannot be read: .* is not a whole cache"):
-        open_sealed(prepared.sealed)
+        open_sealed(prepared.sealed, prepared.lock.sealed)
+
+
+@pytest.mark.parametrize("name", ["labels", "patients"])
+def test_sealed_labels_and_patients_that_were_changed_are_refused(tmp_path: Path, name: str) -> None:
+    prepared = prepared_in(tmp_path)
+    path = prepared.sealed / f"{name}.npy"
+    values = np.load(path)
+    np.save(path, 1 - values if name == "labels" else values[::-1])
+    sealed_digests(prepared.sealed)  # pixels are what they were
+    with pytest.raises(SealError, match="pixels, labels or patients were changed since"):
+        open_sealed(prepared.sealed, prepared.lock.sealed)
 
 
 def test_a_development_cache_that_is_not_whole_is_refused(tmp_path: Path) -> None:

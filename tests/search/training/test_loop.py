@@ -27,7 +27,6 @@ from search.training.loop import (
     _draw_epoch,
     count_parameters,
     evaluate,
-    probe_layout,
     train,
 )
 
@@ -70,7 +69,7 @@ class Small(nn.Module):
 
 
 def a_model(name: str, make: Callable[[], nn.Module]) -> Model:
-    return Model(name, lambda _: SmallConfig(), {}, lambda *_: make(), one_group, False, no_prefix)
+    return Model(name, lambda _: SmallConfig(), {}, lambda *_: make(), one_group, False, "contiguous", no_prefix)
 
 
 def small_model() -> Model:
@@ -375,10 +374,6 @@ def test_bf16_trains_with_weights_and_losses_in_fp32(patches: DevicePatches) -> 
     halved = evaluate(training.network, patches, np.arange(COUNT), Compute(precision="bf16"))
     assert not np.array_equal(plain, halved)
     np.testing.assert_allclose(plain, halved, atol=0.2)
-
-
-def test_the_probe_names_a_layout() -> None:
-    assert probe_layout(small_model(), SmallConfig(), None, CPU) in ("contiguous", "channels_last")
 
 
 def test_parameters_are_counted() -> None:

@@ -39,7 +39,16 @@ def test_the_flag_offers_what_there_is() -> None:
 
 def test_studies_from_before_there_was_any_go_on() -> None:
     """This text stands in their definitions: with another one they would be refused."""
-    asked = define(load_model("cnn"), None, lock_digest="a" * 64, epochs=3, objective="auc", precision="fp32")
+    asked = define(
+        load_model("cnn"),
+        None,
+        lock_digest="a" * 64,
+        epochs=3,
+        objective="auc",
+        precision="fp32",
+        layout="contiguous",
+        threads=1,
+    )
     before = "RGB in [0, 1], normalised by the network; training: one of 8 dihedral views a patch and epoch"
     assert asked.preprocessing == before == text_of("none")
 

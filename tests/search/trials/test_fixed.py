@@ -63,7 +63,14 @@ def test_the_rest_of_the_space_and_other_models_are_as_they_were() -> None:
 
 
 def test_trials_of_the_whole_space_and_of_a_part_of_it_are_not_mixed() -> None:
-    asked = {"lock_digest": "a" * 64, "epochs": 3, "objective": "auc", "precision": "fp32"}
+    asked = {
+        "lock_digest": "a" * 64,
+        "epochs": 3,
+        "objective": "auc",
+        "precision": "fp32",
+        "layout": "contiguous",
+        "threads": 1,
+    }
     whole, part = (
         define(model, None, **asked) for model in (load_model("cnn"), hold(load_model("cnn"), {"width": 16}))
     )

@@ -46,7 +46,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     comparison = Comparison.open(settings.common, begin=True)
     lock = comparison.prepared(PATCHES, Division.asked(settings)).lock
     definition = define(
-        load_model("vgg16"), None, lock_digest=lock.digest, epochs=settings.epochs, objective="auc", precision="fp32"
+        load_model("vgg16"),
+        None,
+        lock_digest=lock.digest,
+        epochs=settings.epochs,
+        objective="auc",
+        precision="fp32",
+        layout="contiguous",
+        threads=1,
     )
     create_or_resume(
         comparison.storage, "s-vgg16", definition, sampler=make_sampler("random", 0), pruner=make_pruner("none", 3)

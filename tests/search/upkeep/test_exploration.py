@@ -18,9 +18,10 @@ SMALL = Counts(exact=20, turned=8, flipped=40, blurred=6, white=5)
 A_THIRD = Counts(exact=66, turned=16, flipped=100, blurred=13, white=10)
 
 
-def explored(folder: Path, data: Path | str, *flags: str) -> dict[str, Any]:
+def explored(folder: Path, data: Path | str, *flags: str, everything: bool = True) -> dict[str, Any]:
     """What the command writes down."""
-    assert main(["--data", str(data), "--runs", str(folder), "--study", "s", "--device", "cpu", *flags]) == 0
+    shown = ["--all"] if everything else []
+    assert main(["--data", str(data), "--runs", str(folder), "--study", "s", "--device", "cpu", *shown, *flags]) == 0
     return json.loads((folder / "s" / "exploration.json").read_text(encoding="utf-8"))
 
 
@@ -149,13 +150,17 @@ def test_once_a_split_is_locked_only_development_patches_are_shown(tmp_path: Pat
     from search.comparison import Comparison, Division
 
     common = parse_explore(["--data", "synthetic:300", "--runs", str(tmp_path), "--study", "s"], {}).common
-    before = explored(tmp_path, "synthetic:300", "--vgg16-weights", "none")
-    assert before["sealed"] is None
-    assert before["totals"]["patches"] == 300
+    everything = explored(tmp_path, "synthetic:300", "--vgg16-weights", "none")
+    assert everything["sealed"] is None
+    assert everything["totals"]["patches"] == 300
+    before = explored(tmp_path, "synthetic:300", "--vgg16-weights", "none", everything=False)
+    assert before["sealed"]["lock_digest"] == ""
     assert not (tmp_path / "studies.db").exists(), "a look makes no database"
     division = Division((70, 15, 15), 0, (), None)
     lock = Comparison.open(common, begin=True).prepared("synthetic:300", division).lock
-    after = explored(tmp_path, "synthetic:300", "--vgg16-weights", "none")
+    after = explored(tmp_path, "synthetic:300", "--vgg16-weights", "none", everything=False)
+    assert after["sealed"] == {**before["sealed"], "lock_digest": lock.digest}, "launch draws what was shown before"
+    assert after["totals"] == before["totals"]
     patches = read_patches("synthetic:300")
     part = parts(lock, patches)
     assert after["sealed"]["lock_digest"] == lock.digest

@@ -113,7 +113,8 @@ def test_without_patient_ids_what_hangs_on_them_is_unknown_and_said_to_be() -> N
 
 
 def test_before_a_lock_it_is_said_that_test_patches_are_shown_and_after_it_is_not() -> None:
-    assert titles(made_up.explored())[0] == "No split is locked yet"
+    assert titles(made_up.explored())[0] == "Every patch is shown"
+    assert titles(made_up.explored(sealed=replace(made_up.SEALED, lock_digest="")))[0] == "No split is locked yet"
     assert "No split is locked yet" not in titles(made_up.explored(sealed=made_up.SEALED))
 
 
@@ -121,7 +122,7 @@ def test_every_kind_of_fault_is_found_and_each_finding_says_what_it_means_and_wh
     explored = made_up.explored()
     findings = exploration_findings(explored, summarise(explored))
     assert [one.title for one in findings] == [
-        "No split is locked yet",
+        "Every patch is shown",
         "Left out",
         "Another mixture than on slides",
         "Single measures tell the classes apart",

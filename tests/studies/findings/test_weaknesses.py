@@ -1,21 +1,27 @@
 """What weakens a claim: each rule at the point where it begins to speak."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from studies.findings.findings import find
 from studies.findings.weaknesses import (
     about_baselines,
     about_cleaning,
     about_folds,
+    about_looks,
+    about_near_copies,
     about_openings,
+    about_other_splits,
     about_patches,
     about_retraining,
     about_searches,
+    about_shares,
     weaknesses,
 )
-from studies.records import FinalModel, ReportData
+from studies.records import FinalModel, Look, ReportData
 from studies.statistics.resampling import resample
 from tests.studies import made_up
 
@@ -141,3 +147,35 @@ def test_a_model_that_does_not_exceed_a_baseline_is_named() -> None:
     assert "vgg16's AUC of 0.869" in found.meaning
     assert "cnn" not in found.meaning
     assert not found.forbids_verdict
+
+
+def test_what_was_changed_after_it_was_recorded_comes_first_and_forbids_a_verdict(data: ReportData) -> None:
+    found = find(replace(data, broken=("the opening 1 was edited",)))
+    assert found.weaknesses[0].name == "Changed records"
+    assert "the opening 1 was edited" in found.weaknesses[0].meaning
+    assert found.verdict.strength != "shows"
+
+
+def test_looks_and_other_splits_are_named_where_they_taught_something() -> None:
+    def look(kind: str) -> Look:
+        return Look(kind, "shown by search.explore", 12, "host, process 1", datetime(2026, 11, 1, tzinfo=UTC))
+
+    assert about_looks([]) == about_looks([look("prediction")]) == []
+    assert "12 of the test patches were shown by search.explore" in about_looks([look("exploration")])[0].meaning
+    assert about_other_splits([("3 of the test patients are in b (3 in test)", False)]) == []
+    (found,) = about_other_splits([("3 in b", True), ("4 in c", False)])
+    assert "3 in b" in found.meaning
+    assert "4 in c" not in found.meaning
+
+
+@pytest.mark.parametrize(("sealed", "weak"), [(0, False), (1, False), (2, True)])
+def test_near_copies_weaken_from_a_hundredth_of_the_test_patches_on(sealed: int, weak: bool) -> None:
+    assert bool(about_near_copies(sealed, 100)) == weak
+
+
+def test_a_patient_with_most_of_the_test_patches_is_named_with_the_share() -> None:
+    assert about_shares(["a"] * 5 + ["b"] * 5) == []
+    assert about_shares(["a"] * 10) == []
+    assert about_shares(()) == []
+    (found,) = about_shares(["a"] * 6 + ["b"] * 4)
+    assert found.meaning.startswith("60% of the test patches are of one patient, a:")

@@ -1,12 +1,14 @@
 """What was decided before the test rows were read can be added to, and not changed unseen."""
 
+from contextlib import suppress
+
 import pytest
 import sqlalchemy as sa
 from optuna.storages import RDBStorage
 from sqlalchemy.exc import DBAPIError
 
 from studies.ledger import _tables as tables
-from studies.ledger.chain import BEGINNING, broken, head, links_of
+from studies.ledger.chain import BEGINNING, broken, head, is_first, links_of
 from studies.ledger.ledger import Ledger
 
 PATCHES = ["b" * 64, "a" * 64]
@@ -21,6 +23,7 @@ def engine(storage: RDBStorage) -> sa.Engine:
     ledger.freeze_plan("idc", "2" * 64, "the plan")
     opening = ledger.record_opening("idc", "2" * 64, PATCHES, "", "host")
     ledger.close_opening(opening, "3" * 64)
+    ledger.record_look("idc", "prediction", "scored by search.predict", 2, "host")
     return storage.engine
 
 
@@ -38,6 +41,11 @@ def without_triggers(engine: sa.Engine, statement: str) -> None:
     engine.dispose()
 
 
+def rows_of(engine: sa.Engine, table: sa.Table) -> list[tuple[object, ...]]:
+    with engine.connect() as connection:
+        return sorted((tuple(row) for row in connection.execute(sa.select(table))), key=str)
+
+
 @pytest.mark.parametrize("table", tables.APPEND_ONLY, ids=lambda table: table.name)
 @pytest.mark.parametrize("operation", ["update", "delete"])
 def test_what_was_recorded_is_neither_changed_nor_deleted(engine: sa.Engine, table: sa.Table, operation: str) -> None:
@@ -47,15 +55,77 @@ def test_what_was_recorded_is_neither_changed_nor_deleted(engine: sa.Engine, tab
         connection.exec_driver_sql(statement)
 
 
+REPLACEMENTS = {
+    "locks": "values ('idc', 'x', 'a kinder lock', 0)",
+    "plans": f"values ('{'2' * 64}', 'idc', 'a better plan', 0)",
+    "openings": "values (1, 'idc', 'x', 'a better reason', 'host', 2, 0)",
+    "closings": "values (1, 'x', 0)",
+    "opened_patches": f"values (1, '{'a' * 64}')",
+    "looks": "values (1, 'idc', 'prediction', 'none', 0, 'host', 0)",
+    "chain": "values (1, 'plan', 'x', 'x', 'x')",
+}
+
+
+@pytest.mark.parametrize("table", tables.APPEND_ONLY, ids=lambda table: table.name)
+def test_no_insert_replaces_what_was_recorded(engine: sa.Engine, table: sa.Table) -> None:
+    before = rows_of(engine, table)
+    values = REPLACEMENTS[table.name.removeprefix("histotune_")]
+    if engine.dialect.name == "sqlite":
+        statement = f"insert or replace into {table.name} {values}"
+    else:
+        keys = ", ".join(column.name for column in table.primary_key.columns)
+        column = list(table.columns)[-1].name
+        change = f'on conflict ({keys}) do update set "{column}" = excluded."{column}"'
+        statement = f"insert into {table.name} {values} {change}"
+    with suppress(DBAPIError), engine.begin() as connection:
+        connection.exec_driver_sql(statement)
+    assert rows_of(engine, table) == before
+    assert broken(engine) == []
+
+
+@pytest.mark.parametrize("table", tables.APPEND_ONLY, ids=lambda table: table.name)
+def test_a_table_that_was_emptied_or_dropped_is_named(engine: sa.Engine, table: sa.Table) -> None:
+    if engine.dialect.name == "postgresql":
+        with pytest.raises(DBAPIError, match="append-only"), engine.begin() as connection:
+            connection.exec_driver_sql(f"truncate {table.name}")
+    with engine.begin() as connection:  # the owner's right, which no trigger can refuse
+        connection.exec_driver_sql(f"drop table {table.name}")
+    Ledger(engine)  # as the next command does, which makes it anew
+    assert rows_of(engine, table) == []
+    assert broken(engine) != []
+
+
+def test_triggers_are_added_to_a_database_from_before_them(engine: sa.Engine) -> None:
+    if engine.dialect.name == "postgresql":
+        pytest.skip("on PostgreSQL the first triggers refused this already")
+    with engine.begin() as connection:
+        for table in tables.APPEND_ONLY:
+            connection.exec_driver_sql(f"drop trigger {table.name}_no_replacement")
+    Ledger(engine)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"insert or replace into histotune_locks {REPLACEMENTS['locks']}")
+    assert broken(engine) == []
+
+
+def test_the_order_of_a_plan_and_its_opening_is_that_of_the_chain_not_of_clocks(engine: sa.Engine) -> None:
+    assert is_first(engine, "2" * 64, [1])
+    ledger = Ledger(engine)
+    ledger.freeze_plan("idc", "4" * 64, "a later plan")  # the clock may have been set back before
+    assert not is_first(engine, "4" * 64, [1])
+    again = ledger.record_opening("idc", "4" * 64, PATCHES, "a reason", "host")
+    assert not is_first(engine, "4" * 64, [1, again])
+    assert not is_first(engine, "5" * 64, [1])
+
+
 def test_every_record_adds_a_link_and_nothing_is_found_broken(engine: sa.Engine) -> None:
     assert broken(engine) == []
     before = links_of(engine)
-    assert len(before) == 4
+    assert len(before) == 5
     ledger = Ledger(engine)
     ledger.freeze_plan("idc", "2" * 64, "the plan")  # again: nothing new
     assert links_of(engine) == before
     ledger.freeze_plan("idc", "4" * 64, "another plan")
-    assert links_of(engine)[:4] == before
+    assert links_of(engine)[:5] == before
     assert head(engine) not in before
 
 
@@ -70,7 +140,8 @@ def test_every_record_adds_a_link_and_nothing_is_found_broken(engine: sa.Engine)
         ("update histotune_closings set predictions_digest = 'x'", "the closing 1 was edited"),
         ("update histotune_chain set digest = 'x' where position = 1", "edited at its link 1"),
         ("delete from histotune_chain where position = 2", "edited at its link 2"),
-        ("delete from histotune_chain where position = 3", "the closing 1 was written past the chain"),
+        ("update histotune_looks set patches = 1", "the look 1 was edited in the database"),
+        ("delete from histotune_chain where position = 4", "the look 1 was written past the chain"),
     ],
 )
 def test_what_was_changed_past_the_application_is_named(engine: sa.Engine, statement: str, found: str) -> None:

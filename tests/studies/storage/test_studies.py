@@ -37,6 +37,9 @@ DEFINITION = StudyDefinition(
     preprocessing="none",
     precision="fp32",
     weights="random",
+    source="d" * 64,
+    layout="contiguous",
+    threads=1,
 )
 
 

@@ -1,0 +1,151 @@
+"""Which patches an exploration may show: development patches, by the lock or by the split that a launch would draw.
+
+What is sealed under any name in the same folder of results is never shown but by --all, and that is recorded.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from data_utils.errors import LabelError, TooFewPatientsError
+from data_utils.quality.cleaning import clean, without_patient
+from data_utils.quality.rules import NO_PATIENT
+from data_utils.readers.patches import PatchSet, Progress, read_patches
+from data_utils.readers.patchset import known
+from data_utils.scratch import scratch_in
+from data_utils.split.draw import draw_lock
+from data_utils.split.lock import SplitLock
+from data_utils.split.prepare import Prepared, load_development
+from search.command.settings import SPLIT, SPLIT_SEED, ExploreSettings
+from search.comparison import LOCK_FILE, data_source, prepared_by
+from search.errors import UsageError
+from search.trials.looks import EXPLORATION, Met, by, remember, sealed_among
+from search.trials.refusals import begun
+from search.upkeep.leftovers import EXPLORING
+from studies.exploration.explored import Sealed
+from studies.ledger.ledger import Ledger
+from studies.storage.studies import is_there, open_existing
+
+Step = Callable[[str], AbstractContextManager[Progress]]
+"""Shows that a long step is at work; called with its name."""
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """The patches that may be seen, and what was found, left out and said; ``sealed`` is None where all are shown."""
+
+    patches: PatchSet
+    found: int
+    exclusions: tuple[tuple[str, int], ...]
+    notes: tuple[str, ...]
+    sealed: Sealed | None
+
+
+@contextmanager
+def may_be_seen(settings: ExploreSettings, folder: Path, step: Step) -> Iterator[Shown]:
+    """The patches that may be shown, for as long as the block lasts.
+
+    Raises:
+        DataError: they cannot be read, or are not those of the lock.
+        UsageError: none is left.
+    """
+    comparison = begun(settings.common)
+    lock = SplitLock.read(folder / LOCK_FILE) if comparison is None else comparison.stored_lock()
+    if lock is not None:
+        yield _development(prepared_by(lock, settings.common))
+        return
+    with scratch_in(folder, EXPLORING) as draft:
+        with step("reading") as progress:
+            patches = read_patches(data_source(settings.common.data), progress=progress, into=draft / "read.npy")
+        patches = _with_patient(patches, draft / "kept.npy")
+        if settings.all:
+            _record_sealed(settings, patches)
+            shown, sealed = patches, None
+        else:
+            patches = _without_sealed(settings, patches, draft / "unsealed.npy")
+            with step("drawing the split that search.launch would draw"):
+                shown, sealed = _without_test(settings.common.study, patches, draft)
+        remember(folder, shown.digests)
+        yield Shown(shown, shown.found, shown.exclusions, shown.notes, sealed)
+
+
+def _development(prepared: Prepared) -> Shown:
+    _, patients, patches, idc = prepared.parts[-1]  # of the test split
+    sealed = Sealed(prepared.lock.digest, patients, patches, idc)
+    development = load_development(prepared.development)
+    return Shown(development, prepared.found, prepared.exclusions, prepared.notes, sealed)
+
+
+def _with_patient(patches: PatchSet, into: Path) -> PatchSet:
+    """Without the patches of nobody, where others have a patient."""
+    nobody = without_patient(patches)
+    if not nobody.any():
+        return patches
+    counted = (NO_PATIENT.reason, int(nobody.sum()))
+    return replace(patches.take(~nobody, into), exclusions=(*patches.exclusions, counted))
+
+
+def _without_test(study: str, patches: PatchSet, draft: Path) -> tuple[PatchSet, Sealed | None]:
+    """Development patches of the split that a launch draws by default, and totals of its test.
+
+    All, and None, where no split can be drawn: a launch says why.
+    """
+    try:
+        lock = draw_lock(clean(patches, draft / "cleaned.npy"), study, SPLIT, SPLIT_SEED)
+    except (TooFewPatientsError, LabelError):
+        return patches, None
+    keys = patches.digests if lock.by != "patient" else np.asarray(patches.patients)
+    test = np.array([lock.assignment.get(key) == "test" for key in keys.tolist()])
+    patients = len(np.unique(keys[test])) if lock.by == "patient" else 0
+    sealed = Sealed("", patients, int(test.sum()), int(known(patches)[test].sum()))
+    return patches.take(~test, draft / "development.npy"), sealed
+
+
+# --- what other comparisons have sealed -----------------------------------------------------------------------------
+
+
+def _without_sealed(settings: ExploreSettings, patches: PatchSet, into: Path) -> PatchSet:
+    """Without the patches that other comparisons have sealed.
+
+    Raises:
+        UsageError: nothing is left.
+    """
+    met = sealed_among(settings.common.runs, patches.digests)
+    hidden = np.zeros(len(patches), dtype=np.bool_)
+    counted = []
+    for one in met:
+        if more := int((one.rows & ~hidden).sum()):
+            counted.append((f"sealed for the test of {one.study}", more))
+        hidden |= one.rows
+    if hidden.all():
+        raise UsageError(
+            f"every patch of {patches.source} is sealed for the test of {', '.join(one.study for one in met)}; to look "
+            "at them all the same, and have that recorded: --all"
+        )
+    if not counted:
+        return patches
+    return replace(patches.take(~hidden, into), exclusions=(*patches.exclusions, *counted))
+
+
+def _record_sealed(settings: ExploreSettings, patches: PatchSet) -> None:
+    """Writes down which sealed patches of other comparisons are shown."""
+    for met in sealed_among(settings.common.runs, patches.digests):
+        _record(settings, met)
+
+
+def _record(settings: ExploreSettings, met: Met) -> None:
+    """Writes down that sealed patches of another comparison are shown.
+
+    Raises:
+        UsageError: there is no database in which it could be.
+    """
+    if not is_there(settings.common.storage):
+        raise UsageError(
+            f"--all: {met.count} patches are sealed for the test of {met.study}, and its database, in which this look "
+            "would be recorded, is not at hand: name it by --storage, or leave --all out"
+        )
+    words = f"shown with their labels by search.explore --study {settings.common.study} --all"
+    Ledger(open_existing(settings.common.storage).engine).record_look(met.study, EXPLORATION, words, met.count, by())
