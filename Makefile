@@ -13,7 +13,7 @@ PYTHON ?= $(shell for p in $(CANDIDATES); do $$p -c '$(USABLE)' 2>/dev/null && e
 # minutes, its patches are few, a third of the patients is for the test, networks are small, and of VGG16 only the head
 # learns, behind frozen blocks whose outputs are kept. STUDY names another one beside runs/demo, WEIGHTS VGG16's weights.
 STUDY ?= demo
-DEMO := --study $(STUDY) --data synthetic:300 --storage sqlite:///runs/studies.db
+DEMO := --study '$(STUDY)' --data synthetic:300 --storage sqlite:///runs/studies.db
 DEMO_SPACE := cnn.width=16,cnn.kernel=3,cnn.batch_size=32,vgg16.frozen_blocks=5,vgg16.input_size=50,vgg16.stain_jitter=0
 DEMO_SEARCH := --model all --trials 8 --epochs 6 --split 45/20/35 --set $(DEMO_SPACE)
 FETCH_WEIGHTS := import os; from models._weights import vgg16_weights; vgg16_weights(None, os.environ)
@@ -43,14 +43,14 @@ demo: $(STAMP) ## search, prune, retrain and report on made-up patches, both mod
 	@weights="$(WEIGHTS)"; \
 	[ -n "$$weights" ] || told=$$($(BIN)/python -c '$(FETCH_WEIGHTS)' 2>&1) || { weights=none; echo "$$told" | tail -n 1; \
 	  echo "Going on without them: vgg16 begins from random weights, and all takes about ten minutes."; }; \
-	set -x; $(BIN)/python -m search.launch $(DEMO_SEARCH) $${weights:+--vgg16-weights $$weights} $(DEMO) || { \
-	  code=$$?; echo "Another name begins anew: make demo STUDY=NEW"; exit $$code; } 2>/dev/null
+	set -x; $(BIN)/python -m search.launch $(DEMO_SEARCH) $${weights:+--vgg16-weights "$$weights"} $(DEMO) || { \
+	  code=$$?; [ $$code != 2 ] || echo "Another name begins anew: make demo STUDY=NEW"; exit $$code; } 2>/dev/null
 	$(BIN)/python -m search.finalize $(DEMO)
 	@echo
 	@echo "The report is one file, for any browser, here or elsewhere: $(CURDIR)/runs/$(STUDY)/report.html"
-	@echo "    xdg-open runs/$(STUDY)/report.html"
+	@echo "    xdg-open '$(CURDIR)/runs/$(STUDY)/report.html'"
 	@echo "Next, your own patches; the forms of PATH are in README.md:"
-	@echo "    source $(VENV)/bin/activate"
+	@echo "    source $(CURDIR)/$(VENV)/bin/activate"
 	@echo "    python -m search.explore --data PATH"
 
 # One process more than a small machine has cores, as many tests wait for what they started; a file stays in one process,

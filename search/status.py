@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from studies.records import StudySummary, TrialResult
 
-States = dict[str, int]
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Looks once, or again and again until Ctrl-C."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import optuna
 import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.storages import RDBStorage
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,7 +34,7 @@ def of_optuna() -> set[str]:
     study = optuna.create_study()
     trial = study.ask()
     study.tell(trial, 0.0)
-    live = (study, trial, study.trials[0], trial.storage)
+    live = (study, trial, study.trials[0], trial.storage, FloatDistribution(0, 1), CategoricalDistribution(["a"]))
     names = {name for one in live for name in (*dir(one), *vars(one))} | set(dir(RDBStorage))
     return {name for name in names if re.match(r"_[a-z]", name)}
 

@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,10 @@ BROKEN = {
     ("soak/_feeding.py", "import soak.inputs"): "no circle between files or wings",
     ("search/final/procedure.py", "from data_utils.split import holdout"): (
         "only search.final.opening may open the sealed rows"
+    ),
+    ("search/training/loop.py", "from data_utils.split import cache"): "caches are read where they are made and opened",
+    ("search/upkeep/checks.py", "from search.final.opening import open_sealed"): (
+        "only search.final.procedure may open the test split"
     ),
     ("search/training/loop.py", "import optuna"): "training knows neither Optuna, Ray, SQL nor Plotly",
     ("search/final/procedure.py", "import search.comparison"): NOBODY,
@@ -48,6 +53,22 @@ def test_an_import_that_runs_up_is_found(house: Path, place: tuple[str, str], co
         assert contract in broken if contract != NOBODY else broken == []
     finally:
         file.unlink() if before is None else file.write_text(before)
+
+
+def test_no_folder_of_a_package_escapes_the_contracts() -> None:
+    """import-linter passes over a folder without ``__init__.py``, and over packages that it is not told of."""
+    folders = {file.parent for package in (*PACKAGES, "soak") for file in (ROOT / package).rglob("*.py")}
+    assert [folder for folder in folders if not (folder / "__init__.py").exists()] == []
+    told = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
+    there = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+    assert there - {"benchmarks", "tests"} == set(told["root_packages"])
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_package_that_is_installed_uses_none_that_is_not(package: str) -> None:
+    pattern = re.compile(r"^\s*(?:from|import)\s+(?:benchmarks|tests|soak)\b", re.MULTILINE)
+    files = (ROOT / package).rglob("*.py")
+    assert [file for file in files if pattern.search(file.read_text(encoding="utf-8"))] == []
 
 
 def broken_in(house: Path) -> list[str]:

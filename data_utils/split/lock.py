@@ -5,7 +5,6 @@ Made by ``split``, kept by the ledger and in ``lock.json``, verified at every st
 
 import json
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -113,21 +112,6 @@ class SplitLock:
                 f"{_WAY_OUT}"
             )
         return lock
-
-
-def parse_fractions(text: str) -> Fractions:
-    """Reads ``70/15/15``: train, validation and test in percent.
-
-    Raises:
-        FormatError: not three whole percentages above 0 that sum to 100.
-    """
-    found = re.fullmatch(r"(\d{1,2})/(\d{1,2})/(\d{1,2})", text, re.ASCII)
-    parts = tuple(int(part) for part in found.groups()) if found else ()
-    if sum(parts) != 100 or 0 in parts:
-        raise FormatError(
-            f"--split {text} is not a split; expected train/validation/test in whole percent that sum to 100: 70/15/15"
-        )
-    return parts[0], parts[1], parts[2]
 
 
 def verify_settings(

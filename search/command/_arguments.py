@@ -230,10 +230,14 @@ def weights_source(text: str) -> str:
     )
 
 
+NONE = "none"
+"""Takes back what a file of settings has, where several may be named."""
+
+
 def several(*names: str) -> Reader[tuple[str, ...]]:
     """Any of ``names``, with commas between them, once each and in the order of ``names``."""
     typed = selection(names, all_of_them=())
-    return lambda text: tuple(name for name in names if name in typed(text))
+    return lambda text: () if text == NONE else tuple(name for name in names if name in typed(text))
 
 
 def selection(names: Sequence[str], all_of_them: Sequence[str] = ("all",)) -> Reader[tuple[str, ...]]:
@@ -241,8 +245,7 @@ def selection(names: Sequence[str], all_of_them: Sequence[str] = ("all",)) -> Re
     one = one_of(*names, *all_of_them)
 
     def read(text: str) -> tuple[str, ...]:
-        if text in all_of_them:
-            return tuple(names)
-        return tuple(dict.fromkeys(one(part.strip()) for part in text.split(",")))
+        typed = [one(part.strip()) for part in text.split(",")]
+        return tuple(names) if set(typed) & set(all_of_them) else tuple(dict.fromkeys(typed))
 
     return read

@@ -4,7 +4,7 @@
 its range, help and default. A field without a default is needed; one that is a dataclass brings its flags along.
 """
 
-from argparse import SUPPRESS, ArgumentTypeError
+from argparse import SUPPRESS, Action, ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, MISSING, Field, dataclass, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, get_args
@@ -34,6 +34,7 @@ class Flag:
         kept: whether a file of settings may hold it; not what belongs to a moment, or is a person's word.
         instead_of: fields of a file that do not go with it, where it is typed.
         between: sign between the parts of a value.
+        once: whether it is refused where it is typed twice: the first would be forgotten without a word.
     """
 
     metavar: str
@@ -48,6 +49,7 @@ class Flag:
     kept: bool = True
     instead_of: tuple[str, ...] = ()
     between: str = ","
+    once: bool = False
 
 
 def choice(purpose: str, *choices: str, **more: Any) -> Flag:
@@ -73,6 +75,17 @@ class Study:
     """A mark on a field that brings flags along: what --help notes on its --study."""
 
     note: str
+
+
+class _Once(Action):
+    """Keeps a value, and refuses a second one."""
+
+    def __call__(
+        self, parser: ArgumentParser, namespace: Namespace, values: Any, option_string: str | None = None
+    ) -> None:
+        if hasattr(namespace, self.dest):
+            parser.error(f"{option_string} is given twice; give it once, with commas between its values")
+        setattr(namespace, self.dest, values)
 
 
 @dataclass(frozen=True)
@@ -105,7 +118,8 @@ class Option:
             group.add_argument(metavar=self.name, type=flag.kind, **about)
             return
         alone = {} if flag.alone is None else {"nargs": "?", "const": flag.alone}
-        group.add_argument(self.name, metavar=flag.metavar, type=flag.kind, **alone, **about)
+        action = _Once if flag.once else "store"
+        group.add_argument(self.name, metavar=flag.metavar, type=flag.kind, action=action, **alone, **about)
 
 
 def _shown(default: Any, between: str) -> str:
@@ -193,6 +207,10 @@ class Asked(Generic[Settings]):
     def refuse(self, message: str, *about: str) -> NoReturn:
         """Ends the process with one line; it names the file where the fields that it is about all stand there."""
         self._parser.error(message if not about or self._typed.intersection(about) else f"{self._file}{message}")
+
+    def typed(self, field: str) -> bool:
+        """Whether a field was typed, not taken from a file or a variable."""
+        return field in self._typed
 
     def settings(self) -> Settings:
         """What was asked for, filled in."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from data_utils.command import one_of
+from search.command._arguments import NONE
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,12 @@ def assignments(models: Sequence[str]) -> Callable[[str], tuple[Fixed, ...]]:
     """Values of parameters, "MODEL.PARAMETER=VALUE" with commas between them."""
 
     def one(text: str) -> Fixed:
-        found = re.fullmatch(r"([^.=]+)\.([^.=]+)=(.+)", text.strip())
+        found = re.fullmatch(r"\s*([^.=]+?)\s*\.\s*([^.=]+?)\s*=\s*(.+?)\s*", text)
         if found is None:
             raise ArgumentTypeError(f"{text!r} is not understood; give MODEL.PARAMETER=VALUE, commas between")
         return Fixed(one_of(*models)(found[1]), found[2], _plain_value(found[3]))
 
-    return lambda text: tuple(one(part) for part in text.split(","))
+    return lambda text: () if text == NONE else tuple(one(part) for part in text.split(","))
 
 
 def _plain_value(text: str) -> bool | float | str:

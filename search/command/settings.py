@@ -63,7 +63,8 @@ class CommonSettings:
     runs: Annotated[Path, Flag("DIR", kinds.folder, "folder of results", "default: runs/")] = Path("runs")
     log_level: LogLevel = "info"
     config: Annotated[Path | None, Flag(
-        "FILE", kinds.existing_file, "settings as runs/NAME/launch.toml has them; flags go before them", kept=False
+        "FILE", kinds.existing_file, "settings as runs/NAME/launch.toml has them; flags go before them", kept=False,
+        once=True,
     )] = None  # fmt: skip
 
 
@@ -110,7 +111,7 @@ class LaunchSettings:
     held: Annotated[tuple[Fixed, ...], Flag(
         "MODEL.PARAMETER=VALUE", assignments(MODELS),
         "parameters that keep one value, as vgg16.frozen_blocks=5,cnn.width=16", "default: all are searched",
-        name="--set",
+        name="--set", once=True,
     )] = ()  # fmt: skip
     objective: Annotated[str, choice(
         "score on the validation patients to maximise", "auc", "average_precision", "balanced_accuracy"
@@ -146,7 +147,7 @@ class LaunchSettings:
     )] = "error"  # fmt: skip
     exclude: Annotated[tuple[str, ...], Flag(
         "RULES", kinds.several(*RULE_NAMES), f"rules that leave patches out, with commas: {', '.join(RULE_NAMES)}",
-        "default: none", choices=RULE_NAMES,
+        "default: none", choices=RULE_NAMES, once=True,
     )] = ()  # fmt: skip
     enqueue: Annotated[Path | None, Group("where the search begins"), Flag(
         "FILE.json", kinds.existing_file, "JSON list of configurations to try first"
@@ -339,14 +340,21 @@ def _name(values: dict[str, Any], environ: Mapping[str, str]) -> str:
 
 
 def _check_held(asked: Asked[LaunchSettings]) -> None:
-    """Refuses a value for a model that is not searched, and two for one parameter."""
+    """Refuses a value for a model that is not searched, and two for one parameter.
+
+    Where models are typed, values that a file has for others are of another search.
+    """
+    if asked.typed("models") and not asked.typed("held"):
+        asked.values["held"] = tuple(one for one in asked.values["held"] if one.model in asked.values["models"])
     named = [(one.model, one.parameter) for one in asked.values["held"]]
     for model, parameter in named:
         if model not in asked.values["models"]:
             searched = ", ".join(asked.values["models"])
-            asked.refuse(f"--set {model}.{parameter}: only {searched} is searched; name {model} in --model as well")
+            asked.refuse(
+                f"--set {model}.{parameter}: only {searched} is searched; name {model} in --model as well", "held"
+            )
         if named.count((model, parameter)) > 1:
-            asked.refuse(f"--set {model}.{parameter}: is given twice; give each parameter one value")
+            asked.refuse(f"--set {model}.{parameter}: is given twice; give each parameter one value", "held")
 
 
 def _check_split(asked: Asked[LaunchSettings]) -> None:

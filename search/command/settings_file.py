@@ -52,7 +52,7 @@ def _table(path: Path, refuse: Callable[[str], NoReturn]) -> dict[str, Any]:
             content = file.read(_LARGEST + 1)
         if len(content) > _LARGEST:
             refuse(f"{path} is larger than {_LARGEST} bytes; give a file of settings like runs/NAME/launch.toml")
-        return tomllib.loads(content.decode())
+        return tomllib.loads(content.decode("utf-8-sig"))
     except OSError as error:
         refuse(f"{path} cannot be read ({error.strerror}); check the path")
     except (ValueError, RecursionError) as error:  # TOMLDecodeError, UnicodeDecodeError, a number of 5,000 digits
@@ -104,7 +104,11 @@ def _text(path: Path, settings: "DataclassInstance", typed: str) -> Iterator[str
     command = command_of(type(settings))
     yield f"# The settings of the last search.{command} in this folder, defaults included (HistoTune {__version__})."
     yield f"# Typed was: {one_line(typed)}"
-    yield f"# To repeat it under another name: python -m search.{command} --config {one_line(str(path))} --study NEW"
+    again = f"python -m search.{command} --config {one_line(str(path))}"
+    if command == "launch":
+        yield f"# To repeat it under another name: {again} --study NEW"
+    else:
+        yield f"# To do so again: {again}"
     yield "# What is typed goes before this file. Paths are from the folder in which it ran; no password is kept here:"
     yield "# a database that needs one takes it from $HISTOTUNE_STORAGE, where that is otherwise this URL.\n"
     values = _flat(settings)

@@ -1,7 +1,7 @@
 """Completion scripts of three shells, from the same annotated fields as ``--help``: commands, flags, values.
 
 A script holds all that it completes, so that a key press starts no Python. It completes ``python -m search.COMMAND``
-and ``histotune COMMAND``, and leaves every other python to what completed it before.
+and ``histotune COMMAND``. Of any other python, zsh goes on as before, bash completes files.
 """
 
 from collections.abc import Iterator
@@ -42,7 +42,7 @@ _histotune() {
     while ((at < COMP_CWORD)) && [[ ${COMP_WORDS[at]} != -m ]]; do ((at++)); done
     ((at++))
   fi
-  command=${COMP_WORDS[at]}
+  command=${COMP_WORDS[at]-}
   if ((at == COMP_CWORD)); then
     COMPREPLY=($(compgen -W "${_histotune_commands[*]/#/$before}" -- "$word"))
     return

@@ -1,5 +1,6 @@
 """Which Optuna and Ray were tried: ``studies.storage._optuna`` and ``search.workers._ray`` use their private parts."""
 
+import re
 import sys
 from importlib.metadata import PackageNotFoundError, version
 
@@ -28,4 +29,5 @@ def _version(package: str) -> str | None:
 
 
 def _is(release: str, minor: str) -> bool:
-    return release == minor or release.startswith(f"{minor}.")
+    """Whether it is a release of that minor version: neither one before it (5.0.0rc1) nor a later one."""
+    return re.fullmatch(rf"{re.escape(minor)}(\.\d+)*(\.post\d+)?(\+.*)?", release) is not None

@@ -1,5 +1,6 @@
 """What a search would take: its space, time, memory and disk."""
 
+import json
 from datetime import timedelta
 
 import numpy as np
@@ -77,7 +78,7 @@ def readable_distribution(text: str) -> str:
     distribution = json_to_distribution(text)
     if isinstance(distribution, CategoricalDistribution):
         return " | ".join(str(choice) for choice in distribution.choices)
-    fields = distribution._asdict()
+    fields = json.loads(text)["attributes"]
     return f"{fields['low']:g} to {fields['high']:g}" + (" (log)" if fields["log"] else "")
 
 

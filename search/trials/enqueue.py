@@ -7,12 +7,14 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution, json_to_distribution
 
+from data_utils.command import did_you_mean
 from data_utils.errors import DataError
 from data_utils.readers.files import parse_json, read_small, shown
 from models._spec import Model
 from search.comparison import Comparison, space_of
 from search.errors import UsageError
 from studies.storage.results import ORIGIN, ranking, summarise
+from studies.storage.studies import holds
 
 WARM_START_TRIALS = 5
 """So many of the best configurations of an older study are tried first."""
@@ -32,7 +34,7 @@ def enqueue_first(study: optuna.Study, model: Model, file: Path | None, older: o
         _enqueue(study, params, "file")
     space = _distributions(space_of(model))
     for trial in ranking(summarise(older).trials)[:WARM_START_TRIALS] if older is not None else []:
-        inside = {name: value for name, value in trial.params.items() if name in space and _holds(space[name], value)}
+        inside = {name: value for name, value in trial.params.items() if name in space and holds(space[name], value)}
         _enqueue(study, inside, "warm start")
 
 
@@ -92,19 +94,13 @@ def check_inside(params: Mapping[str, Any], space: Mapping[str, str], where: str
     for name, value in params.items():
         if name not in space:
             raise UsageError(
-                f"{where}: {shown(repr(name))} is no parameter of this model; its parameters are {', '.join(space)}"
+                f"{where}: {shown(repr(name))} is no parameter of this model{did_you_mean(name, space)}; its "
+                f"parameters are {', '.join(space)}"
             )
         distribution = json_to_distribution(space[name])
-        if not _holds(distribution, value):
+        if not holds(distribution, value):
             raise UsageError(f"{where}: {name} = {shown(repr(value))} lies outside {distribution}")
 
 
 def _distributions(space: Mapping[str, str]) -> dict[str, BaseDistribution]:
     return {name: json_to_distribution(text) for name, text in space.items()}
-
-
-def _holds(distribution: BaseDistribution, value: Any) -> bool:
-    try:
-        return bool(distribution._contains(distribution.to_internal_repr(value)))
-    except (TypeError, ValueError, OverflowError):
-        return False

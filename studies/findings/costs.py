@@ -22,12 +22,6 @@ class Cost:
     saved_by_cache: float
     waiting: float
 
-    @property
-    def waiting_share(self) -> float:
-        """Of all the time that workers had trials in hand, in [0, 1]."""
-        total = self.used + self.waiting
-        return self.waiting / total if total else 0.0
-
 
 def cost_of(study: StudySummary) -> Cost:
     """What the trials of a study took, the running ones left out."""

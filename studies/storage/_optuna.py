@@ -52,6 +52,11 @@ def step_of(stored: float | None, kind: Any) -> float:
     return models.TrialIntermediateValueModel.stored_repr_to_intermediate_value(stored, kind)
 
 
+def contains(distribution: BaseDistribution, value: Any) -> bool:
+    """Whether a value lies in a distribution; raises what its kind raises of values of another type."""
+    return bool(distribution._contains(distribution.to_internal_repr(value)))
+
+
 def unique_name() -> str:
     """Of a study that was given none."""
     return f"{DEFAULT_STUDY_NAME_PREFIX}{uuid4()}"

@@ -48,7 +48,7 @@ _DRAFT: ContextVar[Draft | None] = ContextVar("_DRAFT", default=None)
 
 
 class PatientStorage(OpenStorage):
-    """The database of the studies; ``studies.storage.open_storage`` opens it."""
+    """The database of the studies; ``studies.storage.studies.open_storage`` opens it."""
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         """As Optuna's."""

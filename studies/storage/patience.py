@@ -21,8 +21,6 @@ from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from studies.errors import StorageError, StorageGoneError, StorageLostError
 from studies.secrets import masked, without_password
 
-AWAY_SECONDS = 600.0
-"""How long a database that was there is waited for, unless --storage-timeout says otherwise."""
 _PAUSE_SECONDS = 1.0
 _LOOKS_FOR_SIGNALS = 4  # in each pause
 _OPTION = "patience"

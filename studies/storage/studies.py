@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from studies.errors import DefinitionMismatchError, StorageError, StorageGoneError
 from studies.secrets import masked, without_password
-from studies.storage._optuna import ALEMBIC, TABLES
+from studies.storage._optuna import ALEMBIC, TABLES, contains
 from studies.storage._rdb import PatientStorage
 from studies.storage.database_url import check_file, read_url
 from studies.storage.definition import DEFINITION, StudyDefinition, check_same, definition_of
@@ -224,6 +224,14 @@ def make_sampler(kind: str, seed: int, space: IntersectionSearchSpace | None = N
     if kind == "gp":
         return GPSampler(seed=seed)
     raise ValueError(f"sampler {kind!r} is none of tpe, random, gp")
+
+
+def holds(distribution: BaseDistribution, value: Any) -> bool:
+    """Whether a value lies in a distribution."""
+    try:
+        return contains(distribution, value)
+    except (TypeError, ValueError, OverflowError):
+        return False
 
 
 def shared_space() -> IntersectionSearchSpace:

@@ -158,7 +158,7 @@ def test_a_check_names_every_file_that_was_edited_or_lost(
         path.write_bytes(edit(before))
         assert path.read_bytes() != before
     common = CommonSettings(None, "", f"sqlite:///{copied}/studies.db", copied, "info")
-    told = problems(common, ["whole-tiny"])
+    told = problems(common)
     assert len(told) == len(found)
     assert all(words in line for words, line in zip(found, told, strict=True)), told
 
@@ -176,7 +176,7 @@ def test_a_folder_that_was_opened_under_another_database_is_refused(whole: Tree,
         with closing(sqlite3.connect(database)) as connection:
             assert connection.execute("select count(*) from histotune_openings").fetchall() == [(0,)]
     common = CommonSettings(None, "", f"sqlite:///{before}", copied, "info")
-    assert "opened under another one" in problems(common, ["whole-tiny"])[0]
+    assert "opened under another one" in problems(common)[0]
 
 
 def test_predictions_that_were_lost_are_read_again_for_a_reason_and_counted(whole: Tree, tmp_path: Path) -> None:

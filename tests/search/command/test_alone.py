@@ -83,7 +83,7 @@ def test_a_launch_is_on_record_before_it_reads_patches(tmp_path: Path, monkeypat
     """Else search.clean would take them from it."""
     found = []
 
-    def prepared(comparison: Comparison, *_: object) -> None:
+    def prepared(comparison: Comparison, *_: object, **__: object) -> None:
         found.extend(comparison.ledger.open_launches("s"))
         raise KeyboardInterrupt
 

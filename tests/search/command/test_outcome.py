@@ -11,7 +11,7 @@ from models._errors import WeightsError
 from search.command.outcome import command_line, run_command
 from search.errors import Interrupted, SearchFailed, UsageError
 from studies.errors import DefinitionMismatchError
-from studies.secrets import masked
+from studies.secrets import bare, masked
 
 
 def raising(error):
@@ -87,6 +87,10 @@ def test_nothing_takes_an_interruption_for_a_failure():
         "postgresql+psycopg://:s3cret@host/name",
         "postgresql://user:s3c/ret@with@raw:signs@host/name",
         "postgresql:///name?host=/tmp&password=s3cret&port=1",
+        "postgresql:///name?host=/tmp&pass%77ord=s3cret&port=1",
+        "postgresql://user@server:s3cret@host/name",
+        "postgresql://a user:s3cret@host/name",
+        "postgresql://user:s3c ret@host/name",
     ],
 )
 def test_passwords_are_masked_wherever_a_url_is_written(capsys, url):
@@ -95,6 +99,7 @@ def test_passwords_are_masked_wherever_a_url_is_written(capsys, url):
     assert "***" in text
     assert "name" in text
     assert text.endswith(" now")
+    assert "s3c" not in bare(url)
     run_command(raising(UsageError(f"cannot open {url}")))
     assert "s3c" not in capsys.readouterr().err
 

@@ -186,6 +186,7 @@ def test_no_password_is_in_the_repr_of_settings():
 
 def test_all_models_are_those_of_the_folder_and_a_list_keeps_its_order():
     names = parse_launch(["--model", "all"], {}).models
+    assert parse_launch(["--model", "all,cnn"], {}).models == parse_launch(["--model", "cnn,all"], {}).models == names
     assert "cnn" in names
     assert parse_launch(["--model", f"{names[-1]},{names[0]},{names[-1]}"], {}).models == tuple(
         dict.fromkeys([names[-1], names[0]])
@@ -207,6 +208,8 @@ def test_all_models_are_those_of_the_folder_and_a_list_keeps_its_order():
         (["--model", "cnn,"], "--model: '' is not known"),
         (["--trials", "-5"], "--trials: -5 is out of range; give a whole number from 1"),
         (["--trials", "5.0"], "--trials: '5.0' is not a whole number"),
+        (["--set", "cnn.width=16", "--set", "cnn.kernel=3"], "--set is given twice; give it once, with commas"),
+        (["--exclude", "blurred", "--exclude", "near_white"], "--exclude is given twice"),
         (["--trials"], "--trials: expected one argument"),
         (["--epochs", "0"], "--epochs: 0 is out of range"),
         (["--seed", "-1"], "--seed: -1 is out of range"),

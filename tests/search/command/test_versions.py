@@ -25,6 +25,9 @@ def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], **
 def test_nothing_is_said_of_what_was_tried(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert said(monkeypatch, capsys, optuna="5.0.0", ray="2.60.1") == ""
     assert said(monkeypatch, capsys, optuna="5.0", ray="2.60.0.post1") == ""
+    assert said(monkeypatch, capsys, optuna="5.0.0+local", ray="2.60.0") == ""
+    assert "optuna 5.0.0rc1" in said(monkeypatch, capsys, optuna="5.0.0rc1", ray="2.60.0")
+    assert "ray 2.60.0.dev0" in said(monkeypatch, capsys, optuna="5.0.0", ray="2.60.0.dev0")
 
 
 def test_one_line_says_what_was_not_tried_and_how_to_go_back(

@@ -112,7 +112,10 @@ def test_what_is_mistyped_is_refused_in_one_line(text: str, message: str, capsys
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("cnn.widht=16", r"^--set cnn: 'widht' is no parameter of this model; its parameters are activation, .*width$"),
+        (
+            "cnn.widht=16",
+            r"^--set cnn: 'widht' is no parameter of this model, did you mean width[?]; its parameters are activation, .*width$",
+        ),
         ("cnn.width=17", r"^--set cnn: width = 17 lies outside CategoricalDistribution\(choices=\(16, 24, 32, 48\)\)$"),
         ("cnn.depth=1.5", r"^--set cnn: depth = 1.5 lies outside IntDistribution"),
         ("cnn.dropout=high", r"^--set cnn: dropout = 'high' lies outside FloatDistribution"),

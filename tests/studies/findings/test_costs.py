@@ -1,7 +1,5 @@
 """What a search has cost."""
 
-import pytest
-
 from studies.findings.costs import cost_of
 from studies.records import StudySummary, TrialResult
 
@@ -28,9 +26,8 @@ def test_a_study_costs_what_its_trials_took_and_tells_what_they_were_spared() ->
     assert cost.saved_by_pruning == 16.0  # 8 of 12 epochs, at 2 s each
     assert cost.saved_by_cache == 4.0
     assert cost.waiting == 6.0
-    assert cost.waiting_share == pytest.approx(6 / 46)
 
 
 def test_a_study_without_trials_costs_nothing() -> None:
     cost = cost_of(study())
-    assert (cost.used, cost.waiting, cost.waiting_share) == (0, 0, 0)
+    assert (cost.used, cost.waiting) == (0, 0)
