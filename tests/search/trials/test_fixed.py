@@ -114,7 +114,7 @@ def test_what_is_mistyped_is_refused_in_one_line(text: str, message: str, capsys
     [
         (
             "cnn.widht=16",
-            r"^--set cnn: 'widht' is no parameter of this model, did you mean width[?]; its parameters are activation, .*width$",
+            r"^--set cnn: 'widht' is no parameter of this model, did you mean width[?]; its parameters are .*width$",
         ),
         ("cnn.width=17", r"^--set cnn: width = 17 lies outside CategoricalDistribution\(choices=\(16, 24, 32, 48\)\)$"),
         ("cnn.depth=1.5", r"^--set cnn: depth = 1.5 lies outside IntDistribution"),
