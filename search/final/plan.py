@@ -4,6 +4,7 @@ A plan knows the trials and the records that it was made of by their digests. Wh
 number; what was changed is told as well.
 """
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
@@ -24,6 +25,7 @@ from studies.storage.results import FINISHED, summarise, trials_digest
 TRIALS, RECORDS, FOLD_SIZES = "trials", "records", "fold sizes"
 """Settings of a plan that decide nothing: which trials of each study it knew, and the files that a report reads
 besides, both by digest; patients, patches and patches with IDC of each fold."""
+_OF_DATA = ("fingerprint", "found", "exclusions", "parts", "patient_ids", "patients", "lock_digest", "fractions")
 _LARGEST = 2**30  # bytes of a file of out-of-fold predictions
 _LARGEST_DATA = 16 * 2**20  # bytes of data.json, which names each development patient
 
@@ -139,12 +141,12 @@ def records_of(folder: Path, models: Sequence[str]) -> dict[str, str]:
 
 
 def _of_data(path: Path) -> str:
-    """Of what was read and how it was split; the path by which it was named may be another."""
+    """Of what was read and how it was split, in fields that every version has; it may be named by another path."""
     try:
         summary = from_json(DataSummary, read_file(path, _LARGEST_DATA), str(path))
     except RecordError:
         return ""
-    return digest(replace(summary, source="", notes=()))
+    return sha256(json.dumps([getattr(summary, name) for name in _OF_DATA], default=vars).encode()).hexdigest()
 
 
 def _of_file(path: Path) -> str:

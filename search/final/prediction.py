@@ -3,6 +3,7 @@
 import csv
 import io
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,7 @@ def predict(settings: PredictSettings) -> int:
     device = choose_device(settings.device)
     console = Console(stderr=True)
     patches = read_patches(data_source(settings.data), labelled=False)
-    for line in (*_notices(patches), *_looks(patches, settings)):
+    for line in (*_notices(patches), *_looks(patches, settings, stored.study)):
         say(console, line)
     with Bar(console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task(f"{len(patches)} patches, members", total=len(stored.members))
@@ -52,7 +53,7 @@ def _notices(patches: PatchSet) -> list[str]:
     return [*(f"left out: {count} {reason}" for reason, count in patches.exclusions), *patches.notes]
 
 
-def _looks(patches: PatchSet, settings: PredictSettings) -> list[str]:
+def _looks(patches: PatchSet, settings: PredictSettings, study: str) -> list[str]:
     """That some are sealed test patches, of this model's comparison or another; it is recorded where it can be.
 
     Raises:
@@ -60,14 +61,11 @@ def _looks(patches: PatchSet, settings: PredictSettings) -> list[str]:
     """
     folder = settings.model.resolve()
     runs = folder.parent.parent
+    found = _met(patches, study, folder, runs)
+    _check_opened(found, len(patches))
     lines = []
-    for met in _met(patches, folder, runs):
+    for met in found:
         patches_of_it = f"{met.count} of {len(patches)} patches are sealed test patches of {met.study}"
-        if not met.opened:
-            raise UsageError(
-                f"{patches_of_it}, whose test split was not opened yet: a score on them would be a look that nobody "
-                f"counts. Give other patches, or run python -m search.finalize --study {met.study} first"
-            )
         recorded = _record(met, settings, runs)
         lines.append(
             f"{patches_of_it}: a score on them is no new evidence, and a choice made by it spoils the test; {recorded}"
@@ -75,15 +73,29 @@ def _looks(patches: PatchSet, settings: PredictSettings) -> list[str]:
     return lines
 
 
-def _met(patches: PatchSet, model: Path, runs: Path) -> list[Met]:
+def _check_opened(found: Sequence[Met], count: int) -> None:
+    """Refuses patches that are sealed and were opened under no name.
+
+    Raises:
+        UsageError: there are some.
+    """
+    opened = np.any([met.rows for met in found if met.opened] or [np.zeros(count, np.bool_)], axis=0)
+    for met in found:
+        if unseen := int((met.rows & ~opened).sum()):
+            raise UsageError(
+                f"{unseen} of {count} patches are sealed test patches of {met.study}, whose test split was not opened "
+                "yet: a score on them would be a look that nobody counts. Give other patches, or run python -m "
+                f"search.finalize --study {met.study} first"
+            )
+
+
+def _met(patches: PatchSet, study: str, model: Path, runs: Path) -> list[Met]:
     """The comparisons whose sealed patches are among these; of a model that was copied elsewhere, its own."""
     found = sealed_among(runs, patches.digests)
     sealed = model / SEALED_FILE
-    if any(met.study == model.parent.name for met in found) or not os.path.lexists(sealed):
+    if any(met.study == study for met in found) or not os.path.lexists(sealed):
         return found
-    own = Met(
-        f"this model's comparison ({model.parent.name})", np.isin(patches.digests, map_array(sealed)), opened=True
-    )
+    own = Met(study, np.isin(patches.digests, map_array(sealed)), opened=True)
     return [*found, own] if own.count else found
 
 

@@ -82,9 +82,9 @@ def test_a_model_scores_its_own_test_patches_after_the_opening_and_that_is_recor
 
 def test_a_model_does_not_score_what_another_comparison_has_sealed_and_not_opened(tree: Tree) -> None:
     tree.run("launch", *SEARCH, "--trials", "1", "--study", "two", "--split-seed", "7")
-    common = sealed(tree, "two")
+    unseen = sealed(tree, "two") - sealed(tree, "one")
     said = predict(tree, "one", expect=2)
-    assert f"{len(common)} of 300 patches are sealed test patches of two, whose test split was not opened yet" in said
+    assert f"{len(unseen)} of 300 patches are sealed test patches of two, whose test split was not opened yet" in said
     assert rows(tree, "select * from histotune_looks where study = 'two'") == []
 
 
