@@ -4,7 +4,7 @@ import re
 from urllib.parse import unquote
 
 # As wide as SQLAlchemy's: a user may hold "@" and blanks, a password blanks; and beyond, to the last "@" of the word.
-_USER_AND_PASSWORD = re.compile(r"(://[^:/\n]*):[^@\n]*@(?:\S*@)?")
+_USER_AND_PASSWORD = re.compile(r"(://[^:/\n]*):[^@\n]+@(?:\S*@)?")
 _IN_QUERY = re.compile(r"([?&])([^=&?\s]+)=([^&\s]*)")
 _SECRET_KEYS = ("password", "sslpassword")
 
