@@ -58,12 +58,15 @@ demo: $(STAMP) ## search, prune, retrain and report on made-up patches, both mod
 JOBS ?= 3
 
 PYTEST = $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
-LONG := tests/faults tests/hardening/test_intruders.py
+# What takes whole searches to try: processes that die, databases and machines of others, the same search twice.
+SEARCHES := repeats others enqueued few_patients script
+LONG := tests/faults tests/hardening/test_intruders.py tests/studies/storage/test_contract.py \
+  $(SEARCHES:%=tests/search/test_%.py) tests/search/workers/test_place.py
 
-test: $(STAMP) ## run the tests but for the long ones, in 12 minutes; ARGS="-k name" picks some, JOBS=0 takes one process
+test: $(STAMP) ## run the tests but for the long ones; ARGS="-k name" picks some, JOBS=0 takes one process
 	$(PYTEST) $(LONG:%=--ignore=%) $(ARGS)
 
-test-faults: $(STAMP) ## run the long ones: kill processes, stop servers, set clocks, fill disks, look at what others could see
+test-faults: $(STAMP) ## run the long ones: kill processes, stop servers, set clocks, fill disks, search twice
 	$(PYTEST) $(LONG) $(ARGS)
 
 # Beside the environment of the others: what people get who install without constraints.txt, and Optuna and Ray above

@@ -15,7 +15,7 @@ from studies.storage.studies import open_storage
 
 ROOT = Path(__file__).resolve().parent.parent
 LONGEST = (
-    *("faults/test_kills", "faults/", "test_intruders"),
+    *("faults/test_kills", "test_repeats", "faults/", "test_intruders"),
     *("test_whole", "test_real_page", "test_taken_up", "test_exploration"),
 )
 
