@@ -20,7 +20,7 @@ from search.errors import UsageError
 from search.final.members import StoredModel, load_stored, member_logits
 from search.training.device import choose_device
 from search.trials.looks import PREDICTION, SEALED_FILE, Met, by, sealed_among
-from studies.errors import StorageError
+from studies.errors import StudyError
 from studies.files import write_whole
 from studies.ledger.ledger import Ledger
 from studies.statistics.calibration import sigmoid
@@ -104,10 +104,9 @@ def _record(met: Met, settings: PredictSettings, runs: Path) -> str:
     url = settings.storage or f"sqlite:///{runs}/studies.db"
     words = f"scored by search.predict with the model {settings.model}"
     try:
-        ledger = Ledger(open_existing(url).engine)
-    except StorageError as error:
+        Ledger(open_existing(url).engine).record_look(met.study, PREDICTION, words, met.count, by())
+    except StudyError as error:  # no database, none that may be written to, a full disk
         return f"that could not be recorded: {error}"
-    ledger.record_look(met.study, PREDICTION, words, met.count, by())
     return "that is recorded"
 
 
