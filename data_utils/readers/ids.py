@@ -18,7 +18,7 @@ UNKNOWN_WORDS = frozenset({"", "nan", "none", "null", "na", "n/a", "<na>", "nat"
 """What stands for "nobody knows" in ids of any case; NumPy and pandas write most of them by themselves."""
 
 ALONE = 0.9
-"""From this share of ids with a single patch on they name patches, not patients."""
+"""From this share of ids with a single patch on they name patches, not patients; half of the patches must be such."""
 
 
 def normal_id(text: str) -> str:
@@ -52,7 +52,8 @@ def read_ids(raw: npt.NDArray[np.str_], source: object) -> tuple[Strings | None,
 def names_patches(ids: Strings) -> bool:
     """Whether nearly every id has one patch, so that they are names of patches or files and tell no patient."""
     sizes = np.unique(ids[ids != ""], return_counts=True)[1]
-    return bool((sizes == 1).mean() >= ALONE) if len(sizes) else False
+    alone = sizes == 1
+    return bool(alone.mean() >= ALONE and 2 * alone.sum() >= sizes.sum()) if len(sizes) else False
 
 
 def without_names(ids: Strings | None, source: object) -> tuple[Strings | None, tuple[str, ...]]:

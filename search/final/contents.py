@@ -62,7 +62,7 @@ def gather(comparison: Comparison) -> ReportData:
         out_of_fold={model.model: load_predictions(folder / model.model / "out_of_fold") for model in plan.models},
         examples=load_examples(folder / "examples") + load_examples(folder / OPENING / "examples"),
         environment=from_json(dict[str, str], _read(folder / ENVIRONMENT_FILE), str(folder / ENVIRONMENT_FILE)),
-        elsewhere=tuple((str(one), one.chosen_by > 0) for one in overlaps(comparison)),
+        elsewhere=tuple((str(one), one.chosen_by > 0 and one.finished > 0) for one in overlaps(comparison)),
         looks=comparison.ledger.looks(comparison.name),
         broken=(*broken(engine), *changed(comparison, plan, studies)),
         later=came_later(comparison, plan),

@@ -24,6 +24,7 @@ from search.errors import UsageError
 from search.final.baselines import BASELINES, baseline_logits
 from search.final.examples import save_test_examples
 from search.final.members import MODEL_FILE, Progress, SharedOutputs, StoredModel, member_logits
+from search.final.plan import decides_the_same, last_plan
 from search.final.scored import scored
 from search.trials.looks import SEALED_FILE, by
 from search.trials.marks import Mark, check_folder, lost
@@ -122,6 +123,17 @@ def check_reopening(comparison: Comparison, reopen: str | None, planned: str) ->
     if stored is not None and _planned_in(stored[0]) != planned:
         raise UsageError(_refusal(comparison.name))
     _is_done(comparison, last, reopen)
+
+
+def check_decided(comparison: Comparison, decided: AnalysisPlan, reopen: str | None) -> None:
+    """Refuses what ``open_test`` would, once members are trained: lost ones may have come out otherwise elsewhere.
+
+    Raises:
+        UsageError: another plan was opened before, and no reason was given.
+    """
+    before = last_plan(comparison)
+    if before is not None and reopen is None and not decides_the_same(before[0], decided):
+        raise UsageError(_refusal(comparison.name))
 
 
 def _planned_in(text: str) -> object:

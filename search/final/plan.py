@@ -25,7 +25,7 @@ from studies.storage.results import FINISHED, summarise, trials_digest
 TRIALS, RECORDS, FOLD_SIZES = "trials", "records", "fold sizes"
 """Settings of a plan that decide nothing: which trials of each study it knew, and the files that a report reads
 besides, both by digest; patients, patches and patches with IDC of each fold."""
-_OF_DATA = ("fingerprint", "found", "exclusions", "parts", "patient_ids", "patients", "lock_digest", "fractions")
+_OF_DATA = ("fingerprint", "parts", "patient_ids", "patients", "lock_digest", "fractions")  # not what was passed over
 _LARGEST = 2**30  # bytes of a file of out-of-fold predictions
 _LARGEST_DATA = 16 * 2**20  # bytes of data.json, which names each development patient
 

@@ -19,7 +19,7 @@ from search.comparison import data_source
 from search.errors import UsageError
 from search.final.members import StoredModel, load_stored, member_logits
 from search.training.device import choose_device
-from search.trials.looks import PREDICTION, SEALED_FILE, Met, by, sealed_among
+from search.trials.looks import PREDICTION, SEALED_FILE, Met, one_look, sealed_among
 from studies.errors import StudyError
 from studies.files import write_whole
 from studies.ledger.ledger import Ledger
@@ -104,7 +104,10 @@ def _record(met: Met, settings: PredictSettings, runs: Path) -> str:
     url = settings.storage or f"sqlite:///{runs}/studies.db"
     words = f"scored by search.predict with the model {settings.model}"
     try:
-        Ledger(open_existing(url).engine).record_look(met.study, PREDICTION, words, met.count, by())
+        ledger = Ledger(open_existing(url).engine)
+        if ledger.lock(met.study) is None:
+            return f"that could not be recorded: the database holds no lock of {met.study}; name its own by --storage"
+        ledger.record_look(met.study, PREDICTION, words, met.count, one_look())
     except StudyError as error:  # no database, none that may be written to, a full disk
         return f"that could not be recorded: {error}"
     return "that is recorded"

@@ -16,7 +16,6 @@ from data_utils.colour.preprocessing import Preprocessing
 from data_utils.split.draw import folds
 from data_utils.split.prepare import DevelopmentSet, Prepared, load_development
 from models._registry import load_model
-from models._weights import Weights
 from search.command.environment import environment
 from search.command.last_words import LastWords
 from search.command.settings import FinalizeSettings
@@ -29,7 +28,6 @@ from search.comparison import (
     Comparison,
     data_source,
     load_models,
-    weights_of,
     weights_option,
 )
 from search.errors import UsageError
@@ -37,7 +35,7 @@ from search.final.baselines import BASELINES
 from search.final.contents import write_comparison_report
 from search.final.examples import save_development_examples
 from search.final.members import StoredModel
-from search.final.opening import Entrant, check_reopening, open_test, publish, withdraw
+from search.final.opening import Entrant, check_decided, check_reopening, open_test, publish, withdraw
 from search.final.plan import (
     FOLD_SIZES,
     RECORDS,
@@ -52,6 +50,7 @@ from search.final.plan import (
 )
 from search.final.retraining import Candidate, Members, Retrained, candidates, conclude, member_folder
 from search.final.scored import patients_of, scored_out_of_fold
+from search.final.searched import check_source, describe_weights, weights_of_search
 from search.training.device import choose_device
 from search.training.jobs import FeatureStore, WorkerContext
 from search.training.preprocess import place_of
@@ -123,8 +122,10 @@ def _finalize(final: _Final) -> int:
     development = load_development(final.prepared.development)
     fold = folds(final.prepared.lock, development)
     retrained = _retrain(final, development, fold)
+    decided = _decide(final, [model.final for model in retrained], int(fold.max()) + 1)
+    check_decided(final.comparison, decided, settings.reopen)  # before anything that a report reads is written over
     _keep_development(final, development, retrained)
-    plan, plan_digest = _plan(final, development, [model.final for model in retrained], fold)
+    plan, plan_digest = _plan(final, development, decided, fold)
     entrants = [entrant for model in retrained for entrant in _entrants(final, model.final, plan_digest)]
     opened = open_test(
         final.comparison,
@@ -148,7 +149,13 @@ def _finalize(final: _Final) -> int:
 def _begin(settings: FinalizeSettings, comparison: Comparison, signals: Signals, last_words: LastWords) -> _Final:
     known = None if settings.reopen is not None else last_plan(comparison)
     studies = studies_of(comparison, None if known is None else known[0])
+    if not studies:
+        raise UsageError(
+            f"no study that the plan of {comparison.name} was frozen on is in the database any more: put a backup of "
+            "it back, or begin a new comparison: python -m search.launch --study NEW"
+        )
     for study in studies:
+        check_source(study)
         best_trial(study)  # raises where none is COMPLETE
         if by_hand(study.trials):
             say(Console(), f"{study.name}: {by_hand(study.trials)}")
@@ -204,7 +211,7 @@ def _planned(final: _Final) -> str:
 def _retrain(final: _Final, development: DevelopmentSet, fold: npt.NDArray[np.int64]) -> list[Retrained]:
     """Trains the members that are missing, then concludes for each model; ``fold`` is (N,) that of each patch."""
     count = int(fold.max()) + 1
-    weights = {study.model: _weights(final, study) for study in final.studies}
+    weights = {study.model: weights_of_search(study, final.settings.vgg16_weights) for study in final.studies}
     fold_file = final.comparison.folder / "data" / "folds.npy"
     with naming(fold_file):
         np.save(fold_file, fold, allow_pickle=False)
@@ -230,34 +237,10 @@ def _retrain(final: _Final, development: DevelopmentSet, fold: npt.NDArray[np.in
             folds=count,
             labels=development.labels,
             patients=patients,
-            weights=_describe_weights(model, weights[model]),
+            weights=describe_weights(model, weights[model]),
         )
         for model, wanted in final.wanted.items()
     ]
-
-
-def _weights(final: _Final, study: StudySummary) -> Weights | None:
-    """The pretrained tensors that the study was searched with.
-
-    Raises:
-        UsageError: those found now are others.
-    """
-    option = final.settings.vgg16_weights or study.settings.get("vgg16_weights")
-    weights = weights_of(load_model(study.model), option)
-    found = "random" if weights is None else weights.sha256
-    if found != study.definition["weights"]:
-        raise UsageError(
-            f"study {study.name} was searched with the weights {study.definition['weights'][:12]}, found {found[:12]}: "
-            "name the same ones with --vgg16-weights"
-        )
-    return weights
-
-
-def _describe_weights(model: str, weights: Weights | None) -> str:
-    """Where the first layers come from; "none" for a pretrained model that was searched without its weights."""
-    if weights is None:
-        return "none: random, by --vgg16-weights none" if load_model(model).pretrained else "random"
-    return f"{weights.source}, sha256 {weights.sha256}"
 
 
 def _train_members(final: _Final, context: WorkerContext, count: int) -> None:
@@ -304,20 +287,25 @@ def _train_members(final: _Final, context: WorkerContext, count: int) -> None:
 
 
 def _plan(
-    final: _Final, development: DevelopmentSet, models: Sequence[FinalModel], fold: npt.NDArray[np.int64]
+    final: _Final, development: DevelopmentSet, decided: AnalysisPlan, fold: npt.NDArray[np.int64]
 ) -> tuple[AnalysisPlan, str]:
     """The plan and its digest: that of the last opening, where nothing else is decided now."""
-    decided, before = _decide(final, models, int(fold.max()) + 1), last_plan(final.comparison)
+    before = last_plan(final.comparison)
     made_in = final.comparison.folder / ENVIRONMENT_FILE
-    if before is not None and decides_the_same(before[0], decided):
+    if before is not None and decides_the_same(before[0], decided) and not _takes_more(final, before[0]):
         if not made_in.exists():  # without it no report could be written
             _write_environment(final)
         return before
     _write_environment(final)
-    records = records_of(final.comparison.folder, [model.model for model in models])
+    records = records_of(final.comparison.folder, [model.model for model in decided.models])
     about = {TRIALS: trials_of(final.studies), RECORDS: records, FOLD_SIZES: fold_sizes(development, fold)}
     plan = replace(decided, settings={**decided.settings, **about})
     return plan, digest_of(plan)
+
+
+def _takes_more(final: _Final, before: AnalysisPlan) -> bool:
+    """Whether a reopening is to take trials that the plan before did not know."""
+    return final.settings.reopen is not None and before.settings.get(TRIALS, {}) != trials_of(final.studies)
 
 
 def _write_environment(final: _Final) -> None:

@@ -6,6 +6,7 @@ a split was drawn is left in a file beside it, and taken over into the database 
 
 import os
 import socket
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -80,17 +81,21 @@ def remember(folder: Path, digests: Strings) -> None:
 
 
 def take_over(comparison: Comparison, prepared: Prepared) -> None:
-    """Records in the database which sealed patches were shown before the split was drawn, under any name; once."""
-    recorded = {look.words for look in comparison.ledger.looks(comparison.name)}
+    """Records in the database which sealed patches were shown, under any name, before the split was drawn just now."""
     for name, count, when in _explored(comparison.folder.parent, read_digests(prepared.sealed)):
         words = f"shown with their labels by search.explore --study {name} on {when}, before the split was locked"
-        if count and words not in recorded:
-            comparison.ledger.record_look(comparison.name, EXPLORATION, words, count, by())
+        if count:
+            comparison.ledger.record_look(comparison.name, EXPLORATION, words, count, one_look())
 
 
 def by() -> str:
     """Who looks, for the log."""
     return f"{socket.gethostname()}, process {os.getpid()}"
+
+
+def one_look() -> str:
+    """Who looks, and which look of many it is: process numbers come again."""
+    return f"{by()}, look {uuid.uuid4().hex[:12]}"
 
 
 def _explored(runs: Path, sealed: Strings) -> Iterator[tuple[str, int, str]]:

@@ -36,12 +36,14 @@ def search(settings: LaunchSettings, signals: Signals) -> int:
         Presence(comparison.ledger, comparison.name) as presence,  # search.clean keeps away from what is read now
     ):
         with naming(comparison.folder / "data"):
+            new = comparison.stored_lock() is None
             prepared = comparison.prepared(
                 settings.common.data,
                 Division.asked(settings),
                 check=partial(check_warm_start, comparison, settings.warm_start),
             )
-            take_over(comparison, prepared)
+            if new:
+                take_over(comparison, prepared)
         missing = any(comparison.finished(model) < settings.trials for model in settings.models)
         with RaySession(settings.worker, last_words) if missing else nullcontext() as ray:
             from search.trials.course import run_trials

@@ -22,7 +22,7 @@ from data_utils.split.prepare import Prepared, load_development
 from search.command.settings import SPLIT, SPLIT_SEED, ExploreSettings
 from search.comparison import LOCK_FILE, data_source, prepared_by
 from search.errors import UsageError
-from search.trials.looks import EXPLORATION, Met, by, remember, sealed_among
+from search.trials.looks import EXPLORATION, Met, one_look, remember, sealed_among
 from search.trials.refusals import begun
 from search.upkeep.leftovers import EXPLORING
 from studies.exploration.explored import Sealed
@@ -55,6 +55,11 @@ def may_be_seen(settings: ExploreSettings, folder: Path, step: Step) -> Iterator
     comparison = begun(settings.common)
     lock = SplitLock.read(folder / LOCK_FILE) if comparison is None else comparison.stored_lock()
     if lock is not None:
+        if settings.all:
+            raise UsageError(
+                f"--all: the split of {settings.common.study} is locked, and its test patches are not shown; leave it "
+                "out, or look under another name, which is recorded: --study NEW"
+            )
         yield _development(prepared_by(lock, settings.common))
         return
     with scratch_in(folder, EXPLORING) as draft:
@@ -148,4 +153,6 @@ def _record(settings: ExploreSettings, met: Met) -> None:
             "would be recorded, is not at hand: name it by --storage, or leave --all out"
         )
     words = f"shown with their labels by search.explore --study {settings.common.study} --all"
-    Ledger(open_existing(settings.common.storage).engine).record_look(met.study, EXPLORATION, words, met.count, by())
+    Ledger(open_existing(settings.common.storage).engine).record_look(
+        met.study, EXPLORATION, words, met.count, one_look()
+    )

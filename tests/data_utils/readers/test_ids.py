@@ -107,6 +107,11 @@ def test_names_are_told_from_patients_at_nine_tenths() -> None:
     assert notes == ()
 
 
+def test_a_few_patients_with_most_of_the_patches_are_patients() -> None:
+    ids = np.array([f"s{i}" for i in range(54)] + [f"d{i}" for i in range(6)] * 15)
+    assert without_names(ids, "ids") == (ids, ()) or without_names(ids, "ids")[1] == ()
+
+
 def test_ids_that_differ_in_case_alone_are_refused_by_name(tmp_path: Path) -> None:
     ids = [f"{'P' if i % 40 < 20 else 'p'}{i % 20}" for i in range(COUNT)]
     with pytest.raises(FormatError, match=re.escape("upper and lower case alone (P0/p0, P1/p1, P10/p10, P11/p11")):

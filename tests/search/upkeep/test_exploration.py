@@ -185,7 +185,7 @@ def test_a_lock_of_another_split_is_refused_and_not_passed_by(tmp_path: Path) ->
     (tmp_path / "s").mkdir()
     (tmp_path / "s" / "lock.json").write_text(lock.to_json(), encoding="utf-8")
     with pytest.raises(LockMismatchError):
-        explored(tmp_path, "synthetic:300", "--vgg16-weights", "none")
+        explored(tmp_path, "synthetic:300", "--vgg16-weights", "none", everything=False)
 
 
 def test_patches_of_nobody_are_left_out_and_counted(tmp_path: Path) -> None:
