@@ -130,7 +130,7 @@ def test_a_file_that_feeds_the_report_and_was_changed_is_named_on_its_first_scre
         np.savez(path, **{**arrays, "brightness": arrays["brightness"] + 1})
     else:
         told = json.loads(before)
-        told["found" if name == "data.json" else "command"] = 301 if name == "data.json" else "python -m better"
+        told |= {"fractions": [60, 20, 20]} if name == "data.json" else {"command": "python -m better"}
         path.write_text(json.dumps(told))
     said = tree.run("report", "--study", "one").stdout
     path.write_bytes(before)
