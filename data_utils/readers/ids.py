@@ -22,8 +22,12 @@ ALONE = 0.9
 
 
 def normal_id(text: str) -> str:
-    """An id in the form in which it is compared: composed Unicode (NFC), no white space at its ends; "" for nobody."""
-    stripped = unicodedata.normalize("NFC", text).strip()
+    """An id in the form in which it is compared: composed Unicode (NFC), no white space at its ends; "" for nobody.
+
+    Signs that nobody sees (a byte order mark, a soft hyphen, a joiner of no width) are no part of it.
+    """
+    seen = "".join(sign for sign in unicodedata.normalize("NFC", text) if unicodedata.category(sign) != "Cf")
+    stripped = seen.strip()
     return "" if stripped.casefold() in UNKNOWN_WORDS else stripped
 
 

@@ -23,7 +23,6 @@ from data_utils.readers.patchset import (
 )
 
 PIXELS, LABELS, PATIENTS, POSITIONS = "X.npy", "Y.npy", "patients.npy", "xy.npy"
-_EXACT = 2**53  # below it, a float holds every whole number
 
 
 def is_array_folder(folder: Path) -> bool:
@@ -159,9 +158,9 @@ def _decoded(path: Path, ids: npt.NDArray[np.bytes_]) -> Strings:
 def _whole(path: Path, ids: npt.NDArray[np.floating[Any]]) -> Ints:
     """Ids that a missing one among them has made floats; -1 for that one, as -1 means nobody everywhere."""
     missing = np.isnan(ids)
-    if not (missing | ((ids == np.floor(ids)) & (np.abs(ids) < _EXACT))).all():
+    if not (missing | ((ids == np.floor(ids)) & (np.abs(ids) < 2.0 ** np.finfo(ids.dtype).nmant))).all():
         raise FormatError(
-            f"{path} holds {ids.dtype} values that are not whole; expected text or whole numbers, one id a patch: "
+            f"{path} holds {ids.dtype} values that are not whole or cannot be told apart; expected text or whole numbers, one id a patch: "
             "save it as patients.astype(str) if they are ids all the same"
         )
     return np.where(missing, -1, ids).astype(np.int64)

@@ -50,6 +50,13 @@ def test_every_kind_of_blank_at_the_ends_is_none(tmp_path: Path, blank: str) -> 
     assert sorted(set(patches.patients.tolist())) == sorted(f"p{i}" for i in range(20))
 
 
+@pytest.mark.parametrize("sign", ["\ufeff", "\u200b", "\u00ad", "\u200d"])
+def test_signs_that_nobody_sees_make_no_other_patient(tmp_path: Path, sign: str) -> None:
+    patches = read(tmp_path, [(sign if i % 40 < 20 else "") + f"p{i % 20}" for i in range(COUNT)])
+    assert patches.patients is not None
+    assert len(set(patches.patients.tolist())) == 20
+
+
 def test_forms_of_unicode_are_one_patient(tmp_path: Path) -> None:
     composed, taken_apart = "Mu\u0308ller", "M\u00fcller"
     patches = read(tmp_path, [(composed if i % 40 < 20 else taken_apart) + str(i % 20) for i in range(COUNT)])
@@ -77,6 +84,11 @@ def test_a_number_for_nobody_is_no_patient(tmp_path: Path, missing: np.ndarray) 
     assert (patches.patients == "").tolist() == [True] * 100 + [False] * 100
     assert "100 ids mean that the patient is unknown (-1)" in patches.notes[0]
     assert patches.patients[150] == str(int(missing[150]))  # no 10.0
+
+
+def test_numbers_that_their_type_cannot_hold_apart_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match="float32 values that are not whole"):
+        read(tmp_path, np.float32(16777217) + np.arange(COUNT, dtype=np.float32))
 
 
 def test_ids_that_all_mean_nobody_are_no_ids(tmp_path: Path) -> None:
