@@ -160,8 +160,8 @@ def _whole(path: Path, ids: npt.NDArray[np.floating[Any]]) -> Ints:
     missing = np.isnan(ids)
     if not (missing | ((ids == np.floor(ids)) & (np.abs(ids) < 2.0 ** np.finfo(ids.dtype).nmant))).all():
         raise FormatError(
-            f"{path} holds {ids.dtype} values that are not whole or cannot be told apart; expected text or whole numbers, "
-            "one id a patch: save it as patients.astype(str) if they are ids all the same"
+            f"{path} holds {ids.dtype} values that are not whole or cannot be told apart; expected text or whole "
+            "numbers, one id a patch: save it as patients.astype(str) if they are ids all the same"
         )
     return np.where(missing, -1, ids).astype(np.int64)
 
