@@ -17,10 +17,11 @@ from data_utils.split.draw import MOST_FOLDS
 from models._registry import load_model
 from search.command.settings import CheckSettings
 from search.command.terminal import say
-from search.comparison import Comparison, weights_of
+from search.comparison import Comparison
 from search.errors import UsageError
 from search.final.plan import last_plan, studies_of
 from search.final.retraining import Candidate, candidates, member_folder, member_job, stored_member
+from search.final.searched import weights_of_search
 from search.training.device import choose_device
 from search.training.jobs import Job, WorkerContext
 from search.training.preprocess import place_of
@@ -93,7 +94,6 @@ def _repeat(settings: CheckSettings, comparison: Comparison, studies: Sequence[S
     comparison.transformed(prepared, kind)
     device = choose_device(settings.device)
     models = {study.model: load_model(study.model) for study in studies}
-    options = {study.model: settings.vgg16_weights or study.settings.get("vgg16_weights") for study in studies}
     context = WorkerContext(
         development=prepared.development.resolve(),
         device=device,
@@ -101,7 +101,7 @@ def _repeat(settings: CheckSettings, comparison: Comparison, studies: Sequence[S
         threads=comparison.threads() or 1,
         layouts={name: comparison.layout(model, device) for name, model in models.items()},
         objective=str(studies[0].definition["objective"]),
-        weights={name: weights_of(model, options[name]) for name, model in models.items()},
+        weights={study.model: weights_of_search(study, settings.vgg16_weights) for study in studies},
         preprocess=kind,
         preprocessed=place_of(prepared, kind),
     )
