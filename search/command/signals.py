@@ -1,15 +1,18 @@
 """Ctrl-C, SIGTERM and a closed terminal: the first ends the work in order, the second at once."""
 
+import os
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Timer
 from types import FrameType
 
 from data_utils.streams import lasting
 from search.errors import Interrupted
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_AGAIN_AFTER = 0.05  # seconds until a signal that was swallowed is sent once more
 
 
 class Signals:
@@ -27,9 +30,12 @@ class Signals:
         before = {number: signal.signal(number, self._receive) for number in _wanted()}
         streams = sys.stdout, sys.stderr
         sys.stdout, sys.stderr = (lasting(stream, OSError) for stream in streams)
+        unraisable = sys.unraisablehook
+        sys.unraisablehook = _send_again
         try:
             yield
         finally:
+            sys.unraisablehook = unraisable
             sys.stdout, sys.stderr = streams
             for number, handler in before.items():
                 signal.signal(number, handler)
@@ -59,6 +65,14 @@ class Signals:
         if again or not self._deferred:
             raise Interrupted(number, self.go_on)
         sys.stderr.write("ending in order; press Ctrl-C again to end at once\n")
+
+
+def _send_again(swallowed: "sys.UnraisableHookArgs") -> None:
+    """Sends a signal once more whose exception met a finalizer or a weak reference's callback, which swallow it."""
+    if isinstance(swallowed.exc_value, Interrupted):
+        Timer(_AGAIN_AFTER, os.kill, (os.getpid(), swallowed.exc_value.signal)).start()
+    else:
+        sys.__unraisablehook__(swallowed)
 
 
 def _wanted() -> list[signal.Signals]:

@@ -4,6 +4,8 @@ import os
 import signal
 import subprocess
 import sys
+import time
+import weakref
 from pathlib import Path
 
 import pytest
@@ -33,6 +35,31 @@ def test_the_first_signal_waits_for_the_work_and_the_second_does_not(
 def test_a_signal_before_the_work_began_ends_it_at_once() -> None:
     with Signals("go on").installed(), pytest.raises(Interrupted):
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_a_signal_that_a_weak_references_callback_swallows_comes_again(capfd: pytest.CaptureFixture[str]) -> None:
+    class Patches:
+        """Something that can be referred to weakly."""
+
+    patches = Patches()
+    watched = weakref.ref(patches, lambda _: os.kill(os.getpid(), signal.SIGTERM))
+    with Signals("go on").installed():
+        del patches
+        assert watched() is None  # reached: the callback's exception has not left it
+        with pytest.raises(Interrupted) as ended:
+            time.sleep(60)
+    assert ended.value.signal == signal.SIGTERM
+    assert capfd.readouterr().err == ""
+
+
+def test_another_failure_of_a_finalizer_is_told_as_ever(capfd: pytest.CaptureFixture[str]) -> None:
+    class Broken:
+        def __del__(self) -> None:
+            raise ValueError("not the signal's")
+
+    with Signals("go on").installed():
+        Broken()
+    assert "ValueError: not the signal's" in capfd.readouterr().err
 
 
 def test_what_nohup_ignores_stays_ignored() -> None:
