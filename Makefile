@@ -61,7 +61,8 @@ PYTEST = $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loa
 # What takes whole searches to try: processes that die, databases and machines of others, the same search twice.
 SEARCHES := repeats others enqueued few_patients script
 LONG := tests/faults tests/hardening/test_intruders.py tests/studies/storage/test_contract.py \
-  $(SEARCHES:%=tests/search/test_%.py) tests/search/workers/test_place.py
+  $(SEARCHES:%=tests/search/test_%.py) tests/search/workers/test_place.py \
+  tests/studies/report/test_real_page_in_browser.py
 
 test: $(STAMP) ## run the tests but for the long ones; ARGS="-k name" picks some, JOBS=0 takes one process
 	$(PYTEST) $(LONG:%=--ignore=%) $(ARGS)

@@ -15,7 +15,7 @@ from search.command.settings import parse_explore
 from search.explore import main
 
 SMALL = Counts(exact=20, turned=8, flipped=40, blurred=6, white=5)
-A_THIRD = Counts(exact=66, turned=16, flipped=100, blurred=13, white=10)
+A_QUARTER = Counts(exact=50, turned=12, flipped=75, blurred=10, white=7)
 
 
 def explored(folder: Path, data: Path | str, *flags: str, everything: bool = True) -> dict[str, Any]:
@@ -86,17 +86,17 @@ def test_a_model_that_may_be_guessing_doubts_no_label(tmp_path: Path) -> None:
     assert not [key for key in numbers["sheets"] if "suspic" in key or "doubt" in key]
 
 
-def test_faults_in_a_third_of_the_real_arrays_are_found(
+def test_faults_in_a_quarter_of_the_real_arrays_are_found(
     shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arrays = (np.load(shared / "data" / f"{name}.npy", mmap_mode="r")[::3] for name in ("X", "Y", "patients"))
-    planted = plant(*arrays, A_THIRD, tmp_path / "patches")
+    arrays = (np.load(shared / "data" / f"{name}.npy", mmap_mode="r")[::4] for name in ("X", "Y", "patients"))
+    planted = plant(*arrays, A_QUARTER, tmp_path / "patches")
     weights = shared / "weights" / "vgg16_imagenet_features.safetensors"
     explored(tmp_path, planted.folder, "--vgg16-weights", str(weights))
     found = check_faults(tmp_path, planted)
     with capsys.disabled():
-        print(f"\nflipped labels among the first 200 suspects: {found} of 100")
-    assert found >= 50
+        print(f"\nflipped labels among the first 150 suspects: {found} of 75")
+    assert found >= 38
 
 
 def arrays_in(folder: Path, pixels: np.ndarray, labels: np.ndarray, patients: np.ndarray) -> Path:
