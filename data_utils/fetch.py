@@ -7,6 +7,7 @@ the same command says how to place the files by hand, and verifies them once the
 
 import os
 import re
+import shlex
 import shutil
 import struct
 import sys
@@ -15,8 +16,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_utils.command import OneLineParser, any_path, one_of, run_command
+from data_utils.command import run_command
 from data_utils.errors import FormatError, NotFoundError
+from data_utils.flags import parse
 from data_utils.readers.npy import LABELS, PIXELS
 from data_utils.readers.patches import PATCH_SIZE, read_patches
 
@@ -60,7 +62,7 @@ class PublicSet:
 
 SMALL = PublicSet("small", "simjeg/lymphoma-subtype-classification-fl-vs-cll", (PIXELS, LABELS), 2_759, 2_788)
 FULL = PublicSet("full", "paultimothymooney/breast-histopathology-images", (), 198_738, 78_786, 279)
-SETS = {"small": (SMALL,), "full": (FULL,), "both": (SMALL, FULL)}
+_OF_NAME = {"small": (SMALL,), "full": (FULL,), "both": (SMALL, FULL)}
 
 
 def fetch(wanted: PublicSet, folder: Path) -> str:
@@ -152,16 +154,12 @@ def _downloaded(wanted: PublicSet, folder: Path) -> Path:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Fetches what was asked for and says where it lies."""
-    description = "Get the public IDC sets from Kaggle, go on where it was cut off, and verify them."
-    parser = OneLineParser("data_utils.fetch", description)
-    parser.add_argument("--to", metavar="DIR", type=any_path, help="folder for small/ and full/ (needed)")
-    only = "small (5,547 patches in arrays), full (277,524 PNG files, 1.5 GB to download) or both (default)"
-    parser.add_argument("--set", metavar="NAME", type=one_of(*SETS), default="both", help=only)
-    typed = parser.parse(argv, needed=["--to"])
-    for wanted in SETS[typed.set]:
+    typed = parse("fetch", argv)
+    for wanted in _OF_NAME[typed.set]:
         told = fetch(wanted, typed.to)
         target = typed.to / wanted.name
-        sys.stdout.write(f"{target}: {told}; search it by: python -m search.launch --model all --data {target}\n")
+        search = f"python -m search.launch --model all --data {shlex.quote(str(target))}"
+        sys.stdout.write(f"{target}: {told}; search it by: {search}\n")
     return 0
 
 

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from data_utils.command import OneLineParser, any_path, run_command, typed_path
+from data_utils.command import run_command
 from data_utils.errors import FormatError
+from data_utils.flags import parse
 from data_utils.quality.rules import NO_PATIENT
 from data_utils.readers.npy import PATIENTS, PIXELS, POSITIONS, read_pixels
 from data_utils.readers.patches import read_patches
@@ -133,14 +134,7 @@ def _report(matched: Matched, full: PatchSet, out: Path) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Reads both sets, matches them and writes what was found."""
-    description = "Find patient and place of each patch of an X.npy in the full set, by its pixels."
-    parser = OneLineParser("data_utils.match", description)
-    parser.add_argument("--patches", metavar="X.npy", type=any_path, help="array of patches (needed)")
-    parser.add_argument(
-        "--full", metavar="PATH", type=typed_path, help="patient folder or zip that holds them (needed)"
-    )
-    parser.add_argument("--out", metavar="DIR", type=any_path, help="folder for patients.npy and xy.npy (needed)")
-    typed = parser.parse(argv, needed=["--patches", "--full", "--out"])
+    typed = parse("match", argv)
     pixels = read_pixels(typed.patches)
     with _made(typed.out) as out:
         check_free(out)

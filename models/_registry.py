@@ -3,6 +3,7 @@
 Importing this imports no torch; a model's file is imported when it is asked for by name.
 """
 
+import ast
 import difflib
 import importlib
 import pkgutil
@@ -25,6 +26,15 @@ def model_names() -> tuple[str, ...]:
     """Names of all searchable models, sorted; found without importing them."""
     found = {module.name for module in pkgutil.iter_modules(models.__path__)}
     return tuple(sorted(name for name in found if not name.startswith("_")))
+
+
+def parameter_names(name: str) -> tuple[str, ...]:
+    """Parameters of a model by the text of its file, which is not imported; none where DEFAULT is not written out."""
+    body = ast.parse((Path(models.__path__[0]) / f"{name}.py").read_text(encoding="utf-8")).body
+    assigned = [line for line in body if isinstance(line, ast.Assign | ast.AnnAssign)]
+    named = [line.value for line in assigned if ast.unparse(_target(line)) == "DEFAULT"]
+    keys = [key for value in named if isinstance(value, ast.Dict) for key in value.keys]
+    return tuple(str(key.value) for key in keys if isinstance(key, ast.Constant))
 
 
 def load_model(name: str) -> Model:
@@ -64,6 +74,10 @@ def one_group(network: "nn.Module", config: Any) -> list[dict[str, Any]]:
 
 def no_prefix(_: Any) -> None:
     """What a model without ``prefix_name`` gets."""
+
+
+def _target(line: ast.Assign | ast.AnnAssign) -> ast.expr:
+    return line.target if isinstance(line, ast.AnnAssign) else line.targets[0]
 
 
 def _unknown(name: str) -> str:

@@ -10,15 +10,13 @@ from functools import partial
 from importlib import import_module
 
 from data_utils import command as plain
+from data_utils import flags
 from data_utils.command import BAD_INPUT, SCRIPT, did_you_mean, one_line
 from search import __version__
 from search.command import outcome
 from search.command.settings import PURPOSES
 
-_OF_DATA = {
-    "match": "Find patient and place of each patch of an X.npy in the full set, by its pixels.",
-    "fetch": "Get the public IDC sets from Kaggle, go on where it was cut off, and verify them.",
-}
+_OF_DATA = {name: command.purpose for name, command in flags.COMMANDS.items()}
 _PURPOSES = PURPOSES | _OF_DATA
 
 

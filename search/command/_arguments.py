@@ -231,7 +231,12 @@ def weights_source(text: str) -> str:
 
 
 NONE = "none"
-"""Takes back what a file of settings has, where several may be named."""
+"""Takes back what a file of settings has, where the default is nothing."""
+
+
+def or_none(kind: Reader[T]) -> Reader[T | None]:
+    """As ``kind``; None for "none"."""
+    return lambda text: None if text == NONE else kind(text)
 
 
 def several(*names: str) -> Reader[tuple[str, ...]]:

@@ -32,7 +32,7 @@ class Flag:
         variable: of the environment, read where nothing else is given.
         alone: the value of a flag that stands there without one; None where it cannot.
         kept: whether a file of settings may hold it; not what belongs to a moment, or is a person's word.
-        instead_of: fields of a file that do not go with it, where it is typed.
+        instead_of: fields of a file that do not go with it, where it is typed and no "none".
         between: sign between the parts of a value.
         once: whether it is refused where it is typed twice: the first would be forgotten without a word.
     """
@@ -186,7 +186,7 @@ class Asked(Generic[Settings]):
 
     def add_file(self, name: str, found: Mapping[str, Any]) -> None:
         """Takes a file's settings, but for what was typed and for what does not go with that."""
-        typed = [option.flag.instead_of for option in self.options if option.field in self._typed]
+        typed = [option.flag.instead_of for option in self.options if self.given.get(option.field) is not None]
         out = self._typed.union(*typed)
         self._file, self.given = f"{name}: ", {key: found[key] for key in found.keys() - out} | self.given
 

@@ -29,6 +29,7 @@ SEED = whole(0, 2**32 - 1)
 BY_DATA = Study("default: the stem of the data path")
 ALL = Study("default: all in the database")
 _LISTS, _DRAW = ("split_file", "unlisted"), ("split", "split_seed")
+_NONE = (kinds.NONE,)
 
 Storage = Annotated[str, Flag(
     "URL", kinds.storage_url, "database of the studies; a URL with a password belongs in the variable",
@@ -76,7 +77,8 @@ class WorkerSettings:
         "N", kinds.worker_count, "networks trained at the same time", "default: auto"
     )] = None  # fmt: skip
     cpus_per_worker: Annotated[float | None, Flag(
-        "F", kinds.core_count, "CPU cores of each worker", "default: an equal share"
+        "F", kinds.or_none(kinds.core_count), "CPU cores of each worker", "default: none, which is an equal share",
+        choices=_NONE,
     )] = None  # fmt: skip
     gpus_per_worker: Annotated[float | str | None, Flag(
         "F", kinds.gpu_share, "share of a GPU for each worker, whole GPUs, or auto: as the memory of the first trials "
@@ -88,13 +90,13 @@ class WorkerSettings:
         "disk for outputs of frozen layers, kept in RUNS/features and shared by all trials; 0: none"
     )] = 20.0  # fmt: skip
     ray_address: Annotated[str | None, Flag(
-        "ADDRESS", kinds.ray_address,
-        "running Ray to join: auto or HOST:PORT", "default: one of its own on this machine",
-        instead_of=("ray_temp_dir",),
+        "ADDRESS", kinds.or_none(kinds.ray_address),
+        "running Ray to join: auto or HOST:PORT", "default: none, which is one of its own on this machine",
+        choices=("auto", *_NONE), instead_of=("ray_temp_dir",),
     )] = None  # fmt: skip
     ray_temp_dir: Annotated[Path | None, Flag(
-        "DIR", kinds.folder, "folder for sockets and logs of a Ray of its own; a short name",
-        "default: $TMPDIR, then /tmp, or what serves there", instead_of=("ray_address",),
+        "DIR", kinds.or_none(kinds.folder), "folder for sockets and logs of a Ray of its own; a short name",
+        "default: none, which is $TMPDIR, then /tmp, or what serves there", choices=_NONE, instead_of=("ray_address",),
     )] = None  # fmt: skip
 
 
@@ -127,10 +129,10 @@ class LaunchSettings:
     )] = None  # fmt: skip
     seed: Annotated[int, Flag("N", SEED, "seed of the search")] = 0
     timeout: Annotated[float | None, Flag(
-        "SECONDS", positive, "end the search in order after this time", "default: none"
+        "SECONDS", kinds.or_none(positive), "end the search in order after this time", "default: none", choices=_NONE
     )] = None  # fmt: skip
     trial_timeout: Annotated[float | None, Flag(
-        "SECONDS", positive, "fail a trial after this time", "default: none"
+        "SECONDS", kinds.or_none(positive), "fail a trial after this time", "default: none", choices=_NONE
     )] = None  # fmt: skip
     dry_run: Annotated[bool, switch("show the space and what it would take, write nothing")] = False
     split: Annotated[tuple[int, int, int], Group("data and split, locked when a study begins"), Flag(
@@ -150,10 +152,12 @@ class LaunchSettings:
         "default: none", choices=RULE_NAMES, once=True,
     )] = ()  # fmt: skip
     enqueue: Annotated[Path | None, Group("where the search begins"), Flag(
-        "FILE.json", kinds.existing_file, "JSON list of configurations to try first"
+        "FILE.json", kinds.or_none(kinds.existing_file), "JSON list of configurations to try first", "default: none",
+        choices=_NONE,
     )] = None  # fmt: skip
     warm_start: Annotated[str | None, Flag(
-        "STUDY", kinds.study_name, "try the best configurations of this comparison first"
+        "STUDY", kinds.or_none(kinds.study_name), "try the best configurations of this comparison first",
+        "default: none", choices=_NONE,
     )] = None  # fmt: skip
     vgg16_weights: Weights = None
     common: Annotated[CommonSettings, BY_DATA]

@@ -4,6 +4,7 @@ A key is a flag without its dashes, and its value is read as if it had been type
 file serves all commands: what another one alone has is looked at, and passed over.
 """
 
+import shlex
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields, is_dataclass
@@ -104,7 +105,7 @@ def _text(path: Path, settings: "DataclassInstance", typed: str) -> Iterator[str
     command = command_of(type(settings))
     yield f"# The settings of the last search.{command} in this folder, defaults included (HistoTune {__version__})."
     yield f"# Typed was: {one_line(typed)}"
-    again = f"python -m search.{command} --config {one_line(str(path))}"
+    again = f"python -m search.{command} --config {one_line(shlex.quote(str(path)))}"
     if command == "launch":
         yield f"# To repeat it under another name: {again} --study NEW"
     else:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from models._registry import model_names
+from models._registry import load_model, model_names, parameter_names
 from search.command.settings import COMMANDS
 from search.command.shells import script
 
@@ -95,7 +95,8 @@ def test_a_script_is_well_formed_and_printed_without_torch(shell: str, tmp_path:
 @pytest.mark.parametrize("start", [("python", "-m"), ("/usr/bin/python3", "-X", "importtime", "-m"), ("histotune",)])
 def test_bash_completes_commands_flags_and_values(start: tuple[str, ...]) -> None:
     before = "" if start == ("histotune",) else "search."
-    assert in_bash(*start, "") == [f"{before}{command}" for command in COMMANDS]
+    of_data = [f"{before and 'data_utils.'}{command}" for command in ("match", "fetch")]
+    assert in_bash(*start, "") == [*(f"{before}{command}" for command in COMMANDS), *of_data]
     assert in_bash(*start, f"{before}la") == [f"{before}launch"]
     launch = (*start, f"{before}launch")
     assert in_bash(*launch, "--spl") == ["--split", "--split-seed", "--split-file"]
@@ -110,6 +111,25 @@ def test_bash_completes_commands_flags_and_values(start: tuple[str, ...]) -> Non
     assert in_bash(*launch, "--vgg16-weights", "no") == ["none"]
     assert in_bash(*start, f"{before}finalize", "--tri") == []
     assert in_bash(*start, f"{before}completion", "") == ["bash", "zsh", "fish"]
+    assert in_bash(*start, of_data[0], "--") == ["--patches", "--full", "--out", "--help"]
+    assert in_bash(*start, of_data[1], "--set", "") == ["small", "full", "both"]
+
+
+def test_bash_completes_parameters_and_leaves_their_values_alone() -> None:
+    launch = ("histotune", "launch")
+    assert in_bash(*launch, "--set", "cnn.ba") == ["cnn.batch_size="]
+    assert in_bash(*launch, "--set", "=", "vgg16.fro") == ["vgg16.frozen_blocks="]
+    assert in_bash(*launch, "--set", "cnn.width", "=") == []
+    assert in_bash(*launch, "--set", "cnn.width", "=", "1") == []
+    assert in_bash(*launch, "--set", "=", "cnn.width", "=") == []
+    assert in_bash(*launch, "--set", "cnn.width", "=", "16,cnn.de") == ["16,cnn.depth="]
+    assert in_bash(*launch, "--set", "=", "cnn.width", "=", "16,cnn.de") == ["16,cnn.depth="]
+    assert in_bash(*launch, "--set", "cnn.width", "=", "16", "--samp") == ["--sampler"]
+
+
+@pytest.mark.parametrize("model", model_names())
+def test_parameters_are_told_without_importing_their_model(model: str) -> None:
+    assert parameter_names(model) == tuple(load_model(model).default)
 
 
 def test_bash_leaves_every_other_python_alone() -> None:
@@ -121,7 +141,11 @@ def test_bash_leaves_every_other_python_alone() -> None:
 
 @NEEDS_FISH
 def test_fish_completes_commands_flags_and_values(tmp_path: Path) -> None:
-    assert in_fish("histotune ", tmp_path) == sorted(COMMANDS)
+    assert in_fish("histotune ", tmp_path) == sorted([*COMMANDS, "match", "fetch"])
+    assert in_fish("python -m data_utils.", tmp_path) == ["data_utils.fetch", "data_utils.match"]
+    assert in_fish("python -m data_utils.fetch --set ", tmp_path) == ["both", "full", "small"]
+    assert in_fish("histotune launch --set cnn.wi", tmp_path) == ["cnn.width="]
+    assert in_fish("histotune launch --set cnn.width=16,cnn.de", tmp_path) == ["cnn.width=16,cnn.depth="]
     assert in_fish("python -m search.la", tmp_path) == ["search.launch"]
     for start in ("histotune launch", "python -m search.launch", "python3 -X importtime -m search.launch"):
         assert in_fish(f"{start} --spl", tmp_path) == ["--split", "--split-file", "--split-seed"]
@@ -147,6 +171,11 @@ def test_fish_completes_commands_flags_and_values(tmp_path: Path) -> None:
         ("histotune launch --model cnn,vg", "--model cnn,vgg16"),
         ("histotune launch --dry-run --prec", "--dry-run --precision="),
         ("histotune completion ba", "completion bash"),
+        ("histotune match --pat", "match --patches="),
+        ("python -m data_utils.fe", "python -m data_utils.fetch"),
+        ("python -m data_utils.fetch --set sm", "--set small"),
+        ("histotune launch --set cnn.wi", "--set cnn.width="),
+        ("histotune launch --set cnn.width=16,cnn.de", "--set cnn.width=16,cnn.depth="),
     ],
 )
 def test_zsh_completes_commands_flags_and_values(line: str, shown: str, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """A run as a file: what a launch writes is what --config takes; whatever else stands there is refused in one line."""
 
 import os
+import shlex
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -100,6 +101,34 @@ def test_what_does_not_go_with_a_typed_flag_leaves_with_the_file(tmp_path: Path)
     assert (settings.worker.device, settings.worker.gpus_per_worker) == ("cpu", None)
     listed = file_of(tmp_path, f'model = "cnn"\nsplit-file = "{tmp_path}"\nunlisted = "train"')
     assert read(listed, "--split-seed", "3").split_file is None
+
+
+def test_none_takes_back_what_the_file_has(tmp_path: Path) -> None:
+    listed = file_of(tmp_path, "[]").rename(tmp_path / "first.json")
+    asked = (*EVERYTHING, "--enqueue", str(listed), "--set", "cnn.width=16")
+    path = written(tmp_path, *asked)
+    flags = ("--timeout", "--trial-timeout", "--warm-start", "--enqueue", "--cpus-per-worker", "--ray-address")
+    none = [word for flag in (*flags, "--set", "--exclude") for word in (flag, "none")]
+    settings, kept = read(path, *none), parse_launch([*asked], {})
+    assert (settings.timeout, settings.trial_timeout, settings.warm_start, settings.enqueue) == (None,) * 4
+    assert (settings.worker.cpus_per_worker, settings.worker.ray_address) == (None, None)
+    assert (settings.held, settings.exclude) == ((), ())
+    assert (settings.trials, settings.seed, settings.worker.workers) == (kept.trials, kept.seed, kept.worker.workers)
+    own = file_of(tmp_path, 'model = "cnn"\nray-temp-dir = "x"\ntimeout = "none"')
+    assert read(own, "--ray-temp-dir", "none").worker.ray_temp_dir is None
+    assert read(own).timeout is None
+
+
+def test_what_is_taken_back_takes_nothing_else_with_it(tmp_path: Path) -> None:
+    joined = file_of(tmp_path, 'model = "cnn"\nray-address = "head:6379"')
+    assert read(joined, "--ray-temp-dir", "none").worker.ray_address == "head:6379"
+
+
+def test_the_command_to_repeat_it_can_be_typed_as_it_stands(tmp_path: Path) -> None:
+    folder = tmp_path / "two words; $HOME"
+    folder.mkdir()
+    (line,) = (line for line in written(folder, "--model", "cnn").read_text().splitlines() if "To repeat it" in line)
+    assert shlex.split(line.partition("name: ")[2])[3:] == ["--config", f"{folder}/launch.toml", "--study", "NEW"]
 
 
 def test_one_file_serves_all_commands(tmp_path: Path) -> None:
