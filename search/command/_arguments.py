@@ -157,10 +157,11 @@ folder = _path(
 )
 """A folder, which need not be there yet; without the signs that mean something else in a database URL."""
 new_file = _path(
-    lambda text: text.strip() and not os.path.isdir(text) and not _is_other(os.path.dirname(text) or "."),  # noqa: PTH112, PTH120
+    lambda text: text.strip() and _is_free(text) and not _is_other(os.path.dirname(text) or "."),  # noqa: PTH120
     "cannot be written as a file; give a path in a folder",
-    Path,
+    lambda text: Path(os.path.realpath(text) if os.path.islink(text) else text),  # noqa: PTH114
 )
+"""A file that is to be made, or written over. What is no file, or a link, would be replaced: /dev/null for everyone."""
 
 
 def study_name_of(data: str) -> str:
@@ -197,6 +198,11 @@ def some_text(text: str) -> str:
 def data_source(text: str) -> str:
     """Where patches are: a path, or "synthetic:600"."""
     return typed_path(some_text(text))
+
+
+def _is_free(text: str) -> bool:
+    """Whether nothing is there, or a plain file."""
+    return os.path.isfile(text) or not os.path.lexists(text)  # noqa: PTH113 - see above
 
 
 def _is_other(text: str) -> bool:

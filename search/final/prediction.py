@@ -15,6 +15,7 @@ from data_utils.readers.array_file import map_array
 from data_utils.readers.patches import PatchSet, read_patches
 from search.command.settings import PredictSettings
 from search.command.terminal import say
+from search.command.writable import why_not_writable
 from search.comparison import data_source
 from search.errors import UsageError
 from search.final.members import StoredModel, load_stored, member_logits
@@ -33,6 +34,8 @@ _COLUMNS = ("name", "patient", "x", "y", "label", "probability", "predicted", "m
 def predict(settings: PredictSettings) -> int:
     """Reads the patches, scores them and writes the table; the exit code."""
     stored = load_stored(settings.model)
+    if problem := why_not_writable(settings.out.parent):
+        raise UsageError(f"--out {settings.out}: {problem}; name another file, or have it made writable")
     device = choose_device(settings.device)
     console = Console(stderr=True)
     patches = read_patches(data_source(settings.data), labelled=False)

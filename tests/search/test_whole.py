@@ -255,6 +255,13 @@ def test_the_final_model_predicts_its_test_patches_alike_and_says_that_they_were
         assert mine[row["name"]]["predicted"] == row["predicted"]
 
 
+def test_a_place_in_which_no_prediction_can_be_written_is_told_before_any_is_made(whole: Tree) -> None:
+    model = str(whole.runs / "whole" / "tiny")
+    told = whole.run("predict", "--model", model, "--data", "synthetic:300", "--out", "/proc/x.csv", expect=2).stderr
+    assert told.startswith("--out /proc/x.csv: /proc cannot be written in (")
+    assert told.count("\n") == 1
+
+
 def test_other_settings_under_the_same_name_are_refused_in_one_line(whole: Tree) -> None:
     epochs = whole.run("launch", *LAUNCH[:6], "--epochs", "9", "--study", "whole", expect=2)
     assert "epochs 3, not 9" in epochs.stderr

@@ -1,6 +1,7 @@
 """What commands are asked to do, and how they refuse."""
 
 import argparse
+import os
 import subprocess
 import sys
 import time
@@ -292,6 +293,19 @@ def test_the_dashboard_keeps_to_this_machine_unless_told_otherwise():
 def test_prediction_takes_a_folder_patches_and_a_file_to_write():
     settings = parse_predict(["--model", "runs/x/cnn", "--data", "d", "--out", "p.csv"])
     assert (settings.model, settings.data, settings.out) == (Path("runs/x/cnn"), "d", Path("p.csv"))
+
+
+def test_a_prediction_is_written_over_nothing_but_a_file(capsys, tmp_path):
+    """It takes the place of what is there: of /dev/null, where root asks for it."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("/dev/null")
+    for place in ("/dev/null", str(tmp_path / "pipe"), str(tmp_path / "link"), str(tmp_path)):
+        told = refusal(capsys, parse_predict, "--model", "runs/x/cnn", "--data", "d", "--out", place)
+        assert f"--out: '{place}' cannot be written as a file" in told
+    (tmp_path / "old.csv").write_text("x")
+    (tmp_path / "to old").symlink_to(tmp_path / "old.csv")
+    for place in ("old.csv", "to old"):
+        assert parse_predict(["--model", "m", "--out", str(tmp_path / place)]).out == tmp_path / "old.csv"
 
 
 @pytest.mark.parametrize(
