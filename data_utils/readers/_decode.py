@@ -42,7 +42,7 @@ class Decoded:
     Attributes:
         pixels: (K, 50, 50, 3) uint8 of those that are patches, in the order of the files.
         kept: (N,) whether a file is one of them.
-        problems: (N,) why it is not: "" or ``OTHER_SIZE`` or ``UNREADABLE`` or ``OTHER_COLOURS`` and what happened.
+        problems: (N,) why it is not, as ``read_picture`` says it; "" where it is.
         was: (N,) what it was before it was 8-bit RGB, names of ``CONVERSIONS`` with + between.
     """
 

@@ -17,7 +17,7 @@ from data_utils.readers._decode import Decoded, decode
 from data_utils.readers._listing import Counts, ImageFile, counted, list_files, steps, walk
 from data_utils.readers._names import EXPECTED, FileFacts, check_names, facts_of, notes
 from data_utils.readers._packed import read_packed
-from data_utils.readers._picture import CONVERSIONS, OTHER_COLOURS, OTHER_SIZE, UNREADABLE
+from data_utils.readers._picture import CONVERSIONS, OTHER_COLOURS, OTHER_FORM, OTHER_SIZE, UNREADABLE
 from data_utils.readers.files import NO_TEXT, shown
 from data_utils.readers.ids import read_ids, without_names
 from data_utils.readers.npy import PIXELS
@@ -136,7 +136,7 @@ def _file_names(files: Sequence[ImageFile]) -> Strings:
 
 def _left_out(decoded: Decoded, doubled: int) -> Counts:
     reasons = Counter(str(problem).partition(": ")[0] for problem in decoded.problems[~decoded.kept].tolist())
-    counts = ((DOUBLED, doubled), *((reason, reasons[reason]) for reason in (OTHER_SIZE, UNREADABLE, OTHER_COLOURS)))
+    counts = ((DOUBLED, doubled), *((reason, reasons[reason]) for reason in _NO_PATCH))
     return tuple((reason, count) for reason, count in counts if count)
 
 
@@ -172,9 +172,11 @@ def _check_readable(files: Sequence[ImageFile], decoded: Decoded, source: str) -
             )
 
 
+_NO_PATCH = (OTHER_SIZE, UNREADABLE, OTHER_COLOURS, OTHER_FORM)
 _REFUSED = (
     (UNREADABLE, "cannot be read", "fetch them again or take them away"),
     (OTHER_COLOURS, "cannot become 8-bit RGB without loss", "save them as 8-bit RGB or take them away"),
+    (OTHER_FORM, "are neither PNG, JPEG nor TIFF", "save them as PNG or take them away"),
 )
 
 

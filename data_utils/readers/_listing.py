@@ -24,6 +24,7 @@ BESIDE = f"beside {PIXELS}"
 _MOST_ENDINGS = 5  # that are told apart
 _OF_SYSTEMS = {"__macosx", "thumbs.db", "desktop.ini"}  # macOS and Windows add them
 _PATH = attrgetter("path")
+_HERE = re.compile(r"(?:(?<=[/\\])|^)\.(?:[/\\]|$)")  # as tar has it of a folder that was packed from within
 _ENDING = re.compile(r"[^.].*(\.[a-z0-9]{1,8})", re.IGNORECASE | re.ASCII | re.DOTALL)
 
 Counts = tuple[tuple[str, int], ...]
@@ -66,7 +67,7 @@ def steps(path: str) -> list[str]:
 
 def is_hidden(name: str) -> bool:
     """Files and folders that systems and editors add."""
-    return name.startswith(".") or name.lower() in _OF_SYSTEMS
+    return (name.startswith(".") and name != ".") or name.lower() in _OF_SYSTEMS
 
 
 def is_picture(name: str) -> bool:
@@ -92,7 +93,8 @@ def list_files(root: Path, told: Path) -> Listing:
 
 
 def _members(root: Path, told: Path) -> Iterator[tuple[str, Place | None]]:
-    return _tar.list_members(root, _is_wanted, told) if _tar.is_tar(root) else _zip.list_members(root, _is_wanted)
+    listed = _tar.list_members(root, _is_wanted, told) if _tar.is_tar(root) else _zip.list_members(root, _is_wanted)
+    return ((_HERE.sub("", path), member) for path, member in listed)
 
 
 def _is_wanted(path: str) -> bool:

@@ -16,7 +16,7 @@ from data_utils.readers.files import shown
 
 EXPECTED = (
     "PATIENT/CLASS/PATIENT_idx5_x1001_y751_class0.png, such names in any folders, or any names in PATIENT/CLASS/ with "
-    "CLASS 0 or 1"
+    "CLASS 0 or 1 and a PATIENT that is called neither so nor train, validation or test"
 )
 PARTS = {
     "train": "train", "training": "train", "val": "validation", "valid": "validation", "validation": "validation",

@@ -8,11 +8,13 @@ import numpy.typing as npt
 
 from data_utils.readers import _jpeg, _png, _tiff
 from data_utils.readers._colours import DEEP, GREY, JPEG, OPAQUE, PALETTE, ColoursError, DamagedError, as_rgb
+from data_utils.readers.files import form_of
 from data_utils.readers.patchset import PATCH_SIZE, Pixels
 
 OTHER_SIZE = "other size than 50x50"
 UNREADABLE = "unreadable"
 OTHER_COLOURS = "other colours than 8-bit RGB"
+OTHER_FORM = "another form than its name says"
 LARGEST = 2**20
 """Bytes of a picture's file; a patch without compression takes 7,700."""
 
@@ -55,7 +57,10 @@ def read_picture(content: bytes | str, size: int) -> tuple[Pixels, str] | str:
         if content.startswith(form.begins):
             break
     else:
-        return f"{UNREADABLE}: it is no PNG, JPEG or TIFF file, it may be truncated"
+        named = form_of(content)
+        return (
+            f"{OTHER_FORM}: {named}" if named else f"{UNREADABLE}: it is no PNG, JPEG or TIFF file, it may be truncated"
+        )
     try:
         # Looked at before anything is decoded: a picture of 30,000 x 30,000 pixels fits into a few kilobytes.
         if form.sides(content) != (PATCH_SIZE, PATCH_SIZE):

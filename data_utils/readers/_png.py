@@ -17,6 +17,7 @@ _HEADER = struct.Struct(">16xIIBBxxB")  # ..., width, height, bits a sample, kin
 _RGB = (8, 2)  # bits a sample, kind of colour
 _CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}  # by kind of colour: grey, RGB, both with transparency
 _PALETTE = 3
+_ONE = b"\0\0\0\1"  # picture of an animation
 
 Samples = npt.NDArray[Any]
 
@@ -43,20 +44,23 @@ def samples(content: bytes) -> tuple[Samples, tuple[str, ...]]:
     if not _is_whole(content):
         raise DamagedError("a checksum in it is another, it may be truncated")
     width, height, bits, colours, interlaced = _HEADER.unpack_from(content)
+    if b"acTL" in content and any(kind == b"acTL" and body[:4] != _ONE for kind, body in _chunks(content)):
+        raise ColoursError("it holds several pictures, and nobody can say which one is the patch")
     if (bits, colours) == _RGB:
-        return _by_spng(content), ()
+        return _opaque(content, _by_spng(content)), ()
     if colours == _PALETTE:
         _check_opaque(content)
         return _by_spng(content), (PALETTE,)
     if colours not in _CHANNELS:
         raise DamagedError(f"its colours are of the unknown kind {colours}")
     if (colours == 0 and bits <= 8) or colours == 6:
-        return _by_spng(content), ()
+        return _opaque(content, _by_spng(content)), ()
     if bits not in (8, 16):
         raise DamagedError(f"its colours have {bits} bits")
     if interlaced:  # libspng reads none of these kinds
         raise ColoursError(f"it is interlaced, with {_CHANNELS[colours]} channels of {bits} bits")
-    return _by_hand(content, height, width * _CHANNELS[colours], bits // 8).reshape(height, width, -1), ()
+    decoded = _by_hand(content, height, width * _CHANNELS[colours], bits // 8).reshape(height, width, -1)
+    return _opaque(content, decoded), ()
 
 
 def _by_spng(content: bytes) -> Samples:
@@ -95,6 +99,24 @@ def _check_opaque(content: bytes) -> None:
     """A palette may say of each colour how opaque it is, which libspng leaves aside."""
     if any(kind == b"tRNS" and body.count(b"\xff") < len(body) for kind, body in _chunks(content)):
         raise ColoursError("its palette has transparent colours, and nobody can say what lies behind")
+
+
+def _opaque(content: bytes, decoded: Samples) -> Samples:
+    """The samples, unless one colour of grey or RGB is said to be transparent, which libspng leaves aside, and occurs.
+
+    Raises:
+        ColoursError: it does.
+    """
+    if b"tRNS" not in content:
+        return decoded
+    bits, colours = content[24:26]
+    said = next((body for kind, body in _chunks(content) if kind == b"tRNS"), b"")
+    if colours in (0, 2) and len(said) == 2 * _CHANNELS[colours]:
+        # fewer than 8 bits come as 8
+        colour = np.frombuffer(said, ">u2") * (255 // (2**bits - 1) if bits < 8 else 1)
+        if (decoded.reshape(*decoded.shape[:2], -1) == colour).all(axis=2).any():
+            raise ColoursError("one of its colours is transparent, and nobody can say what lies behind")
+    return decoded
 
 
 # --- 16 bits, and grey with transparency: libspng knows neither, libpng leaks where it refuses (LOG.md) -------------

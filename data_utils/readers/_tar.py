@@ -19,7 +19,7 @@ from typing import BinaryIO, ClassVar
 
 from data_utils.errors import FormatError
 from data_utils.readers._zip import check_names, in_pieces, most_unpacked
-from data_utils.readers.files import kind, shown, unreadable
+from data_utils.readers.files import beginning, form_of, kind, of_other_form, shown
 
 _LARGEST_HEADER = 2**20  # bytes of a name or of what else is said of a file
 _BLOCK = tarfile.BLOCKSIZE
@@ -65,9 +65,9 @@ def is_tar(path: Path) -> bool:
     Raises:
         FormatError: it cannot be read.
     """
-    start = _start(path)
-    named = path.name.lower().endswith((".tar", ".tar.gz", ".tgz"))
-    return named or start.startswith(_COMPRESSED) or start.endswith(_MAGIC)
+    start = beginning(path)
+    named = path.name.lower().endswith((".tar", ".tar.gz", ".tgz")) and not start.startswith(b"PK")
+    return named or start.startswith(_COMPRESSED) or start.startswith(_MAGIC, _MAGIC_AT)
 
 
 @contextmanager
@@ -81,19 +81,11 @@ def plain(path: Path, beside: Path | None) -> Iterator[Path]:
     Raises:
         FormatError: it is damaged, or becomes much larger than patches are.
     """
-    if not _start(path).startswith(_COMPRESSED):
+    if not beginning(path).startswith(_COMPRESSED):
         yield path
         return
     with TemporaryDirectory(prefix="histotune-", dir=None if beside is None else beside.parent) as scratch:
         yield _inflated(path, Path(scratch) / "plain.tar")
-
-
-def _start(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(_MAGIC_AT + len(_MAGIC))
-    except OSError as error:
-        raise unreadable(path, error) from error
 
 
 def _inflated(path: Path, target: Path) -> Path:
@@ -158,6 +150,8 @@ def _entries(path: Path, told: Path) -> Iterator[tarfile.TarInfo]:
             if file.read(_BLOCK) != bytes(_BLOCK):
                 raise tarfile.ReadError("what follows its last file is neither a file nor the mark of its end")
     except (tarfile.TarError, OSError, ValueError, OverflowError, RecursionError) as error:
+        if named := form_of(beginning(path)):
+            raise of_other_form(told, f"{named}{' in gzip' if path != told else ''}") from error
         raise _damaged(told, error) from error
 
 

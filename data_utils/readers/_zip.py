@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from data_utils.errors import FormatError
-from data_utils.readers.files import kind, shown
+from data_utils.readers.files import beginning, form_of, kind, of_other_form, shown
 
 _LARGEST_DIRECTORY = 128 * 2**20  # bytes; the public archive, which holds every patch twice, has about 75 MB
 _MOST_UNPACKED = 10  # times the archive's own size: pictures hardly compress
@@ -160,10 +160,18 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
         with file, zipfile.ZipFile(file) as archive:
             yield archive
     except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError, OverflowError, struct.error) as error:
-        raise FormatError(
+        raise _no_zip(path, error) from error
+
+
+def _no_zip(path: Path, error: Exception) -> FormatError:
+    """One that was cut off, or something else: then to fetch it again would not help."""
+    start = beginning(path)
+    if start.startswith(_LOCAL_MAGIC[:2]) or not start:
+        return FormatError(
             f"{shown(path)} ({path.stat().st_size} bytes) cannot be read as a zip ({shown(error)}), it may be "
             "truncated: fetch it again"
-        ) from error
+        )
+    return of_other_form(path, form_of(start))
 
 
 def check_names(path: Path, names: Iterable[str]) -> None:

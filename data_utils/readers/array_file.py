@@ -29,6 +29,14 @@ _LENGTH_BYTES = {1: 2, 2: 4, 3: 4}  # by version of the format
 
 _TYPE = re.compile(r"'descr'\s*:\s*'([^']{0,40})'")
 _KNOWN_TYPE = re.compile(r"[<>|=]?(?:b1|[iu][1248]|f[248]|c8|c16|[SUV][1-9][0-9]{0,5})")
+_WIDE_TYPE = re.compile(r"[<>|=]?(?:f1[26]|c24|c32|[mM]8(?:\[[^\]]*\])?)")
+_NARROW = {  # what makes numbers and times of such a type plain
+    "X.npy": "X.astype(float)",
+    "Y.npy": "Y.astype(int)",
+    "patients.npy": "patients.astype(str)",
+    "xy.npy": "xy.astype(int)",
+}
+_RECORDS = re.compile(r"'descr'\s*:\s*\[")
 _ORDER = re.compile(r"'fortran_order'\s*:\s*(True|False)\b")
 _SHAPE = re.compile(r"'shape'\s*:\s*\(([0-9,\sL]{0,200})\)")
 
@@ -80,10 +88,20 @@ def _header(path: Path, start: bytes, size: int) -> _Header:
         raise FormatError(f"{shown(path)} is an archive of several arrays; expected one array, saved with np.save")
     text, offset = _text(path, start, size)
     described, ordered, shaped = _TYPE.search(text), _ORDER.search(text), _SHAPE.search(text)
+    if _RECORDS.search(text):
+        raise FormatError(
+            f"{shown(path)} holds records; expected plain values: save one of their columns, as "
+            f"{path.stem}['NAME'], with np.save"
+        )
     if described is None or ordered is None or shaped is None:
         raise _damaged(path, size, "its header names no plain type, order and shape")
     if described[1].lstrip("<>|=").startswith("O"):
         raise _pickled(path)
+    if _WIDE_TYPE.fullmatch(described[1]):
+        raise FormatError(
+            f"{shown(path)} holds values of the type {described[1]}; expected plain numbers, text or booleans: save it "
+            f"as {_NARROW.get(path.name, 'A.astype(float)')}"
+        )
     if not _KNOWN_TYPE.fullmatch(described[1]):
         raise _damaged(path, size, f"its values are of the unknown type {shown(described[1])}")
     shape = tuple(int(length) for length in re.findall(r"[0-9]+", shaped[1]))

@@ -88,5 +88,10 @@ def _advice(lowest: float, highest: float, *, whole: bool) -> str:
         (0, 255, "save it as np.round(X).astype('uint8')"),
         (0, 65535, "save it as np.round(X / 65535 * 255).astype('uint8') if they are of 16 bits"),
     )
+    if whole and lowest >= -128 and highest <= 127:
+        return (
+            "save it as np.uint8(X.astype(int) + 128) if 128 was taken off, as X.astype('uint8') if what was above 127 "
+            "became negative"
+        )
     fitting = (advice for low, high, advice in ranges if low <= lowest and highest <= high)
     return next(fitting, "they look standardised: undo that (X * deviation + mean), or go back to the pictures")

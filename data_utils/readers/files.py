@@ -16,6 +16,7 @@ from data_utils.errors import FormatError
 NO_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 """Control characters, which could rewrite a terminal's line, and what is left of bytes that are no UTF-8."""
 
+_BEGINNING = 512  # bytes; a tar tells itself from 257 on
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a pipe"),
@@ -23,6 +24,45 @@ _KINDS = (
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
 )
+
+
+_FORMS = re.compile(
+    rb"(?P<bzip2>BZh)|(?P<xz>\xfd7zXZ\0)|(?P<Zstandard>\x28\xb5\x2f\xfd)|(?P<_7z>7z\xbc\xaf)|(?P<RAR>Rar!\x1a)"
+    rb"|(?P<HDF5>\x89HDF)|(?P<a_NumPy_array>\x93NUMPY)|(?P<PDF>%PDF)|(?P<a_PNG_picture>\x89PNG)"
+    rb"|(?P<a_JPEG_picture>\xff\xd8\xff)|(?P<a_TIFF_picture>II\*\0|MM\0\*)|(?P<a_BigTIFF_picture>II\+\0|MM\0\+)"
+    rb"|(?P<a_GIF_picture>GIF8)|(?P<a_BMP_picture>BM.{4}\0{4})|(?P<a_WebP_picture>RIFF.{4}WEBP)"
+    rb"|(?P<a_JPEG_2000_picture>\0\0\0\x0cjP  )|(?P<an_AVIF_picture>.{4}ftypavif)",
+    re.DOTALL,
+)
+"""Forms that people have, by their first bytes."""
+
+
+def form_of(start: bytes) -> str:
+    """What a file is by its first bytes, in words; "" where that is not known here."""
+    found = _FORMS.match(start)
+    return str(found.lastgroup).strip("_").replace("_", " ") if found else ""
+
+
+def beginning(path: Path) -> bytes:
+    """The first bytes of a file.
+
+    Raises:
+        FormatError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return file.read(_BEGINNING)
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def of_other_form(path: Path, named: str) -> FormatError:
+    """The error of a file that is given as patches, but is no archive that is read; ``named`` as by ``form_of``."""
+    what = f"{named}, which" if named else "of a form that"
+    return FormatError(
+        f"{shown(path)} is {what} is not read as patches; expected a folder, a zip, .tar or .tar.gz: give the folder "
+        "of the patches, unpacked"
+    )
 
 
 def file_size(path: Path, most: int | None = None) -> int:

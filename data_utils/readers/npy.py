@@ -10,7 +10,7 @@ import numpy.typing as npt
 from data_utils.errors import FormatError, LabelError, NotFoundError
 from data_utils.readers.array_file import map_array
 from data_utils.readers.array_pixels import check_pixels, eight_bit
-from data_utils.readers.files import check_within, file_size
+from data_utils.readers.files import check_within, file_size, shown
 from data_utils.readers.ids import read_ids, without_names
 from data_utils.readers.patchset import (
     Ints,
@@ -108,7 +108,11 @@ def _read_labels(path: Path, count: int, *, needed: bool) -> Ints | None:
         )
     labels = _column(path, labels, count, "labels")
     if labels.dtype.kind in "SU":
-        raise FormatError(f"{path} holds text ({labels.dtype}); expected 0 or 1: save it as Y.astype(int)")
+        words = np.unique(labels).tolist()
+        raise FormatError(
+            f"{path} holds text ({', '.join(map(shown, map(repr, words[:5])))}); expected 0 or 1: save it as "
+            f"np.where(Y == {shown(repr(words[-1]))}, 1, 0) if that one means IDC"
+        )
     if labels.dtype.kind not in "iubf":
         raise FormatError(f"{path} holds {labels.dtype} values; expected whole numbers or booleans, 0 or 1")
     if labels.dtype.kind == "b":
@@ -183,7 +187,10 @@ def _read_positions(path: Path, count: int) -> tuple[Ints, Ints]:
 def _column(path: Path, array: npt.NDArray[Any], count: int, what: str) -> npt.NDArray[Any]:
     """(N,) of an array that has this shape or (N, 1)."""
     if array.shape not in ((count,), (count, 1)):
-        raise FormatError(f"{path} has the shape {array.shape}; expected ({count},): {what} of the patches in {PIXELS}")
+        advice = f"; save it as {path.stem}.reshape(-1)" if array.size == count else ""
+        raise FormatError(
+            f"{path} has the shape {array.shape}; expected ({count},): {what} of the patches in {PIXELS}{advice}"
+        )
     return array.reshape(count)
 
 

@@ -72,6 +72,15 @@ BAD = {  # what people save in place of X, Y and patients, by what is wrong with
     "patches as objects": (lambda x, y, p: (as_objects(x), y, p), 0),
     "one-hot labels": (lambda x, y, p: (x, np.eye(2, dtype=int)[y], p), 0),
     "labels as text": (lambda x, y, p: (x, y.astype(str), p), 0),
+    "labels as other text": (lambda x, y, p: (x, y.astype(float).astype(str), p), 0),
+    "labels as words": (lambda x, y, p: (x, np.where(y == 1, "malignant", "benign"), p), 0),
+    "labels as bytes": (lambda x, y, p: (x, y.astype("S"), p), 0),
+    "labels in a row": (lambda x, y, p: (x, y[None], p), 0),
+    "labels of 16 bytes": (lambda x, y, p: (x, y.astype(np.longdouble), p), 0),
+    "labels as times": (lambda x, y, p: (x, y.astype("datetime64[s]"), p), 0),
+    "pixels of 16 bytes in [0, 255]": (lambda x, y, p: (x.astype(np.longdouble), y, p), 0),
+    "pixels from -128 to 127": (lambda x, y, p: ((x.astype(int) - 128).astype(np.int8), y, p), 0),
+    "ids as dates": (lambda x, y, p: (x, y, np.unique(p, return_inverse=True)[1].astype("datetime64[D]")), 0),
     "labels as objects": (lambda x, y, p: (x, y.astype(object), p), 0),
     "ids as objects": (lambda x, y, p: (x, y, as_objects(p.tolist())), 0),
     "ids in another encoding": (lambda x, y, p: (x, y, np.char.encode(np.char.add(p, "\u00fc"), "latin-1")), 0),
@@ -98,9 +107,26 @@ def test_the_advice_of_a_refusal_leads_to_data_that_are_read_rightly(
     read = read_patches(source)
     np.testing.assert_array_equal(read.labels, made.labels)
     assert read.patients is not None
+    if wrong == "ids as dates":
+        assert len(set(read.patients.tolist())) == len(set(made.patients.tolist()))
+        return
     assert [one.removesuffix("\u00fc") for one in read.patients.tolist()] == made.patients.tolist()
     expected = made.pixels if off == 0 else np.repeat(made.pixels[..., :1], 3, axis=-1)
     np.testing.assert_array_equal(read.pixels, expected)
+
+
+@pytest.mark.parametrize("name", ["Y", "patients"])
+def test_records_are_refused_as_such_and_one_of_their_columns_is_read(
+    made: PatchSet, tmp_path: Path, name: str
+) -> None:
+    arrays = {"X": made.pixels, "Y": made.labels, "patients": made.patients}
+    column = np.asarray(arrays[name])
+    records = np.array([(one,) for one in column.tolist()], dtype=[("NAME", column.dtype)])
+    source = write(tmp_path, *(arrays | {name: records}).values())
+    with pytest.raises(DataError, match=rf"{name}.npy holds records; .* as {name}\['NAME'\], with np.save"):
+        read_patches(source)
+    np.save(tmp_path / f"{name}.npy", records["NAME"])
+    assert read_patches(source).patients.tolist() == made.patients.tolist()  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int64", "float32"])

@@ -58,13 +58,20 @@ def _with_text(content: bytes) -> bytes:
     "changed",
     [
         lambda content: with_chunk(b"gAMA", struct.pack(">I", 45455), content),
-        lambda content: with_chunk(b"tRNS", struct.pack(">HHH", *PATCH[0, 0].tolist()), content),
+        lambda content: with_chunk(b"tRNS", struct.pack(">HHH", 1, 2, 3), content),
         lambda content: with_chunk(b"sBIT", b"\x05\x05\x05", content),
         lambda content: with_chunk(b"pHYs", struct.pack(">IIB", 2000, 1000, 1), content),
         lambda content: content + b"more behind the end",
         _with_text,
     ],
-    ids=["gamma", "transparent colour", "significant bits", "pixels not square", "more behind the end", "text"],
+    ids=[
+        "gamma",
+        "transparent colour that does not occur",
+        "significant bits",
+        "pixels not square",
+        "more behind the end",
+        "text",
+    ],
 )
 def test_what_a_file_says_besides_changes_no_pixel(changed: Callable[[bytes], bytes]) -> None:
     patch = read(changed(png()))

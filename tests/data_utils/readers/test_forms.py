@@ -1,8 +1,11 @@
 """Files as people have them: in which folders, in which archives, and what is said and counted of them."""
 
+import bz2
 import gzip
 import io
+import lzma
 import re
+import subprocess
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -169,6 +172,7 @@ def test_any_names_are_read_in_folders_of_patients_and_classes(made: PatchSet, t
             "1 of 61 names do not parse .first: train/0/any.png.; expected PATIENT/CLASS/.*any names in",
         ),
         ("0/any.png", "1 of 61 names do not parse"),
+        ("1/0/any.png", "1 of 61 names do not parse .*and a PATIENT that is called neither so nor train"),
         ("S0001/benign/any.png", "1 of 61 names do not parse"),
         ("S0001/0/x_class1.png", "1 of 61 files lie in a folder of another patient or class"),
     ],
@@ -243,7 +247,7 @@ def arrays(folder: Path, made: PatchSet) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.glob("*.npy")}
 
 
-@pytest.mark.parametrize("level", ["", "data/", "a\\b\\"])
+@pytest.mark.parametrize("level", ["", "data/", "a\\b\\", "./", "./data/./"])
 @pytest.mark.parametrize("pack", ["stored.zip", "deflated.zip", "set.tar", "set.tar.gz"])
 def test_arrays_in_an_archive_are_read_and_leave_nothing(
     made: PatchSet, tmp_path: Path, level: str, pack: str, monkeypatch: pytest.MonkeyPatch
@@ -300,6 +304,44 @@ def test_a_tar_holds_the_same_patches(
     with Path(source).open("ab") as file:
         file.write(b"\0")
     assert signature(source) != before
+
+
+@pytest.mark.parametrize("name", ["set.tar", "set.tar.gz"])
+def test_a_folder_that_was_packed_from_within_is_read(made: PatchSet, tmp_path: Path, name: str) -> None:
+    """By ``tar -cf set.tar .``, which puts ./ before each name."""
+    as_folder(tmp_path / "set", public(made) | {".hidden": b"x"})
+    kind = "-czf" if name.endswith("gz") else "-cf"
+    subprocess.run(["tar", "-C", tmp_path / "set", kind, tmp_path / name, "."], check=True)
+    read = read_patches(str(tmp_path / name))
+    assert same(read, made)
+    assert (read.exclusions, read.notes) == ((("hidden, or made by a system", 1),), ())
+    assert read.names.tolist() == read_patches(str(tmp_path / "set")).names.tolist()
+
+
+def test_a_zip_is_a_zip_whatever_its_name(made: PatchSet, tmp_path: Path) -> None:
+    assert same(read_patches(as_zip(tmp_path / "set.tar", public(made))), made)
+    assert same(read_patches(as_tar(tmp_path / "set.zip", public(made))), made)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "what"),
+    [
+        ("set.tar.bz2", bz2.compress(b"x" * 1000), "bzip2, which"),
+        ("set.tar.xz", lzma.compress(b"x" * 1000), "xz, which"),
+        ("set.tar", lzma.compress(b"x" * 10_000), "xz, which"),
+        ("set.7z", b"7z\xbc\xaf\x27\x1c" + bytes(600), "7z, which"),
+        ("set.h5", b"\x89HDF\r\n\x1a\n" + bytes(600), "HDF5, which"),
+        ("one.png", png(np.zeros((50, 50, 3), np.uint8)), "a PNG picture, which"),
+        ("X.npy.gz", gzip.compress(b"\x93NUMPY" + bytes(600)), "a NumPy array in gzip, which"),
+        ("labels.csv", b"patient,label\n1,0\n" * 50, "of a form that"),
+    ],
+)
+def test_a_file_of_another_form_is_named_as_such(tmp_path: Path, name: str, content: bytes, what: str) -> None:
+    """To fetch it again, as is said of one that was cut off, would not help."""
+    (tmp_path / name).write_bytes(content)
+    for labelled in (True, False):
+        with pytest.raises(FormatError, match=rf"/{name} is {what} is not read as patches; expected a folder, a zip"):
+            read_patches(str(tmp_path / name), labelled=labelled)
 
 
 @pytest.mark.parametrize("name", ["set.tar", "set.tar.gz"])

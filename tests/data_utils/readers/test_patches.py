@@ -271,7 +271,7 @@ def test_a_folder_or_zip_without_patches_says_what_is_expected(tmp_path: Path) -
     refused(NotFoundError, tmp_path, "neither X.npy nor pictures")
     refused(NotFoundError, tmp_path / "nowhere", "does not exist; expected a folder with X.npy")
     (tmp_path / "text.txt").write_text("text")
-    refused(FormatError, tmp_path / "text.txt", "cannot be read as a zip")
+    refused(FormatError, tmp_path / "text.txt", "is of a form that is not read as patches")
 
 
 def test_without_labels_any_picture_is_read_and_only_what_cannot_be_scored_is_left_out(

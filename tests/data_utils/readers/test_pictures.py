@@ -20,6 +20,7 @@ PATCH: Pixels = read_patches("synthetic:60").pixels[0]
 GREY = PATCH.mean(axis=2).astype(np.uint8)
 QUANTIZED = np.asarray(Image.fromarray(PATCH).quantize(16).convert("RGB"))
 OPAQUE = np.full((50, 50, 1), 255, np.uint8)
+GREY_OF_4 = GREY // 16 * 17
 
 
 def saved(pixels: np.ndarray, form: str = "PNG", mode: str | None = None, **options: object) -> bytes:
@@ -68,6 +69,22 @@ def tiff_tag(content: bytes, tag: int, value: int, kind: int = 3) -> bytes:
     raise AssertionError(f"it has no tag {tag}")
 
 
+def keyed(content: bytes, colour: tuple[int, ...]) -> bytes:
+    """A PNG file in which one colour is said to be transparent."""
+    body = b"tRNS" + struct.pack(f">{len(colour)}H", *colour)
+    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+    return content[:33] + chunk + content[33:]  # behind the header
+
+
+def of_four_bits() -> bytes:
+    """A grey PNG file of 4 bits: 0 to 15."""
+    rows = b"".join(b"\0" + (row[::2] & 240 | row[1::2] >> 4).tobytes() for row in GREY)
+    header = struct.pack(">4sIIBBBBB", b"IHDR", 50, 50, 4, 0, 0, 0, 0)
+    bodies = (header, b"IDAT" + zlib.compress(rows), b"IEND")
+    chunks = (struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body)) for body in bodies)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
 @pytest.mark.parametrize(
     ("content", "was", "expected"),
     [
@@ -82,6 +99,9 @@ def tiff_tag(content: bytes, tag: int, value: int, kind: int = 3) -> bytes:
         (deep_png(with_alpha(OPAQUE)), "16 bit+opaque", PATCH),
         (deep_png(GREY[:, :, None]), "16 bit+grey", as_grey(GREY)),
         (deep_png(np.dstack([GREY, OPAQUE])), "16 bit+opaque+grey", as_grey(GREY)),
+        (keyed(saved(PATCH), (1, 2, 3)), "", PATCH),
+        (of_four_bits(), "grey", as_grey(GREY_OF_4)),
+        (keyed(of_four_bits(), (0,)), "grey", as_grey(GREY_OF_4)),
         (saved(PATCH, "TIFF"), "", PATCH),
         (saved(PATCH, "TIFF", compression="tiff_lzw"), "", PATCH),
         (saved(PATCH, "TIFF", compression="tiff_adobe_deflate"), "", PATCH),
@@ -146,6 +166,17 @@ def two_pages() -> bytes:
     return content.getvalue()
 
 
+def animated() -> bytes:
+    content = io.BytesIO()
+    page = Image.fromarray(PATCH)
+    page.save(content, "PNG", save_all=True, append_images=[Image.fromarray(255 - PATCH)])
+    return content.getvalue()
+
+
+COLOUR = tuple(PATCH[7, 7].tolist())
+KEYED = "one of its colours is transparent, and nobody can say what lies behind"
+
+
 def half_transparent() -> np.ndarray:
     alpha = OPAQUE.copy()
     alpha[20:, 20:] = 128
@@ -177,8 +208,15 @@ LOSES = "other colours than 8-bit RGB: "
         (saved(GREY, "TIFF", "1"), LOSES + "it is a TIFF file of other values than whole numbers of 8 or 16 bits"),
         (saved(PATCH, "TIFF", compression="jpeg"), LOSES + "it is a TIFF file compressed by method 7"),
         (two_pages(), LOSES + "it holds several pictures"),
-        (saved(PATCH, "GIF"), "unreadable: it is no PNG, JPEG or TIFF file"),
-        (saved(PATCH, "BMP"), "unreadable: it is no PNG, JPEG or TIFF file"),
+        (animated(), LOSES + "it holds several pictures"),
+        (keyed(saved(PATCH), COLOUR), LOSES + KEYED),
+        (keyed(saved(GREY), (int(GREY[7, 7]),)), LOSES + KEYED),
+        (keyed(deep_png(PATCH), tuple(257 * one for one in COLOUR)), LOSES + KEYED),
+        (keyed(of_four_bits(), (int(GREY[7, 7]) // 16,)), LOSES + KEYED),
+        (saved(PATCH, "GIF"), "another form than its name says: a GIF picture"),
+        (saved(PATCH, "BMP"), "another form than its name says: a BMP picture"),
+        (saved(PATCH, "WEBP"), "another form than its name says: a WebP picture"),
+        (b"", "unreadable: it is no PNG, JPEG or TIFF file"),
         (saved(PATCH[:40], "JPEG"), "other size than 50x50"),
         (saved(PATCH[:40], "TIFF"), "other size than 50x50"),
         (tiff_tag(tiff_tag(saved(PATCH, "TIFF"), 256, 60_000), 257, 60_000), "other size than 50x50"),
@@ -269,3 +307,16 @@ def test_colours_that_cannot_be_converted_end_in_advice_about_colours(made: Patc
     read = read_patches(source, labelled=False)
     assert (read.found, read.exclusions) == (60, (("other colours than 8-bit RGB", 2),))
     assert read.notes == ("58 of 60 pictures had a channel of transparency that was opaque everywhere: it was dropped",)
+
+
+def test_pictures_of_another_form_than_their_names_are_named_as_such(made: PatchSet, tmp_path: Path) -> None:
+    """To fetch them again, as is said of damaged ones, would bring them again."""
+    source = written(tmp_path, made, lambda row: (".png", saved(made.pixels[row], "WEBP" if row < 2 else "PNG")))
+    message = (
+        r"2 of 60 pictures are neither PNG, JPEG nor TIFF \(first: .*, another form than its name says: "
+        r"a WebP picture\); save them as PNG or take them away$"
+    )
+    with pytest.raises(FormatError, match=message):
+        read_patches(source)
+    read = read_patches(source, labelled=False)
+    assert (read.found, read.exclusions) == (60, (("another form than its name says", 2),))
