@@ -4,6 +4,7 @@ A split by patient is no better than its ids. A blank at one end makes two patie
 are unknown, and file names make a patient of every patch; each of them puts a patient into two parts unseen.
 """
 
+import re
 import unicodedata
 from collections import Counter
 
@@ -19,6 +20,9 @@ UNKNOWN_WORDS = frozenset({"", "nan", "none", "null", "na", "n/a", "<na>", "nat"
 
 ALONE = 0.9
 """From this share of ids with a single patch on they name patches, not patients; half of the patches must be such."""
+
+
+_NUMBER = re.compile(r"0*(\d+?)(?:\.0+)?")
 
 
 def normal_id(text: str) -> str:
@@ -42,12 +46,12 @@ def read_ids(raw: npt.NDArray[np.str_], source: object) -> tuple[Strings | None,
         (N,) ids, "" where the patient is unknown, and None where that is so of all of them.
 
     Raises:
-        FormatError: ids that are no printable text, or differ in case alone and so may be one patient or two.
+        FormatError: ids that are no printable text, or are ``alike`` and so may be one patient or two.
     """
     written, of_row = np.unique(raw, return_inverse=True)
     normal = [normal_id(text) for text in written.tolist()]
     _check_text(normal, source)
-    _check_case(normal, source)
+    _check_alike(normal, source)
     ids = np.array(normal, dtype=np.str_)[of_row]
     notes = [*_joined(normal, source), *_unknown(written.tolist(), normal, of_row, source)]
     return (ids if (ids != "").any() else None), tuple(notes)
@@ -82,18 +86,25 @@ def _check_text(ids: list[str], source: object) -> None:
         )
 
 
-def _check_case(ids: list[str], source: object) -> None:
-    """Refuses ids that differ in case alone."""
+def alike(one: str) -> str:
+    """What an id has in common with those that a slip or a table makes of it: P 1 and p  1, 7 and 07 and 7.0."""
+    plain = " ".join(unicodedata.normalize("NFKC", one).casefold().split())
+    number = _NUMBER.fullmatch(plain)
+    return number[1] if number else plain
+
+
+def _check_alike(ids: list[str], source: object) -> None:
+    """Refuses ids that are ``alike``."""
     spelled: dict[str, set[str]] = {}
     for one in ids:
-        spelled.setdefault(one.casefold(), set()).add(one)
+        spelled.setdefault(alike(one), set()).add(one)
     doubtful = [sorted(forms) for _, forms in sorted(spelled.items()) if len(forms) > 1]
     if doubtful:
         listed = ", ".join("/".join(shown(form) for form in forms) for forms in doubtful[:5])
         more = f" and {len(doubtful) - 5} more" if len(doubtful) > 5 else ""
         raise FormatError(
-            f"{source} holds ids that differ in upper and lower case alone ({listed}{more}); expected one spelling for "
-            "each patient: write each in one way"
+            f"{source} holds ids that differ in case, in blanks, in zeros around a number or in forms of signs alone "
+            f"({listed}{more}); expected one spelling for each patient: write each in one way"
         )
 
 

@@ -128,8 +128,26 @@ def test_a_few_patients_with_most_of_the_patches_are_patients() -> None:
 
 def test_ids_that_differ_in_case_alone_are_refused_by_name(tmp_path: Path) -> None:
     ids = [f"{'P' if i % 40 < 20 else 'p'}{i % 20}" for i in range(COUNT)]
-    with pytest.raises(FormatError, match=re.escape("upper and lower case alone (P0/p0, P1/p1, P10/p10, P11/p11")):
+    with pytest.raises(FormatError, match=re.escape("forms of signs alone (P0/p0, P1/p1, P10/p10, P11/p11")):
         read(tmp_path, ids)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("7", "7.0"), ("7", "007"), ("case 7", "case  7"), ("case 7", "case\u00a07"), ("p7", "p\uff17"), ("0", "0.0")],
+)
+def test_ids_of_which_a_slip_or_a_table_makes_two_are_refused_by_name(tmp_path: Path, one: str, other: str) -> None:
+    """Else half of a patient's patches could lie in the test split."""
+    ids = [(one if i < 20 else other) if i % 20 == 0 else f"x{i % 20}" for i in range(COUNT)]
+    with pytest.raises(FormatError, match=re.escape(f"alone ({'/'.join(sorted((one, other)))})")):
+        read(tmp_path, ids)
+
+
+def test_ids_that_differ_in_their_numbers_are_others(tmp_path: Path) -> None:
+    ids = [("1.5", "15", "150", "1-5", "1_5", "p1", "p01", "v1.0", "v1")[i % 9] for i in range(COUNT)]
+    patches = read(tmp_path, ids)
+    assert patches.patients is not None
+    assert patches.patients.tolist() == ids
 
 
 def test_bytes_are_ids_of_utf8(tmp_path: Path) -> None:
