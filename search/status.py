@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from data_utils.command import one_line
 from search.command.outcome import run_command
 from search.command.settings import StatusSettings, parse_status
 
@@ -160,7 +161,7 @@ def _tables(seen: _Seen) -> "Group":
     if not parts:
         parts.append(Text("the database holds no studies yet: begin with python -m search.launch --model cnn"))
     if seen.others:
-        parts.append(Text(f"of other programs, left alone: {', '.join(seen.others)}", style="dim"))
+        parts.append(Text(one_line(f"of other programs, left alone: {', '.join(seen.others)}"), style="dim"))
     return Group(*parts)
 
 

@@ -40,7 +40,7 @@ def _next(common: CommonSettings, comparison: Comparison) -> str:
 def standing(search: StudySearch) -> Standing:
     """How a study stands now."""
     trials = search.study.get_trials(deepcopy=False)
-    first = leader(trials)
+    first = leader(search.study.study_name, trials)
     best = None if first is None else (first.value or 0.0, first.number, first.params)
     return Standing(Counter(trial.state.name for trial in trials), search.wanted, best)
 

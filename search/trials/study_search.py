@@ -25,7 +25,9 @@ from search.trials.enqueue import check_inside
 from search.trials.in_hand import InHand
 from search.trials.launches import Presence
 from studies.ledger.ledger import Ledger
+from studies.records import BEST_EPOCH, TRAINED_AS
 from studies.storage.attributes import at_once, set_attributes
+from studies.storage.results import trained_as
 
 Refused = Callable[[Job, EpochReport], object]
 RUNNING, LOST = "RUNNING", "LOST"
@@ -255,7 +257,11 @@ class StudySearch:
         values = self._hand.held[job.number].values
         best_epoch = max(values, key=lambda epoch: (values[epoch], -epoch))
         value = values[best_epoch if state == TrialState.COMPLETE else max(values)]
-        self._end(job, report, state, [value], best_epoch=best_epoch)
+        trained: dict[str, ParamValue] = {
+            BEST_EPOCH: best_epoch,
+            TRAINED_AS: trained_as(self.study.study_name, job.number),
+        }
+        self._end(job, report, state, [value], **trained)
         return state.name
 
     def _fail(self, job: Job, reason: str, report: EpochReport | None, **more: ParamValue) -> str:

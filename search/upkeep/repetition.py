@@ -118,7 +118,8 @@ def _repeat(settings: CheckSettings, comparison: Comparison, studies: Sequence[S
 
 
 def _trained(study: StudySummary) -> list[TrialResult]:
-    return [trial for trial in study.trials if trial.state in _TRAINED and trial.curve and "seed" in trial.attributes]
+    ours = [trial for trial in study.trials if trial.state in _TRAINED and not trial.by_hand]
+    return [trial for trial in ours if trial.curve and "seed" in trial.attributes]
 
 
 def _chosen(study: StudySummary, count: int) -> list[TrialResult]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from studies.records import StudySummary, TrialResult
+from studies.storage.results import FINISHED
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,9 @@ class Cost:
 
 
 def cost_of(study: StudySummary) -> Cost:
-    """What the trials of a study took, the running ones left out."""
-    trials = [trial for trial in study.trials if "seconds" in trial.attributes]
+    """What the trials of a study took, without those that run, or that were brought from elsewhere."""
+    ended = [trial for trial in study.trials if trial.state in FINISHED and not trial.by_hand]
+    trials = [trial for trial in ended if "seconds" in trial.attributes]
     epochs = int(study.definition["epochs"])
     return Cost(
         used=sum(float(trial.attributes["seconds"]) for trial in trials),

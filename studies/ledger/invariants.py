@@ -8,9 +8,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from studies.ledger import chain
 from studies.ledger.ledger import Launch, Ledger
-from studies.records import BEST_EPOCH
 from studies.storage.definition import own_studies
-from studies.storage.results import FINISHED
+from studies.storage.results import FINISHED, trained_here
 from studies.storage.studies import quiet_optuna
 
 
@@ -53,7 +52,7 @@ def _of_study(comparison: str, study: optuna.Study, ledger: Ledger, is_alive: Ca
         *_counted(study, trials, at_rest=not alive),
         *_running(trials, ledger.owners(study.study_name), alive),
         *_repeated(trials),
-        *(problem for trial in trials for problem in _of_trial(trial)),
+        *(problem for trial in trials for problem in _of_trial(study.study_name, trial)),
     ]
     return [f"{study.study_name}: {problem}" for problem in problems]
 
@@ -87,12 +86,12 @@ def _repeated(trials: Sequence[FrozenTrial]) -> list[str]:
     return problems
 
 
-def _of_trial(trial: FrozenTrial) -> list[str]:
+def _of_trial(study: str, trial: FrozenTrial) -> list[str]:
     steps = sorted(trial.intermediate_values)
     problems = []
     if steps != list(range(1, len(steps) + 1)):
         problems.append(f"trial {trial.number} has holes in its epochs: {_numbers(steps)}")
-    if trial.state == TrialState.COMPLETE and BEST_EPOCH not in trial.user_attrs:
+    if trial.state == TrialState.COMPLETE and not trained_here(study, trial):
         problems.append(f"trial {trial.number} is COMPLETE, but no launch has trained it: added or told by hand")
     elif trial.state == TrialState.COMPLETE and (not steps or trial.value != max(trial.intermediate_values.values())):
         problems.append(f"trial {trial.number} is COMPLETE with {trial.value}, which is not its best epoch's value")

@@ -10,6 +10,8 @@ from studies.errors import DefinitionMismatchError
 
 DEFINITION = "definition"
 """User attribute of a study that holds its definition."""
+MADE_AS = "made_as"
+"""User attribute of a study that a launch has made: its name. One of ``optuna.copy_study`` has that of the original."""
 _LATER = ("source", "layout", "threads")  # studies of earlier versions go on with whatever they are
 
 
@@ -66,18 +68,24 @@ def definition_of(attributes: Mapping[str, Any]) -> dict[str, Any] | None:
 def own_studies(storage: BaseStorage, comparison: str = "") -> list[OwnStudy]:
     """The studies that launches have made, in order of their names; those of one comparison where it is named.
 
-    Others may lie in the same database, under names like ours. A copy of a study under a name that does not end in its
-    model belongs to no comparison.
+    Others may lie in the same database, under names like ours, and copies of ours.
     """
-    found = [_own(study.study_name, definition_of(study.user_attrs)) for study in storage.get_all_studies()]
+    found = [_own(study.study_name, study.user_attrs) for study in storage.get_all_studies()]
     ours = [study for study in found if study is not None and comparison in ("", study.comparison)]
     return sorted(ours, key=lambda study: study.name)
 
 
-def _own(name: str, definition: Mapping[str, Any] | None) -> OwnStudy | None:
-    model = "" if definition is None else definition["model"]
+def _own(name: str, attributes: Mapping[str, Any]) -> OwnStudy | None:
+    definition = definition_of(attributes)
+    model = "" if definition is None or original(name, attributes) else definition["model"]
     comparison = name.removesuffix(f"-{model}")
     return OwnStudy(name, comparison, model) if model and comparison not in ("", name) else None
+
+
+def original(name: str, attributes: Mapping[str, Any]) -> str:
+    """The study that one of this name is a copy of; "" where it is none, as far as it says."""
+    made_as = str(attributes.get(MADE_AS, name))
+    return "" if made_as == name else made_as
 
 
 def check_same(study: str, stored: Mapping[str, Any], asked: StudyDefinition) -> None:

@@ -13,7 +13,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, dist
 from optuna.trial import FrozenTrial, TrialState
 
 from studies.errors import NoCompleteTrialError
-from studies.records import BEST_EPOCH, StudySummary, TrialResult
+from studies.records import BEST_EPOCH, TRAINED_AS, StudySummary, TrialResult
 from studies.storage.definition import definition_of
 from studies.storage.studies import quiet_optuna
 
@@ -23,8 +23,24 @@ ORIGIN = "origin"
 _FEWEST_FOR_IMPORTANCE = 5
 
 
-def trial_result(trial: FrozenTrial) -> TrialResult:
-    """One trial of Optuna as a record of ours."""
+def trained_as(study: str, number: int) -> str:
+    """What a launch writes of a trial that it has trained."""
+    return f"{study} {number}"
+
+
+def trained_here(study: str, trial: FrozenTrial) -> bool:
+    """Whether a launch has trained it, as this very trial of this study.
+
+    Who adds trials of another study (``study.add_trials``) brings their attributes along. Trials of earlier versions do
+    not say what they were trained as.
+    """
+    told = trial.user_attrs.get(TRAINED_AS, trained_as(study, trial.number))
+    return BEST_EPOCH in trial.user_attrs and told == trained_as(study, trial.number)
+
+
+def trial_result(study: str, trial: FrozenTrial) -> TrialResult:
+    """One trial of Optuna as a record of ours; without a best epoch where that is of the trial it is a copy of."""
+    not_its_own = () if trained_here(study, trial) else (BEST_EPOCH,)
     return TrialResult(
         number=trial.number,
         state=trial.state.name,
@@ -33,7 +49,7 @@ def trial_result(trial: FrozenTrial) -> TrialResult:
         curve=tuple(sorted(trial.intermediate_values.items())),
         started=_utc(trial.datetime_start),
         finished=_utc(trial.datetime_complete),
-        attributes=dict(trial.user_attrs),
+        attributes={key: value for key, value in trial.user_attrs.items() if key not in not_its_own},
     )
 
 
@@ -48,9 +64,9 @@ def ranking(trials: Sequence[TrialResult]) -> list[TrialResult]:
     return sorted(complete, key=lambda trial: _rank(trial.value, trial.attributes, trial.number))
 
 
-def leader(trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
+def leader(study: str, trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
     """The first of the ranking, without making records of all the others; None where no trial is COMPLETE."""
-    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE and BEST_EPOCH in trial.user_attrs]
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE and trained_here(study, trial)]
     return min(complete, key=lambda trial: _rank(trial.value, trial.user_attrs, trial.number), default=None)
 
 
@@ -143,7 +159,7 @@ def summarise(study: optuna.Study, *, importance: bool = True, only: Collection[
         only: numbers of the trials that count, as if there were no others; None for all.
     """
     frozen = [trial for trial in study.get_trials(deepcopy=False) if only is None or trial.number in only]
-    trials = tuple(trial_result(trial) for trial in frozen)
+    trials = tuple(trial_result(study.study_name, trial) for trial in frozen)
     ranked = ranking(trials)
     default = [trial.number for trial in trials if trial.attributes.get(ORIGIN) == "default"]
     definition = definition_of(study.user_attrs) or {}

@@ -23,7 +23,7 @@ from studies.secrets import masked, without_password
 from studies.storage._optuna import ALEMBIC, TABLES, contains
 from studies.storage._rdb import PatientStorage
 from studies.storage.database_url import check_file, read_url
-from studies.storage.definition import DEFINITION, StudyDefinition, check_same, definition_of
+from studies.storage.definition import DEFINITION, MADE_AS, StudyDefinition, check_same, definition_of, original
 from studies.storage.patience import Patience, set_patience
 from studies.storage.sql import make_tables
 
@@ -184,6 +184,7 @@ def create_or_resume(
         )
     check_resumed(study, definition)
     if definition_of(study.user_attrs) is None:
+        study.set_user_attr(MADE_AS, name)
         study.set_user_attr(DEFINITION, definition.as_attributes())
     return study
 
@@ -196,7 +197,12 @@ def check_resumed(study: optuna.Study, definition: StudyDefinition) -> None:
     Raises:
         DefinitionMismatchError: one line with the way out.
     """
-    stored = definition_of(study.user_attrs)
+    stored, copied = definition_of(study.user_attrs), original(study.study_name, study.user_attrs)
+    if copied:
+        raise DefinitionMismatchError(
+            f"the study {study.study_name} in this database is a copy of {copied}: nothing was changed in it. Begin "
+            "under another name: --study NEW"
+        )
     if stored is not None:
         check_same(study.study_name, stored, definition)
     elif study.directions != [optuna.study.StudyDirection.MAXIMIZE] or study.get_trials(deepcopy=False):

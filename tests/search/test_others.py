@@ -30,44 +30,51 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def shared_with_others(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Tree:
-    """A search that others have put studies beside, and trials into: one added, one taken and told by hand."""
+    """A search that others have put studies beside, and trials into: added, told by hand, copied."""
     tree = Tree(packages, tmp_path_factory.mktemp("shared") / "runs")
     tree.run("launch", "--study", "mine", *SEARCH[:2], "--trials", "2", *SEARCH[4:])
     url = f"sqlite:///{tree.runs}/studies.db"
-    for name in ("foreign", "mine-anything", "yours-tiny"):
+    for name in ("foreign", "mine-anything", "yours-tiny", "\x1b[2Jname"):
         other = optuna.create_study(storage=url, study_name=name)
         other.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
     mine = optuna.load_study(study_name="mine-tiny", storage=url)
+    trained = mine.get_trials()[0]
     mine.add_trial(create_trial(value=0.9999))
     mine.tell(mine.ask(), 0.9998)
+    trained.values = [0.9997]
+    mine.add_trial(trained)  # as people bring trials of other studies, with all that is said of them
+    optuna.copy_study(from_study_name="mine-tiny", from_storage=url, to_storage=url, to_study_name="copy-tiny")
     return tree
 
 
 def test_status_shows_our_studies_and_counts_what_others_did(shared_with_others: Tree) -> None:
     told = shared_with_others.run("status").stdout
-    assert "of other programs, left alone: foreign, mine-anything, yours-tiny" in told
-    assert "2 added or told by hand, which count but are never the best nor retrained" in " ".join(told.split())
+    assert "of other programs, left alone: \\x1b[2Jname, copy-tiny, foreign, mine-anything, yours-tiny" in told
+    assert "3 added or told by hand, which count but are never the best nor retrained" in " ".join(told.split())
     (entry,) = json.loads(shared_with_others.run("status", "--json").stdout)
     assert entry["study"] == "mine-tiny"
-    assert entry["trials"] == {"COMPLETE": 4}
+    assert entry["trials"] == {"COMPLETE": 5}
     assert entry["best"]["trial"] in (0, 1)
     checked = shared_with_others.run("status", "--check", expect=1).stdout
-    assert checked.count("no launch has trained it: added or told by hand") == 2
+    assert checked.count("no launch has trained it: added or told by hand") == 3
     assert "1 study checked" in checked
 
 
 def test_a_launch_goes_on_beside_them_and_refuses_a_name_that_they_have(shared_with_others: Tree) -> None:
     told = shared_with_others.run("launch", "--study", "mine", *SEARCH).stdout
-    assert "mine-tiny: 4 COMPLETE; best 0." in told
-    assert "; 2 added or told by hand, which count but are never the best nor retrained" in told
+    assert "mine-tiny: 5 COMPLETE; best 0." in told
+    assert "; 3 added or told by hand, which count but are never the best nor retrained" in told
     refused = shared_with_others.run("launch", "--study", "yours", *SEARCH, expect=2).stderr
     assert refused.count("\n") == 1
     assert "the study yours-tiny in this database is of another program: nothing was changed in it" in refused
+    refused = shared_with_others.run("launch", "--study", "copy", *SEARCH, expect=2).stderr
+    assert refused.count("\n") == 1
+    assert "the study copy-tiny in this database is a copy of mine-tiny: nothing was changed in it" in refused
 
 
 def test_finalize_retrains_what_was_trained_here_and_writes_its_report(shared_with_others: Tree) -> None:
     told = shared_with_others.run("finalize", "--study", "mine", "--draws", "200", *PATCHES)
-    assert "mine-tiny: 2 added or told by hand" in told.stdout
+    assert "mine-tiny: 3 added or told by hand" in told.stdout
     stored = json.loads((shared_with_others.runs / "mine" / "tiny" / "model.json").read_text())
     trained = shared_with_others.status("mine-tiny")["best"]["parameters"]
     assert stored["params"].keys() == trained.keys()

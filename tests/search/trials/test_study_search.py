@@ -284,10 +284,11 @@ def test_the_end_of_a_trial_that_was_ended_by_hand_in_the_same_moment_is_dropped
 
 def test_the_leader_is_the_first_of_the_ranking(storage: RDBStorage, presence: Presence, tmp_path: Path) -> None:
     search = searching(storage, presence, tmp_path)
-    assert leader(search.study.get_trials()) is None
+    name = search.study.study_name
+    assert leader(name, search.study.get_trials()) is None
     for value in (0.6, 0.8, 0.8):
         job = job_of(search)
         search.report(job, report(3, value))
-    first = leader(search.study.get_trials())
+    first = leader(name, search.study.get_trials())
     assert first is not None
     assert first.number == ranking(summarise(search.study).trials)[0].number == 1
