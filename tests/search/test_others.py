@@ -48,9 +48,9 @@ def shared_with_others(packages: Path, tmp_path_factory: pytest.TempPathFactory)
 
 
 def test_status_shows_our_studies_and_counts_what_others_did(shared_with_others: Tree) -> None:
-    told = shared_with_others.run("status").stdout
+    told = " ".join(shared_with_others.run("status").stdout.split())
     assert "of other programs, left alone: \\x1b[2Jname, copy-tiny, foreign, mine-anything, yours-tiny" in told
-    assert "3 added or told by hand, which count but are never the best nor retrained" in " ".join(told.split())
+    assert "3 added or told by hand, which count but are never the best nor retrained" in told
     (entry,) = json.loads(shared_with_others.run("status", "--json").stdout)
     assert entry["study"] == "mine-tiny"
     assert entry["trials"] == {"COMPLETE": 5}
