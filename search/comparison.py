@@ -30,7 +30,7 @@ from search.training.device import layout_on
 from search.training.preprocess import kind_of, text_of, write_derived
 from studies.files import write_whole
 from studies.ledger.ledger import Ledger
-from studies.records import DataSummary, PartSummary, to_json
+from studies.records import DataSummary, PartSummary, Terms, to_json
 from studies.storage.definition import StudyDefinition, definition_of, own_studies
 from studies.storage.studies import SERVER_SECONDS, open_existing, open_storage, quiet_optuna
 
@@ -108,32 +108,29 @@ class Comparison:
         trials = self.load_study(model).get_trials(deepcopy=False)
         return sum(trial.state.is_finished() for trial in trials)
 
-    def precision(self) -> str | None:
-        """Of the studies that there are: chosen once, so that models are compared in one; None before the first."""
-        return self._defined("precision")
+    def terms(self) -> Terms | None:
+        """What its models have in common, by the launch that was first; None before that.
 
-    def threads(self) -> int | None:
-        """Of each worker, likewise; None in comparisons from before they were stored as well."""
-        stored = self._defined("threads")
-        return None if stored is None else int(stored)
+        Of a comparison of an earlier version, which has them in its studies alone, as the first of these was begun.
+
+        Raises:
+            UsageError: it was begun with a preprocessing that is not known here.
+        """
+        kept = self.ledger.terms(self.name)
+        return self._terms_of_studies() if kept is None else kept
+
+    def _terms_of_studies(self) -> Terms | None:
+        definitions = [definition_of(self.load_study(model).user_attrs) or {} for model in self.models()]
+        if not definitions:
+            return None
+        found = {key: value for definition in reversed(definitions) for key, value in definition.items()}
+        kind = kind_of(found["preprocessing"]) if "preprocessing" in found else "none"
+        return Terms(found["precision"], kind, found.get("threads", 0))
 
     def layout(self, model: Model, device: str) -> str:
         """Of feature maps in memory, as this model's study began; that of the device where none was stored."""
         begun = definition_of(self.load_study(model.name).user_attrs) if model.name in self.models() else None
         return str((begun or {}).get("layout") or layout_on(device, model))
-
-    def preprocessing(self) -> str | None:
-        """Its kind, as above.
-
-        Raises:
-            UsageError: it is not known here.
-        """
-        text = self._defined("preprocessing")
-        return None if text is None else kind_of(text)
-
-    def _defined(self, key: str) -> str | None:
-        definitions = (definition_of(self.load_study(model).user_attrs) or {} for model in self.models())
-        return next((definition[key] for definition in definitions if key in definition), None)
 
     def prepared(
         self,

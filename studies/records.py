@@ -247,6 +247,21 @@ class AnalysisPlan:
 
 
 @dataclass(frozen=True)
+class Terms:
+    """What all models of a comparison have in common, so that a difference between them is none of these.
+
+    Attributes:
+        precision: "fp32" or "bf16".
+        preprocess: kind of preprocessing.
+        threads: of each worker; 0 where it was not stored, in comparisons of earlier versions.
+    """
+
+    precision: str
+    preprocess: str
+    threads: int
+
+
+@dataclass(frozen=True)
 class Opening:
     """One reading of the sealed rows, recorded before it happened."""
 

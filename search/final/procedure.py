@@ -15,7 +15,6 @@ from data_utils.colour.augment import VIEWS
 from data_utils.colour.preprocessing import Preprocessing
 from data_utils.split.draw import folds
 from data_utils.split.prepare import DevelopmentSet, Prepared, load_development
-from models._registry import load_model
 from search.command.environment import environment
 from search.command.last_words import LastWords
 from search.command.settings import FinalizeSettings
@@ -50,10 +49,9 @@ from search.final.plan import (
 )
 from search.final.retraining import Candidate, Members, Retrained, candidates, conclude, member_folder
 from search.final.scored import patients_of, scored_out_of_fold
-from search.final.searched import check_source, describe_weights, weights_of_search
+from search.final.searched import check_source, context_of, describe_weights
 from search.training.device import choose_device
 from search.training.jobs import FeatureStore, WorkerContext
-from search.training.preprocess import place_of
 from search.trials.launches import Presence, scratch
 from search.trials.marks import check_folder
 from search.workers.bridge import run_work
@@ -159,7 +157,8 @@ def _begin(settings: FinalizeSettings, comparison: Comparison, signals: Signals,
         best_trial(study)  # raises where none is COMPLETE
         if by_hand(study.trials):
             say(Console(), f"{study.name}: {by_hand(study.trials)}")
-    source = _source(settings, studies)
+    terms, source = comparison.terms(), _source(settings, studies)
+    assert terms is not None, "there are studies"
     with naming(comparison.folder / "data"):
         prepared = comparison.prepared(source, comparison.locked_division(), rehash=True)
     device = choose_device(settings.worker.device)
@@ -167,7 +166,7 @@ def _begin(settings: FinalizeSettings, comparison: Comparison, signals: Signals,
         settings=settings,
         comparison=comparison,
         prepared=prepared,
-        preprocessing=comparison.transformed(prepared, comparison.preprocessing() or "none"),
+        preprocessing=comparison.transformed(prepared, terms.preprocess),
         studies=studies,
         wanted={study.model: candidates(study, settings.finalists) for study in studies},
         crew=plan_crew(settings.worker, device, torch.cuda.device_count()),
@@ -211,22 +210,19 @@ def _planned(final: _Final) -> str:
 def _retrain(final: _Final, development: DevelopmentSet, fold: npt.NDArray[np.int64]) -> list[Retrained]:
     """Trains the members that are missing, then concludes for each model; ``fold`` is (N,) that of each patch."""
     count = int(fold.max()) + 1
-    weights = {study.model: weights_of_search(study, final.settings.vgg16_weights) for study in final.studies}
     fold_file = final.comparison.folder / "data" / "folds.npy"
     with naming(fold_file):
         np.save(fold_file, fold, allow_pickle=False)
-    context = WorkerContext(
-        development=final.prepared.development.resolve(),
+    searched = context_of(
+        final.comparison,
+        final.prepared,
+        final.studies,
         device=final.crew.device,
-        precision=final.precision,
-        threads=final.comparison.threads() or final.crew.threads,
-        layouts={name: final.comparison.layout(load_model(name), final.crew.device) for name in weights},
-        objective="auc",
-        weights=weights,
-        folds=fold_file.resolve(),
-        features=FeatureStore.below(final.settings.common.runs, final.settings.worker.feature_cache_gb),
-        preprocessed=place_of(final.prepared, final.preprocessing.kind),
+        threads=final.crew.threads,
+        weights=final.settings.vgg16_weights,
     )
+    features = FeatureStore.below(final.settings.common.runs, final.settings.worker.feature_cache_gb)
+    context = replace(searched, objective="auc", folds=fold_file.resolve(), features=features)
     _train_members(final, context, count)
     assert development.labels is not None
     patients = patients_of(development)
@@ -237,7 +233,7 @@ def _retrain(final: _Final, development: DevelopmentSet, fold: npt.NDArray[np.in
             folds=count,
             labels=development.labels,
             patients=patients,
-            weights=describe_weights(model, weights[model]),
+            weights=describe_weights(model, context.weights[model]),
         )
         for model, wanted in final.wanted.items()
     ]

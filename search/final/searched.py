@@ -1,10 +1,52 @@
 """What a study was searched with, and the refusal to train its members on anything else."""
 
+from collections.abc import Sequence
+
+from data_utils.split.prepare import Prepared
 from models._registry import load_model, source_digest
 from models._weights import Weights
-from search.comparison import weights_of
+from search.comparison import Comparison, weights_of
 from search.errors import UsageError
+from search.training.jobs import WorkerContext
+from search.training.preprocess import place_of
 from studies.records import StudySummary
+
+
+def context_of(
+    comparison: Comparison,
+    prepared: Prepared,
+    studies: Sequence[StudySummary],
+    *,
+    device: str,
+    threads: int,
+    weights: str | None,
+) -> WorkerContext:
+    """What workers are given to train what studies hold as it was searched.
+
+    Args:
+        comparison: of the studies.
+        prepared: its data, transformed as it has them.
+        studies: one at least.
+        device: to train on.
+        threads: of a worker, where an earlier version did not store on how many was searched.
+        weights: as typed after --vgg16-weights; None for those that were searched with.
+
+    Raises:
+        UsageError: the pretrained tensors found now are others.
+    """
+    terms = comparison.terms()
+    assert terms is not None, "there are studies"
+    return WorkerContext(
+        development=prepared.development.resolve(),
+        device=device,
+        precision=terms.precision,
+        threads=terms.threads or threads,
+        layouts={study.model: comparison.layout(load_model(study.model), device) for study in studies},
+        objective=str(studies[0].definition["objective"]),
+        weights={study.model: weights_of_search(study, weights) for study in studies},
+        preprocess=terms.preprocess,
+        preprocessed=place_of(prepared, terms.preprocess),
+    )
 
 
 def check_source(study: StudySummary) -> None:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import optuna
@@ -29,10 +29,9 @@ from search.comparison import (
     weights_of,
     weights_option,
 )
-from search.errors import UsageError
-from search.training.device import choose_device, choose_precision, has_bf16, layout_on
+from search.training.device import choose_device, has_bf16, layout_on
 from search.training.jobs import FeatureStore, WorkerContext
-from search.training.preprocess import chosen_preprocessing, place_of
+from search.training.preprocess import place_of
 from search.trials.closing import standing, tell_end
 from search.trials.enqueue import enqueue_first, older_study
 from search.trials.fixed import searched_models
@@ -41,10 +40,12 @@ from search.trials.marks import check_folder, check_new
 from search.trials.refusals import begun, check_asked
 from search.trials.side_by_side import Searches, TimeLimitReached
 from search.trials.study_search import StudySearch
+from search.trials.terms import asked_terms
 from search.workers.bridge import run_work
 from search.workers.cluster import Crew, RaySession, pack, plan_crew, settled
 from search.workers.trainable import TrialWorker
 from studies.files import naming
+from studies.records import Terms
 from studies.storage.definition import StudyDefinition
 from studies.storage.studies import (
     check_resumed,
@@ -85,8 +86,9 @@ def run_trials(
     """
     console = Console()
     crew = _crew(settings)
-    context = _context(settings, comparison, prepared, crew)
-    _check_studies(settings, comparison, context, prepared)
+    asked = _context(settings, comparison, prepared, crew)
+    _check_studies(settings, comparison, asked, prepared)
+    context = _agreed(settings, comparison, prepared, asked, crew)
     used = _used(settings, context, crew)
     write_settings(comparison.folder / SETTINGS_FILE, used, signals.go_on)
     say(console, _introduction(comparison, prepared, crew, context, log))
@@ -152,31 +154,15 @@ def _crew(settings: LaunchSettings) -> Crew:
     return plan_crew(settings.worker, device, torch.cuda.device_count())
 
 
-def chosen_precision(asked: str, stored: str | None, device: str) -> str:
-    """The precision of a comparison: its first study chose it, later workers obey.
-
-    Raises:
-        UsageError: another one was asked for than the stored one.
-    """
-    precision = stored if stored is not None and asked == "auto" else choose_precision(asked, device)
-    if stored is not None and precision != stored:
-        raise UsageError(
-            f"--precision {asked}: the studies of this comparison are in {stored}, and only networks of one precision "
-            "are compared; leave it out, or begin a new one: --study NEW"
-        )
-    return precision
-
-
 def _context(settings: LaunchSettings, comparison: Comparison | None, prepared: Prepared, crew: Crew) -> WorkerContext:
-    """What workers are given; precision and preprocessing are those of the comparison, where it has begun."""
-    stored = (None, None) if comparison is None else (comparison.precision(), comparison.preprocessing())
-    preprocess = chosen_preprocessing(settings.preprocess, stored[1])
+    """What workers are given."""
+    terms = asked_terms(settings, None if comparison is None else comparison.terms(), crew)
     models = searched_models(settings.models, settings.held)
     return WorkerContext(
         development=prepared.development.resolve(),
         device=crew.device,
-        precision=chosen_precision(settings.precision, stored[0], crew.device),
-        threads=(comparison and comparison.threads()) or crew.threads,
+        precision=terms.precision,
+        threads=terms.threads,
         layouts={
             model.name: layout_on(crew.device, model) if comparison is None else comparison.layout(model, crew.device)
             for model in models
@@ -185,9 +171,18 @@ def _context(settings: LaunchSettings, comparison: Comparison | None, prepared: 
         weights={model.name: weights_of(model, settings.vgg16_weights) for model in models},
         trial_timeout=settings.trial_timeout,
         features=FeatureStore.below(settings.common.runs, settings.worker.feature_cache_gb),
-        preprocess=preprocess,
-        preprocessed=place_of(prepared, preprocess),
+        preprocess=terms.preprocess,
+        preprocessed=place_of(prepared, terms.preprocess),
     )
+
+
+def _agreed(
+    settings: LaunchSettings, comparison: Comparison, prepared: Prepared, asked: WorkerContext, crew: Crew
+) -> WorkerContext:
+    """The same in the terms of the comparison: of launches that begin at once, the first decides them for all."""
+    comparison.ledger.keep_terms(comparison.name, Terms(asked.precision, asked.preprocess, asked.threads))
+    terms = asked_terms(settings, comparison.terms(), crew)
+    return replace(asked, **asdict(terms), preprocessed=place_of(prepared, terms.preprocess))
 
 
 def _used(settings: LaunchSettings, context: WorkerContext, crew: Crew) -> LaunchSettings:
@@ -213,9 +208,9 @@ def _study_search(
 ) -> StudySearch:
     """The study of one model: made or resumed, its first configurations enqueued; ``about`` it the report says."""
     (model,) = searched_models((name,), settings.held)
-    study = _open_study(settings, comparison, context, prepared, model)
     older = None if settings.warm_start is None else older_study(comparison, settings.warm_start, name)
-    with comparison.ledger.lease(study.study_name, presence.launch):
+    with comparison.ledger.lease(comparison.study_name(name), presence.launch):  # one of two launches makes it
+        study = _open_study(settings, comparison, context, prepared, model)
         enqueue_first(study, model, settings.enqueue, older)
         study.set_user_attr("settings", about)
     space = shared_space()

@@ -14,17 +14,15 @@ import numpy as np
 from rich.console import Console
 
 from data_utils.split.draw import MOST_FOLDS
-from models._registry import load_model
 from search.command.settings import CheckSettings
 from search.command.terminal import say
 from search.comparison import Comparison
 from search.errors import UsageError
 from search.final.plan import last_plan, studies_of
 from search.final.retraining import Candidate, candidates, member_folder, member_job, stored_member
-from search.final.searched import weights_of_search
+from search.final.searched import context_of
 from search.training.device import choose_device
-from search.training.jobs import Job, WorkerContext
-from search.training.preprocess import place_of
+from search.training.jobs import Job
 from search.workers.worker import Worker
 from studies.npz import read_npz
 from studies.records import StudySummary, TrialResult
@@ -90,21 +88,10 @@ def check(settings: CheckSettings) -> int:
 def _repeat(settings: CheckSettings, comparison: Comparison, studies: Sequence[StudySummary]) -> Iterator[Repeated]:
     source = settings.common.data or studies[0].settings.get("source")
     prepared = comparison.prepared(source, comparison.locked_division())
-    kind = comparison.preprocessing() or "none"
-    comparison.transformed(prepared, kind)
-    device = choose_device(settings.device)
-    models = {study.model: load_model(study.model) for study in studies}
-    context = WorkerContext(
-        development=prepared.development.resolve(),
-        device=device,
-        precision=comparison.precision() or "fp32",
-        threads=comparison.threads() or 1,
-        layouts={name: comparison.layout(model, device) for name, model in models.items()},
-        objective=str(studies[0].definition["objective"]),
-        weights={study.model: weights_of_search(study, settings.vgg16_weights) for study in studies},
-        preprocess=kind,
-        preprocessed=place_of(prepared, kind),
+    context = context_of(
+        comparison, prepared, studies, device=choose_device(settings.device), threads=1, weights=settings.vgg16_weights
     )
+    comparison.transformed(prepared, context.preprocess)
     with tempfile.TemporaryDirectory(prefix="histotune-check-") as scratch:
         worker = Worker(context)
         for study in studies:

@@ -18,6 +18,14 @@ locks = sa.Table(
     sa.Column("text", sa.Text, nullable=False),
     sa.Column("drawn_at", sa.Float, nullable=False),
 )
+terms = sa.Table(
+    "histotune_terms",
+    METADATA,
+    sa.Column("study", sa.String(255), primary_key=True),
+    sa.Column("precision", sa.String(16), nullable=False),
+    sa.Column("preprocess", sa.String(32), nullable=False),
+    sa.Column("threads", sa.Integer, nullable=False),
+)
 launches = sa.Table(
     "histotune_launches",
     METADATA,

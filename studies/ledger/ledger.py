@@ -1,4 +1,4 @@
-"""Our own tables beside Optuna's: split locks, launches, leases, owners of trials, plans and openings.
+"""Our own tables beside Optuna's: split locks, terms, launches, leases, owners of trials, plans and openings.
 
 Optuna's tables say what happened to a trial; these say who may act, and what was decided before the test rows were
 read. All times are the database's own clock, in seconds since 1970 (UTC), so that two hosts agree on who is late.
@@ -8,7 +8,7 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,7 +18,7 @@ from sqlalchemy.engine import Connection, Engine
 from studies.errors import StorageError
 from studies.ledger import _tables as tables
 from studies.ledger.chain import append, digest_of_patches
-from studies.records import Look, Opening
+from studies.records import Look, Opening, Terms
 from studies.storage.patience import waits
 from studies.storage.sql import insert_if_absent, make_tables, upsert
 
@@ -97,6 +97,20 @@ class Ledger:
                 sa.select(tables.locks.c.text).where(tables.locks.c.study == study)
             ).scalar_one()
         return str(stored)
+
+    @waits
+    def keep_terms(self, study: str, terms: Terms) -> None:
+        """Stores what the models of this name have in common, unless another launch was first."""
+        with self.engine.begin() as connection:
+            _added(connection, tables.terms, {"study": study, **asdict(terms)})
+
+    @waits
+    def terms(self, study: str) -> Terms | None:
+        """What they have in common; None where no launch has stored it."""
+        wanted = sa.select(tables.terms).where(tables.terms.c.study == study)
+        with self.engine.connect() as connection:
+            row = connection.execute(wanted).one_or_none()
+        return None if row is None else Terms(row.precision, row.preprocess, row.threads)
 
     # --- launches and what they own -----------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ from search.training.device import (
     peak_memory,
     set_up,
 )
-from search.trials.course import chosen_precision
+from search.trials.terms import chosen_precision
 from search.workers.cluster import pack, plan_crew
 
 

@@ -10,6 +10,7 @@ import pytest
 from optuna.storages import RDBStorage
 
 from studies.ledger.ledger import LEASE_SECONDS, Ledger
+from studies.records import Terms
 
 ROOT = Path(__file__).resolve().parents[3]
 OPEN = """
@@ -30,6 +31,15 @@ def test_a_lock_is_kept_once_and_never_replaced(ledger: Ledger) -> None:
     assert ledger.keep_lock("idc", "a" * 64, "first") == "first"
     assert ledger.keep_lock("idc", "b" * 64, "second") == "first"
     assert ledger.lock("idc") == "first"
+
+
+def test_terms_are_those_of_the_first_launch(ledger: Ledger) -> None:
+    assert ledger.terms("idc") is None
+    first = Terms("fp32", "macenko", 2)
+    ledger.keep_terms("idc", first)
+    ledger.keep_terms("idc", Terms("bf16", "none", 8))
+    assert ledger.terms("idc") == first
+    assert ledger.terms("other") is None
 
 
 def test_a_launch_is_open_until_it_ends_and_its_silence_is_measured_by_the_database(ledger: Ledger) -> None:
