@@ -5,9 +5,10 @@ keeps copies of a patch out of two parts but cannot exclude that a patient is in
 is locked like a drawn one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
+from itertools import chain
 from typing import Literal
 
 import numpy as np
@@ -17,7 +18,7 @@ from data_utils.errors import FormatError, LabelError, LockMismatchError, TooFew
 from data_utils.quality.measures import duplicate_groups, near_copies
 from data_utils.quality.rules import in_order
 from data_utils.readers.patches import fingerprint
-from data_utils.readers.patchset import Bools, Floats, Ints, PatchSet, Strings, known
+from data_utils.readers.patchset import Bools, Ints, PatchSet, Strings, known
 from data_utils.split.lock import Fractions, Published, SplitLock
 from data_utils.split.split_file import PARTS, Part, PatientLists
 
@@ -27,7 +28,8 @@ MOST_FOLDS = 5
 LEAST_FOLDS = 2
 
 _DRAWS = 1000
-_FOLD_DRAWS = 100
+_FOLD_DRAWS = 1000
+_STRATIFIED_DRAWS = 100  # of folds by locks from before there were others
 _MANY_PATCHES = 500  # of a class, without patients: five groups of duplicates would have to hold them all
 _FAR = 5.0  # percent points between what was asked for and what is there, from which on it is told
 
@@ -54,9 +56,13 @@ def draw_lock(
     keys, unit = _units(patches)  # patient of each row, or first digest of its group
     count = int(unit.max()) + 1
     _check_enough(count, patches)
-    labels = known(patches)
-    idc, others = np.bincount(unit[labels == 1], minlength=count), np.bincount(unit[labels == 0], minlength=count)
-    part_of_unit = _best_draw(others, idc, fractions, seed, patches.source)
+    counts = _counts(known(patches), unit)
+    part_of_unit = _most_even(_shuffles(count, fractions, seed, _DRAWS), counts, fractions)
+    if part_of_unit is None:
+        raise LabelError(
+            f"{patches.source}: no split has both classes in train, validation and test; expected IDC in more patients "
+            f"({int((counts[1] > 0).sum())} of {count} have any)"
+        )
     chosen = {str(key): PARTS[part] for key, part in zip(keys, part_of_unit[unit], strict=True)}
     assignment = dict(sorted(chosen.items()))
     lock = SplitLock(name, fingerprint(patches), fractions, seed, _kind(patches), assignment, in_order(exclude))
@@ -135,7 +141,7 @@ def parts(lock: SplitLock, patches: PatchSet) -> Strings:
 
 def _knowing_what_it_seals(lock: SplitLock, patches: PatchSet) -> SplitLock:
     test = parts(lock, patches) == "test"
-    return replace(lock, sealed=fingerprint(patches, test), near=_near(patches, test))
+    return replace(lock, sealed=fingerprint(patches, test), near=_near(patches, test), fold_draws=_FOLD_DRAWS)
 
 
 def _near(patches: PatchSet, test: Bools) -> tuple[int, int] | None:
@@ -178,8 +184,9 @@ def _kinds(lock: SplitLock) -> str:
 def folds(lock: SplitLock, patches: PatchSet) -> Ints:
     """(N,) fold of each development patch, from 0: whole patients (or groups), both classes in each.
 
-    The most of 5, 4, 3 and 2 of which a draw has both classes in each fold. Drawn from the lock's digest alone, so that
-    every model is retrained on the same folds.
+    The most of 5, 4, 3 and 2 of which a draw has both classes in each fold. Of the draws (``lock.fold_draws``) that is
+    taken whose folds are most even in patches, in IDC and in others. Drawn from the lock's digest alone, so that every
+    model is retrained on the same folds.
 
     Raises:
         LabelError: not even two folds have both classes.
@@ -187,11 +194,9 @@ def folds(lock: SplitLock, patches: PatchSet) -> Ints:
     labels, (_, unit) = known(patches), _units(patches)
     with_class = [len(np.unique(unit[labels == label])) for label in (0, 1)]
     for k in range(min(MOST_FOLDS, *with_class), LEAST_FOLDS - 1, -1):
-        for attempt in range(_FOLD_DRAWS):
-            seed = int(sha256(f"{lock.digest} {attempt}".encode()).hexdigest()[:8], 16)
-            drawn = _draw_folds(labels, unit, k, seed)
-            if all(len(np.unique(labels[drawn == fold])) == 2 for fold in range(k)):
-                return drawn
+        drawn = _even_folds(lock, labels, unit, k) if lock.fold_draws else _first_folds(lock, labels, unit, k)
+        if drawn is not None:
+            return drawn
     raise LabelError(
         f"{patches.source}: development {_kind(patches)}s with patches of IDC: {with_class[1]}, with others: "
         f"{with_class[0]}; expected at least {LEAST_FOLDS} of each, or no final model could be chosen: add "
@@ -220,6 +225,29 @@ def count_folds(lock: SplitLock, patches: PatchSet) -> tuple[int, str]:
         f"final models are retrained over {count} folds, not {MOST_FOLDS}: each fold needs both classes, and of "
         f"{int(unit.max()) + 1} development {kind}s {idc} have patches with IDC, {others} have others"
     )
+
+
+def _even_folds(lock: SplitLock, labels: Ints, unit: Ints, k: int) -> Ints | None:
+    """The most even of many random draws and of a stratified one, which is hard to beat where patients are many."""
+    counts, even = _counts(labels, unit), [100 / k] * k
+    stratified = np.empty(counts.shape[1], dtype=np.int64)
+    stratified[unit] = _draw_folds(labels, unit, k, _fold_seed(lock, 0))
+    random = _shuffles(len(stratified), even, _fold_seed(lock, 1), lock.fold_draws)
+    fold_of_unit = _most_even(chain([stratified], random), counts, even)
+    return None if fold_of_unit is None else fold_of_unit[unit]
+
+
+def _first_folds(lock: SplitLock, labels: Ints, unit: Ints, k: int) -> Ints | None:
+    """The first stratified draw that has both classes in each fold."""
+    for attempt in range(_STRATIFIED_DRAWS):
+        drawn = _draw_folds(labels, unit, k, _fold_seed(lock, attempt))
+        if all(len(np.unique(labels[drawn == fold])) == 2 for fold in range(k)):
+            return drawn
+    return None
+
+
+def _fold_seed(lock: SplitLock, attempt: int) -> int:
+    return int(sha256(f"{lock.digest} {attempt}".encode()).hexdigest()[:8], 16)
 
 
 def _draw_folds(labels: Ints, unit: Ints, k: int, seed: int) -> Ints:
@@ -269,34 +297,41 @@ def _units(patches: PatchSet) -> tuple[Strings, Ints]:
     return patches.digests, np.unique(first[groups], return_inverse=True)[1]
 
 
-def _best_draw(others: Ints, idc: Ints, fractions: Fractions, seed: int, source: str) -> Ints:
-    """(units,) 0, 1 or 2: the best of many shuffles of the units, cut at the fractions of their number."""
+def _counts(labels: Ints, unit: Ints) -> Ints:
+    """(3, units) patches without IDC, with it, and both together."""
+    others, idc = (np.bincount(unit[labels == label], minlength=int(unit.max()) + 1) for label in (0, 1))
+    return np.stack([others, idc, others + idc])
+
+
+def _shuffles(count: int, percent: Sequence[float], seed: int, draws: int) -> Iterator[Ints]:
+    """So many random divisions of the units: (units,) part of each, cut at the percentages of their number."""
     rng = np.random.default_rng(seed)
-    cut = np.repeat(np.arange(3), _whole(len(idc), fractions))  # (units,) part at each place of a shuffle
-    counts = np.stack([others, idc, others + idc])
-    wanted = np.array(fractions)[:, None] / 100
+    cut = np.repeat(np.arange(len(percent)), _whole(count, percent))  # (units,) part at each place of a shuffle
+    for _ in range(draws):
+        yield rng.permutation(cut)
+
+
+def _most_even(draws: Iterable[Ints], counts: Ints, percent: Sequence[float]) -> Ints | None:
+    """The first of the draws that is nearest to the percentages; None where none has both classes in every part."""
     best, smallest = None, np.inf
-    for _ in range(_DRAWS):
-        drawn = rng.permutation(cut)
-        inside = _sums(counts, drawn)  # (3 parts, 3 counts)
-        deviation = np.abs(inside / counts.sum(axis=1) - wanted).max()
-        if inside[:, :2].min() > 0 and deviation < smallest:
+    for drawn in draws:
+        deviation = _deviation(drawn, counts, percent)
+        if deviation < smallest:
             best, smallest = drawn, deviation
-    if best is None:
-        raise LabelError(
-            f"{source}: no split has both classes in train, validation and test; expected IDC in more patients "
-            f"({int((idc > 0).sum())} of {len(idc)} have any)"
-        )
     return best
 
 
-def _sums(counts: Ints, drawn: Ints) -> Floats:
-    return np.stack([np.bincount(drawn, weights=row, minlength=3) for row in counts], axis=1)
+def _deviation(drawn: Ints, counts: Ints, percent: Sequence[float]) -> float:
+    """Largest distance of a part's share of any count from its percentage; infinite where a part lacks a class."""
+    inside = np.stack([np.bincount(drawn, weights=row, minlength=len(percent)) for row in counts], axis=1)
+    if inside[:, :2].min() == 0:  # (parts, 3 counts)
+        return np.inf
+    return float(np.abs(inside / counts.sum(axis=1) - np.array(percent)[:, None] / 100).max())
 
 
-def _whole(count: int, fractions: Sequence[float]) -> Ints:
+def _whole(count: int, percent: Sequence[float]) -> Ints:
     """Units of each part: at least one, the rest by largest remainder."""
-    exact = np.array(fractions) * count / 100
+    exact = np.array(percent) * count / 100
     whole: npt.NDArray[np.int64] = np.maximum(np.floor(exact).astype(np.int64), 1)
     while whole.sum() < count:
         whole[np.argmax(exact - whole)] += 1

@@ -23,7 +23,8 @@ Fractions = tuple[int, int, int]
 
 _LARGEST = 128 * 2**20  # bytes of a lock; by patch, the public set's takes 22 million
 _MOST_VALUES = 2_000_000  # in it
-_LATER = ("exclude", "published", "sealed", "near")  # fields that earlier locks do not have
+_MOST_DRAWS = 10_000  # of folds, each of which takes time
+_LATER = ("exclude", "published", "sealed", "near", "fold_draws")  # fields that earlier locks do not have
 _WAY_OUT = "put the original back, or start anew under another name: --study NEW"
 
 
@@ -52,6 +53,8 @@ class SplitLock:
         near: pairs of near copies that lie in two patients, and how many test patches have a near copy in development;
             None where patients are unknown, whose near copies stay together, and in locks from before that.
         sealed: fingerprint of the test patches, over pixels, labels and patients; "" in locks from before that.
+        fold_draws: how many random divisions of the development patients into folds are looked at; the most even one is
+            taken. 0 in locks from before that, whose members were trained on the first feasible one.
     """
 
     __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
@@ -66,6 +69,7 @@ class SplitLock:
     published: Published | None = None
     sealed: str = ""
     near: tuple[int, int] | None = None
+    fold_draws: int = 0
 
     @cached_property
     def digest(self) -> str:
@@ -200,8 +204,11 @@ def _validated(fields: dict[str, object], where: str) -> SplitLock:
         first = error.errors()[0]
         place = shown(".".join(str(part) for part in first["loc"]))
         raise FormatError(f"{where} is not a readable split lock: {place}: {first['msg']}; {_WAY_OUT}") from error
-    if sum(lock.fractions) != 100 or min(lock.fractions) < 1 or not 0 <= lock.seed < 2**32:
-        raise FormatError(f"{where} is not a readable split lock: fractions or seed are out of range; {_WAY_OUT}")
+    sound = sum(lock.fractions) == 100 and min(lock.fractions) >= 1 and 0 <= lock.seed < 2**32
+    if not sound or not 0 <= lock.fold_draws <= _MOST_DRAWS:
+        raise FormatError(
+            f"{where} is not a readable split lock: fractions, seed or draws are out of range; {_WAY_OUT}"
+        )
     if unknown := set(lock.exclude) - set(RULE_NAMES):
         raise FormatError(f"{where} names a rule that is not known here: {shown(min(unknown))}; {_WAY_OUT}")
     return lock

@@ -59,11 +59,13 @@ def test_an_opened_test_split_is_reported_and_used_and_not_opened_again(old: tup
     folder = tree.runs / "opened"
     before = json.loads((folder / "report.json").read_text())
     openings = asked(tree, "select * from histotune_openings where study = 'opened'")
+    folds = (folder / "data" / "folds.npy").read_bytes()
     tree.run("report", "--study", "opened")
     assert (folder / "report.html").is_file()
     assert is_part(results(before), results(json.loads((folder / "report.json").read_text())))
     done = tree.run("finalize", "--study", "opened", "--draws", "200", "--workers", "1", "--data", data)
     assert "nothing was read again" in done.stdout
+    assert (folder / "data" / "folds.npy").read_bytes() == folds, "its members were trained on these"
     assert asked(tree, "select * from histotune_openings where study = 'opened'") == openings
     out = folder.parent / "predictions.csv"
     tree.run("predict", "--model", str(folder / "tiny"), "--data", data, "--out", str(out))

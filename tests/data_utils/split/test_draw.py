@@ -239,9 +239,43 @@ def test_folds_are_as_many_as_have_both_classes_and_at_most_five(
 
 
 def test_the_five_folds_of_a_lock_are_what_they_always_were(made: PatchSet, lock: SplitLock) -> None:
-    """Members of studies from before there could be fewer were trained on these."""
-    development, old = made.take(parts(lock, made) != "test"), replace(lock, sealed="", near=None)
-    assert sha256(folds(old, development).tobytes()).hexdigest()[:16] == "57829102f511d6e1"
+    """Members were trained on these before there could be fewer, and before the best of many draws was taken."""
+    development = made.take(parts(lock, made) != "test")
+    for old, drawn in (
+        (replace(lock, sealed="", near=None, fold_draws=0), "57829102f511d6e1"),
+        (replace(lock, fold_draws=0), "984cb600b3c62901"),
+    ):
+        assert sha256(folds(old, development).tobytes()).hexdigest()[:16] == drawn
+
+
+def unevenness(patches: PatchSet, fold: np.ndarray) -> float:
+    """Largest distance of a fold's share of patches, of IDC or of others from an equal one."""
+    assert patches.labels is not None
+    rows = (np.ones(len(patches)) > 0, patches.labels == 1, patches.labels == 0)
+    return max(float(np.abs(np.bincount(fold[row]) / row.sum() - 1 / (fold.max() + 1)).max()) for row in rows)
+
+
+def of_sizes(made: PatchSet, sizes: list[tuple[int, int]]) -> PatchSet:
+    """Patches of so many patients, each with so many of IDC and so many others."""
+    patients = np.repeat([f"p{at}" for at in range(len(sizes))], [idc + others for idc, others in sizes])
+    labels = np.concatenate([np.repeat([1, 0], one) for one in sizes])
+    return replace(made.take(np.arange(len(labels))), patients=patients, labels=labels)
+
+
+def test_the_folds_of_a_new_lock_are_the_most_even_of_many_draws(made: PatchSet, lock: SplitLock) -> None:
+    rng = np.random.default_rng(3)
+    for _ in range(5):
+        few = of_sizes(made, [(int(rng.integers(1, 30)), int(rng.integers(1, 30))) for _ in range(12)])
+        first, best = (folds(replace(lock, fold_draws=draws), few) for draws in (0, lock.fold_draws))
+        assert unevenness(few, best) < 0.8 * unevenness(few, first)
+        assert len(set(zip(few.patients, best, strict=True))) == 12
+        np.testing.assert_array_equal(folds(lock, few), best)
+
+
+def test_a_lock_with_more_draws_of_folds_than_can_be_waited_for_is_refused(lock: SplitLock) -> None:
+    for draws in (-1, 10**9):
+        with pytest.raises(FormatError, match="fractions, seed or draws are out of range; put the original back"):
+            SplitLock.from_json(replace(lock, fold_draws=draws).to_json(), "lock.json")
 
 
 def test_folds_of_many_patches_of_unknown_patients_are_not_counted_twice(
