@@ -37,6 +37,7 @@ from search.trials.enqueue import enqueue_first, older_study
 from search.trials.fixed import searched_models
 from search.trials.launches import Presence, scratch
 from search.trials.marks import check_folder, check_new
+from search.trials.other_splits import check_warm_start
 from search.trials.refusals import begun, check_asked
 from search.trials.side_by_side import Searches, TimeLimitReached
 from search.trials.study_search import StudySearch
@@ -130,6 +131,7 @@ def dry_run(settings: LaunchSettings) -> int:
         )
         context = _context(settings, comparison, prepared, crew)
         if comparison is not None:
+            check_warm_start(comparison, settings.warm_start, prepared.lock)
             _check_studies(settings, comparison, context, prepared)
         describe_launch(settings, prepared, context, crew, Console())
     return 0

@@ -10,7 +10,7 @@ from search.comparison import LOCK_FILE, Comparison, Division, data_source
 from search.errors import UsageError
 from search.workers.place import check_ray
 from studies.storage.database_url import read_url
-from studies.storage.studies import is_there
+from studies.storage.studies import check_names, is_there
 
 
 def check_asked(settings: LaunchSettings) -> None:
@@ -18,11 +18,13 @@ def check_asked(settings: LaunchSettings) -> None:
 
     Raises:
         DataError: there are no patches, or the lists of patients cannot be read.
+        DefinitionMismatchError: another program has a study of the same name.
         UsageError: nothing can be written where it was asked for; see ``check_ray``, ``searched_models``,
             ``read_configurations`` and ``older_study``.
     """
     check_data(settings.common)
     _check_folders(settings.common)
+    check_names(settings.common.storage, [f"{settings.common.study}-{model}" for model in settings.models])
     try:
         check_ray(settings.worker)
     except UsageError:

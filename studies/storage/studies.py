@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -87,11 +87,24 @@ def open_existing(url: str, *, patience: float = SERVER_SECONDS, served: bool = 
             f"the database {masked(url)} holds no study of HistoTune ({listed}); nothing was changed in it: "
             "begin with python -m search.launch --model cnn, or name the --storage of that launch"
         )
+    return _looked_at(url, full, patience)
 
-    def look() -> RDBStorage:
-        return PatientStorage(full, engine_kwargs=_engine_settings(full), skip_table_creation=True)
 
-    return _opened(url, look, patience)
+def check_names(url: str, names: Iterable[str]) -> None:
+    """Refuses names under which another program has a study in a database; nothing is made for looking.
+
+    Raises:
+        DefinitionMismatchError: one has.
+        StorageError: as ``open_storage``.
+    """
+    if not (_tables(url, SERVER_SECONDS) or set()) >= TABLES:
+        return
+    storage = _looked_at(url, _with_driver(url, make=False), SERVER_SECONDS)
+    there = optuna.get_all_study_names(storage)
+    for name in names:
+        if name in there:
+            _check_ours(optuna.load_study(study_name=name, storage=storage))
+    storage.engine.dispose()
 
 
 def is_there(url: str) -> bool:
@@ -135,6 +148,13 @@ def _table_names(full: str) -> set[str]:
         return set(sqlalchemy.inspect(engine).get_table_names())
     finally:
         engine.dispose()
+
+
+def _looked_at(url: str, full: str, patience: float) -> RDBStorage:
+    def look() -> RDBStorage:
+        return PatientStorage(full, engine_kwargs=_engine_settings(full), skip_table_creation=True)
+
+    return _opened(url, look, patience)
 
 
 def _opened(url: str, make: Callable[[], RDBStorage], patience: float) -> RDBStorage:
@@ -205,7 +225,14 @@ def check_resumed(study: optuna.Study, definition: StudyDefinition) -> None:
         )
     if stored is not None:
         check_same(study.study_name, stored, definition)
-    elif study.directions != [optuna.study.StudyDirection.MAXIMIZE] or study.get_trials(deepcopy=False):
+    else:
+        _check_ours(study)
+
+
+def _check_ours(study: optuna.Study) -> None:
+    if definition_of(study.user_attrs) is not None:
+        return
+    if study.directions != [optuna.study.StudyDirection.MAXIMIZE] or study.get_trials(deepcopy=False):
         raise DefinitionMismatchError(
             f"the study {study.study_name} in this database is of another program: nothing was changed in it. "
             "Begin under another name: --study NEW"

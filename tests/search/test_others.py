@@ -135,6 +135,20 @@ def content(url: str) -> dict[str, list[object]]:
     return rows
 
 
+@pytest.mark.parametrize("kind", ["postgresql", "sqlite"])
+def test_a_launch_and_its_dry_run_refuse_a_name_that_another_program_has_and_write_nothing(
+    packages: Path, tmp_path: Path, server: Server, kind: str
+) -> None:
+    url = of_optuna(postgresql(server) if kind == "postgresql" else f"sqlite:///{tmp_path}/studies.db")
+    tree, before = Tree(packages, tmp_path / "runs", storage=url), content(url)
+    for dry in ((), ("--dry-run",)):
+        told = tree.run("launch", "--study", "foreign", *SEARCH, *dry, expect=2).stderr
+        assert told.count("\n") == 1, told
+        assert "the study foreign-tiny in this database is of another program: nothing was changed in it" in told
+        assert content(url) == before
+        assert not tree.runs.exists()
+
+
 def test_a_command_that_looks_writes_nothing_and_says_in_one_line_that_nothing_is_ours(
     packages: Path, tmp_path: Path, others: str
 ) -> None:
