@@ -39,6 +39,8 @@ LOGS = "logs"
 LOCK_FILE = "lock.json"
 DATA_FILE = "data.json"
 ENVIRONMENT_FILE = "environment.json"
+FINALIZE_FILE = "finalize.toml"
+"""Settings of the last finalization."""
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,9 @@ main(sys.argv[1:])
 """
 
 
-def killed_at(tree: Tree, study: str, function: str) -> None:
+def killed_at(tree: Tree, study: str, function: str, *more: str) -> None:
     """Finalizes a study until it is about to call ``module:function``, and kills it there."""
-    arguments = tree.command("finalize", "--study", study)[3:]
+    arguments = tree.command("finalize", "--study", study, *more)[3:]
     command = [sys.executable, "-c", KILLED_AT, function, *arguments]
     done = FORKS.run(command, folder=tree.folder, environment=tree.environ(), seconds=300)
     assert done.returncode == -signal.SIGKILL, done.stderr

@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
-from search.comparison import DATA_FILE, ENVIRONMENT_FILE, OPENING, Comparison
+from search.comparison import DATA_FILE, ENVIRONMENT_FILE, FINALIZE_FILE, OPENING, Comparison
 from search.errors import UsageError
 from search.final.plan import came_later, changed, studies_of
 from search.trials.marks import lost
@@ -17,7 +17,7 @@ from studies.ledger.chain import broken, head, is_first
 from studies.ledger.ledger import OpeningRecord
 from studies.records import AnalysisPlan, DataSummary, ReportData, from_json
 from studies.report.dashboard import ARTIFACTS, publish
-from studies.report.page import REPORT_JSON, write_report
+from studies.report.page import REPORT_HTML, REPORT_JSON, write_report
 
 _LARGEST = 16 * 2**20  # bytes of a record; that of the data names each development patient
 
@@ -73,14 +73,32 @@ def _closed_opening(comparison: Comparison) -> OpeningRecord:
     """The last opening, whose predictions are still those that it closed with."""
     last = comparison.ledger.last_opening(comparison.name)
     if last is None or last.predictions is None:
-        raise UsageError(
-            f"the test split of {comparison.name} was not opened yet: "
-            f"run python -m search.finalize --study {comparison.name}"
-        )
+        raise UsageError(_not_closed(comparison))
     problem = problem_with(comparison.folder / OPENING, last.predictions)
     if problem is not None:
         raise SealBrokenError(lost(comparison, problem))
     return last
+
+
+def _not_closed(comparison: Comparison) -> str:
+    """Why there is nothing to report: no opening, one that was cut off, or another after those that were not."""
+    name = comparison.name
+    openings = [one for one in comparison.ledger.openings_of_same_patches(name) if one.study == name]
+    if not openings:
+        return f"the test split of {name} was not opened yet: run python -m search.finalize --study {name}"
+    cut_off = f"was cut off: end it by python -m search.finalize --config {comparison.folder / FINALIZE_FILE}"
+    closed = [one for one in openings if one.finished_at is not None]
+    if not closed:
+        return f"the opening of the test split of {name} that was begun on {_day(openings[-1].opened_at)} {cut_off}"
+    earlier = f"{name} was opened on {', '.join(_day(one.opened_at) for one in closed)}"
+    page = comparison.folder / REPORT_HTML
+    written = f"; until then {page} is that of the earlier opening" if page.exists() else ""
+    again = f"another opening that was begun on {_day(openings[-1].opened_at)} {cut_off}"
+    return f"the test split of {earlier}, and {again}{written}"
+
+
+def _day(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
 
 
 def _plan(comparison: Comparison, digest: str) -> tuple[AnalysisPlan, datetime]:

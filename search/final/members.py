@@ -83,9 +83,24 @@ def load_stored(folder: Path) -> StoredModel:
             f"{folder} holds no final model: expected {MODEL_FILE} and its members, as search.finalize leaves them "
             "in runs/NAME/MODEL"
         )
-    stored = from_json(StoredModel, read_small(path, _LARGEST), str(path))
+    stored = _read(path)
     _check(stored, path)
     return stored
+
+
+def other_members(folder: Path) -> list[str]:
+    """What of a final model's members is not as it was put to the test, a line each.
+
+    Raises:
+        RecordError: its JSON cannot be read.
+    """
+    stored = _read(folder / MODEL_FILE)
+    problems = (_problem(stored, folder, number) for number in range(len(stored.members)))
+    return [problem for problem in problems if problem is not None]
+
+
+def _read(path: Path) -> StoredModel:
+    return from_json(StoredModel, read_small(path, _LARGEST), str(path))
 
 
 def _check(stored: StoredModel, path: Path) -> None:
@@ -226,18 +241,10 @@ def _same(one: nn.Module, other: nn.Module) -> bool:
 
 def load_member(stored: StoredModel, folder: Path, number: int) -> nn.Module:
     """One member's network, its weights verified, on the CPU."""
-    file, expected = stored.members[number]
-    path = folder / file
-    if not os.path.realpath(path).startswith(os.path.realpath(folder) + os.sep):
-        raise UsageError(
-            f"{folder / MODEL_FILE} names a member outside of its folder, {shown(file)}; expected it below: "
-            "put the original back"
-        )
-    if not os.path.isfile(path):  # noqa: PTH113 - Path.is_file raises for a name that is too long
-        raise UsageError(f"{shown(path)} is missing: {folder / MODEL_FILE} names it as a member of the model")
-    found = _sha256(path)
-    if found != expected:
-        raise UsageError(f"{path} was changed: its sha256 is {found[:12]}, {MODEL_FILE} says {expected[:12]}")
+    problem = _problem(stored, folder, number)
+    if problem is not None:
+        raise UsageError(problem)
+    path = folder / stored.members[number][0]
     model = load_model(stored.model)
     network = model.build(model.suggest(FixedTrial(dict(stored.params))), None)
     try:
@@ -246,6 +253,27 @@ def load_member(stored: StoredModel, folder: Path, number: int) -> nn.Module:
         reason = shown(error)
         raise UsageError(f"{path} does not fit models/{stored.model}.py, which has changed since: {reason}") from error
     return network.eval()
+
+
+def _problem(stored: StoredModel, folder: Path, number: int) -> str | None:
+    """Why a member is not the one that was put to the test; None where it is."""
+    file, expected = stored.members[number]
+    path = folder / file
+    if not os.path.realpath(path).startswith(os.path.realpath(folder) + os.sep):
+        return (
+            f"{folder / MODEL_FILE} names a member outside of its folder, {shown(file)}; expected it below: "
+            "put the original back"
+        )
+    way_out = f"put it back from a backup, or run python -m search.finalize --study {shown(stored.study)}"
+    if not os.path.isfile(path):  # noqa: PTH113 - Path.is_file raises for a name that is too long
+        return f"{shown(path)} is missing: {folder / MODEL_FILE} names it as a member of the model; {way_out}"
+    found = _sha256(path)
+    if found != expected:
+        return (
+            f"{path} was changed or trained again: its sha256 is {found[:12]}, {MODEL_FILE} says {expected[:12]}; "
+            f"{way_out}"
+        )
+    return None
 
 
 def _sha256(path: Path) -> str:

@@ -24,7 +24,7 @@ from search.errors import UsageError
 from search.final.baselines import BASELINES, baseline_logits
 from search.final.examples import save_test_examples
 from search.final.members import MODEL_FILE, Progress, SharedOutputs, StoredModel, member_logits
-from search.final.plan import decides_the_same, last_plan
+from search.final.plan import decides_the_same, last_plan, trained_otherwise
 from search.final.scored import scored
 from search.trials.looks import SEALED_FILE, by
 from search.trials.marks import Mark, check_folder, lost
@@ -101,8 +101,7 @@ def publish(prepared: Prepared, chosen: Iterable[Entrant]) -> None:
 
 def withdraw(comparison: Comparison) -> None:
     """Takes away final models that an earlier version left before its opening; a closed one's stay."""
-    last = comparison.ledger.last_opening(comparison.name)
-    if last is not None and last.closed:
+    if comparison.ledger.was_opened(comparison.name):
         return
     for model in comparison.models():
         (comparison.folder / model / MODEL_FILE).unlink(missing_ok=True)
@@ -132,8 +131,10 @@ def check_decided(comparison: Comparison, decided: AnalysisPlan, reopen: str | N
         UsageError: another plan was opened before, and no reason was given.
     """
     before = last_plan(comparison)
-    if before is not None and reopen is None and not decides_the_same(before[0], decided):
-        raise UsageError(_refusal(comparison.name))
+    if before is None or reopen is not None or decides_the_same(before[0], decided):
+        return
+    others = trained_otherwise(before[0], decided)
+    raise UsageError(_not_those(comparison, before[1], others) if others else _refusal(comparison.name))
 
 
 def _planned_in(text: str) -> object:
@@ -146,6 +147,16 @@ def _refusal(study: str) -> str:
         "or version of HistoTune): its numbers would not be the first look any more. "
         "To open it again, and have that in the report: "
         '--reopen "reason"'
+    )
+
+
+def _not_those(comparison: Comparison, plan_digest: str, members: list[str]) -> str:
+    more = f" and {len(members) - 3} more" if len(members) > 3 else ""
+    return (
+        f"{'; '.join(members[:3])}{more}: lost, trained again, and not those that the plan {plan_digest[:12]} was "
+        "frozen with, as another machine, device or version sums otherwise. Put these back from a backup "
+        f"({comparison.folder}/MODEL/members), or have the new ones tested, which the report will count as one more "
+        f'opening: python -m search.finalize --study {comparison.name} --reopen "reason"'
     )
 
 

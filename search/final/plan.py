@@ -22,9 +22,10 @@ from studies.findings.predictions import PREDICTIONS_FILE
 from studies.records import AnalysisPlan, DataSummary, StudySummary, digest, from_json, to_json
 from studies.storage.results import FINISHED, summarise, trials_digest
 
-TRIALS, RECORDS, FOLD_SIZES = "trials", "records", "fold sizes"
+TRIALS, RECORDS, FOLD_SIZES, TRAINED_AGAIN = "trials", "records", "fold sizes", "trained again"
 """Settings of a plan that decide nothing: which trials of each study it knew, and the files that a report reads
-besides, both by digest; patients, patches and patches with IDC of each fold."""
+besides, both by digest; patients, patches and patches with IDC of each fold; members that were lost and came out
+otherwise than under the plan before."""
 _OF_DATA = ("fingerprint", "parts", "patient_ids", "patients", "lock_digest", "fractions")  # not what was passed over
 _LARGEST = 2**30  # bytes of a file of out-of-fold predictions
 _LARGEST_DATA = 16 * 2**20  # bytes of data.json, which names each development patient
@@ -47,6 +48,26 @@ def digest_of(plan: AnalysisPlan) -> str:
 def decides_the_same(one: AnalysisPlan, other: AnalysisPlan) -> bool:
     """Whether two plans differ at most in the records that they name."""
     return to_json(_decisions(one)) == to_json(_decisions(other))
+
+
+def trained_otherwise(before: AnalysisPlan, decided: AnalysisPlan) -> list[str]:
+    """Members of the same configurations that are not those of the plan before: they were lost, and trained again."""
+    known = _members(before)
+    return [
+        f"{model} trial {trial}, member {fold + 1}"
+        for (model, trial, epochs, fold), sha256 in _members(decided).items()
+        if known.get((model, trial, epochs, fold), sha256) != sha256
+    ]
+
+
+def _members(plan: AnalysisPlan) -> dict[tuple[str, int, int, int], str]:
+    """(model, trial, epochs, fold) -> sha256 of the member's weights."""
+    return {
+        (model.model, candidate.trial, candidate.epochs, member.fold): member.sha256
+        for model in plan.models
+        for candidate in model.candidates
+        for member in candidate.members
+    }
 
 
 # --- the trials that it knows ---------------------------------------------------------------------------------------
@@ -171,5 +192,6 @@ def _without_seconds(plan: AnalysisPlan) -> AnalysisPlan:
 
 
 def _decisions(plan: AnalysisPlan) -> AnalysisPlan:
-    settings = {key: value for key, value in plan.settings.items() if key not in (TRIALS, RECORDS, FOLD_SIZES)}
+    about = (TRIALS, RECORDS, FOLD_SIZES, TRAINED_AGAIN)
+    settings = {key: value for key, value in plan.settings.items() if key not in about}
     return replace(_without_seconds(plan), settings=settings)

@@ -23,6 +23,7 @@ from search.command.signals import Signals
 from search.command.terminal import LOGGER, Standing, Terminal, log_to, say
 from search.comparison import (
     ENVIRONMENT_FILE,
+    FINALIZE_FILE,
     LOGS,
     Comparison,
     data_source,
@@ -38,6 +39,7 @@ from search.final.opening import Entrant, check_decided, check_reopening, open_t
 from search.final.plan import (
     FOLD_SIZES,
     RECORDS,
+    TRAINED_AGAIN,
     TRIALS,
     decides_the_same,
     digest_of,
@@ -45,6 +47,7 @@ from search.final.plan import (
     last_plan,
     records_of,
     studies_of,
+    trained_otherwise,
     trials_of,
 )
 from search.final.retraining import Candidate, Members, Retrained, candidates, conclude, member_folder
@@ -65,7 +68,6 @@ from studies.statistics.metrics import PLANNED, PRIMARY
 from studies.storage.patience import interrupt
 from studies.storage.results import best_trial, by_hand
 
-SETTINGS_FILE = "finalize.toml"
 STATISTICS_SEED = 0
 
 
@@ -116,7 +118,7 @@ def _finalize(final: _Final) -> int:
     settings, signals = final.settings, final.signals
     check_reopening(final.comparison, settings.reopen, _planned(final))
     withdraw(final.comparison)
-    write_settings(final.comparison.folder / SETTINGS_FILE, _used(final), signals.go_on)
+    write_settings(final.comparison.folder / FINALIZE_FILE, _used(final), signals.go_on)
     development = load_development(final.prepared.development)
     fold = folds(final.prepared.lock, development)
     retrained = _retrain(final, development, fold)
@@ -260,9 +262,7 @@ def _train_members(final: _Final, context: WorkerContext, count: int) -> None:
         console=final.console,
     )
     members.watcher = terminal
-    if final.prepared.few_folds:
-        say(final.console, final.prepared.few_folds)
-    say(final.console, f"{terminal.title}, {final.precision}; {members.done} of {members.all} members are trained")
+    _tell_members(final, members, terminal.title)
     if members.done == members.all:
         return
     with (
@@ -282,6 +282,20 @@ def _train_members(final: _Final, context: WorkerContext, count: int) -> None:
             )
 
 
+def _tell_members(final: _Final, members: Members, title: str) -> None:
+    if final.prepared.few_folds:
+        say(final.console, final.prepared.few_folds)
+    say(final.console, f"{title}, {final.precision}; {members.done} of {members.all} members are trained")
+    lost = members.all - members.done
+    if lost and final.settings.reopen is None and last_plan(final.comparison) is not None:
+        folder = final.comparison.folder
+        say(
+            final.console,
+            f"{lost} members that the plan was frozen with are lost, and trained again; where they come out otherwise, "
+            f"as on another machine, that is no result: better to put {folder}/MODEL/members back from a backup",
+        )
+
+
 def _plan(
     final: _Final, development: DevelopmentSet, decided: AnalysisPlan, fold: npt.NDArray[np.int64]
 ) -> tuple[AnalysisPlan, str]:
@@ -295,6 +309,8 @@ def _plan(
     _write_environment(final)
     records = records_of(final.comparison.folder, [model.model for model in decided.models])
     about = {TRIALS: trials_of(final.studies), RECORDS: records, FOLD_SIZES: fold_sizes(development, fold)}
+    if before is not None and (others := trained_otherwise(before[0], decided)):
+        about[TRAINED_AGAIN] = others
     plan = replace(decided, settings={**decided.settings, **about})
     return plan, digest_of(plan)
 

@@ -200,10 +200,10 @@ def member_folder(folder: Path, candidate: Candidate) -> Path:
 
 
 def stored_member(job: Job) -> MemberResult | None:
-    """The record of a member; None where it is not whole yet. The record is written last."""
+    """The record of a member; None where it is not whole, yet or any more. The record is written last."""
     assert job.out is not None
     path = job.out / f"member_{job.fold}.json"
-    if not os.path.lexists(path):
+    if not all(os.path.lexists(path.with_suffix(kind)) for kind in (".json", ".npz", ".safetensors")):
         return None
     return from_json(MemberResult, read_file(path, _LARGEST_RECORD), str(path))
 

@@ -102,11 +102,10 @@ def _parts(lock: SplitLock, other: Comparison) -> dict[str, int]:
 
 
 def _overlap(other: Comparison, lock: SplitLock, parts: Mapping[str, int]) -> Overlap:
-    last = other.ledger.last_opening(other.name)
     return Overlap(
         study=other.name,
         unit="patients" if lock.by == "patient" else "patches",
         parts=parts,
         finished=sum(other.finished(model) for model in other.models()),
-        opened=last is not None and last.closed,
+        opened=other.ledger.was_opened(other.name),
     )

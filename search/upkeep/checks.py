@@ -12,6 +12,7 @@ from data_utils.errors import DataError
 from data_utils.readers.files import parse_json
 from search.command.settings import CommonSettings
 from search.comparison import LOCK_FILE, OPENING, Comparison
+from search.final.members import MODEL_FILE, other_members
 from search.trials.launches import is_alive
 from search.trials.marks import opened_elsewhere
 from studies.errors import StudyError
@@ -52,6 +53,7 @@ def _files(comparison: Comparison, links: set[str]) -> list[str]:
         *_lock(comparison),
         *([] if elsewhere is None else [elsewhere]),
         *_predictions(comparison),
+        *_members(comparison.folder),
         *_report(comparison.folder, links),
     ]
 
@@ -84,6 +86,17 @@ def _predictions(comparison: Comparison) -> list[str]:
         return [str(error)]
     what = "was edited after the opening" if os.path.lexists(table) else "is missing"
     return [f"{table} {what}: python -m search.report writes it again"]
+
+
+def _members(folder: Path) -> list[str]:
+    """Of each final model: its members are those that were put to the test."""
+    found = []
+    for file in sorted(folder.glob(f"*/{MODEL_FILE}")):
+        try:
+            found += other_members(file.parent)
+        except (StudyError, DataError) as error:
+            found.append(str(error))
+    return found
 
 
 def _report(folder: Path, links: set[str]) -> list[str]:

@@ -13,13 +13,14 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from data_utils.split.draw import MOST_FOLDS
+from data_utils.split.draw import folds
+from data_utils.split.prepare import Prepared, load_development
 from search.command.settings import CheckSettings
 from search.command.terminal import say
 from search.comparison import Comparison
 from search.errors import UsageError
 from search.final.plan import last_plan, studies_of
-from search.final.retraining import Candidate, candidates, member_folder, member_job, stored_member
+from search.final.retraining import candidates, member_job, stored_member
 from search.final.searched import context_of
 from search.training.device import choose_device
 from search.training.jobs import Job
@@ -76,18 +77,49 @@ def check(settings: CheckSettings) -> int:
     studies = studies_of(comparison, None if plan is None else plan[0])
     if not any(_trained(study) for study in studies):
         raise UsageError(f"no trial of {comparison.name} was trained yet: begin with python -m search.launch")
+    prepared = comparison.prepared(
+        settings.common.data or studies[0].settings.get("source"), comparison.locked_division()
+    )
+    members = [_stored(comparison, study, prepared) for study in studies]
     console, found = Console(), []
-    for repeated in _repeat(settings, comparison, studies):
+    for repeated in _repeat(settings, comparison, prepared, studies, [job for job in members if job is not None]):
         say(console, str(repeated))
         found.append(repeated)
+    without = [study.model for study, job in zip(studies, members, strict=True) if job is None]
+    for line in _left_out(comparison, studies, without, finalized=plan is not None):
+        say(console, line)
     wrong = sum(not one.agrees for one in found)
     say(console, f"{len(found)} networks trained again, {wrong or 'none'} of them with another result")
-    return 1 if wrong else 0
+    return 1 if wrong or (without and plan is not None) else 0
 
 
-def _repeat(settings: CheckSettings, comparison: Comparison, studies: Sequence[StudySummary]) -> Iterator[Repeated]:
-    source = settings.common.data or studies[0].settings.get("source")
-    prepared = comparison.prepared(source, comparison.locked_division())
+def _left_out(
+    comparison: Comparison, studies: Sequence[StudySummary], without: Sequence[str], *, finalized: bool
+) -> Iterator[str]:
+    """What was not trained again, a line each; ``without`` names the models that have no member."""
+    for study in studies:
+        if not _trained(study):
+            yield f"no trial of {study.name} was trained yet, or with its seed stored: none was trained again"
+    if without and finalized:
+        yield (
+            f"no member of {' and '.join(without)} is whole any more, though a plan was frozen with them: put "
+            f"{comparison.folder}/MODEL/members back from a backup"
+        )
+    elif without:
+        yield (
+            f"no member of {' and '.join(without)} is trained yet: python -m search.finalize --study {comparison.name} "
+            "does that"
+        )
+
+
+def _repeat(
+    settings: CheckSettings,
+    comparison: Comparison,
+    prepared: Prepared,
+    studies: Sequence[StudySummary],
+    members: Sequence[Job],
+) -> Iterator[Repeated]:
+    """The trials that were asked for, and the members."""
     context = context_of(
         comparison, prepared, studies, device=choose_device(settings.device), threads=1, weights=settings.vgg16_weights
     )
@@ -97,11 +129,12 @@ def _repeat(settings: CheckSettings, comparison: Comparison, studies: Sequence[S
         for study in studies:
             for trial in _chosen(study, settings.repeat):
                 yield _repeat_trial(worker, study, trial, Path(scratch))
-        folds = comparison.folder / "data" / "folds.npy"
-        if folds.exists():
-            worker = Worker(replace(context, folds=folds.resolve(), objective="auc"))
-            for study in studies:
-                yield from _repeat_member(worker, comparison, study, prepared.lock.digest, Path(scratch))
+        if members:
+            drawn = Path(scratch) / "folds.npy"  # as finalize drew them, whose own file goes with the prepared patches
+            np.save(drawn, folds(prepared.lock, load_development(prepared.development)), allow_pickle=False)
+            worker = Worker(replace(context, folds=drawn, objective="auc"))
+            for job in members:
+                yield _repeat_member(worker, job, Path(scratch))
 
 
 def _trained(study: StudySummary) -> list[TrialResult]:
@@ -133,27 +166,29 @@ def _repeat_trial(worker: Worker, study: StudySummary, trial: TrialResult, scrat
     return Repeated(f"trial {trial.number} of {study.name}", job.last_epoch, float(apart.max()), APART)
 
 
-def _repeat_member(
-    worker: Worker, comparison: Comparison, study: StudySummary, lock_digest: str, scratch: Path
-) -> Iterator[Repeated]:
-    """The first member of the best configuration that has one."""
-    for candidate in candidates(study, _FINALISTS):
-        kept = member_job(candidate, 0, folds=MOST_FOLDS, folder=comparison.folder, lock_digest=lock_digest)
-        if stored_member(kept) is not None:
-            yield _compare_member(worker, candidate, kept, member_folder(comparison.folder, candidate), scratch)
-            return
+def _stored(comparison: Comparison, study: StudySummary, prepared: Prepared) -> Job | None:
+    """What trained the first whole member of the best configuration that has one; None where none has."""
+    count, digest = prepared.folds, prepared.lock.digest
+    jobs = (
+        member_job(candidate, fold, folds=count, folder=comparison.folder, lock_digest=digest)
+        for candidate in candidates(study, _FINALISTS)
+        for fold in range(count)
+    )
+    return next((job for job in jobs if stored_member(job) is not None), None)
 
 
-def _compare_member(worker: Worker, candidate: Candidate, kept: Job, stored: Path, scratch: Path) -> Repeated:
+def _repeat_member(worker: Worker, kept: Job, scratch: Path) -> Repeated:
     again = replace(kept, checkpoint=scratch / f"{kept.model}-member", out=scratch / f"{kept.model}-out")
     for _ in _trained_again(worker, again):
         pass
+    assert kept.out is not None
     assert again.out is not None
-    one, other = stored / "member_0.safetensors", again.out / "member_0.safetensors"
-    same = sha256(one.read_bytes()).digest() == sha256(other.read_bytes()).digest()
-    before, after = (read_npz(folder / "member_0.npz")["logits"] for folder in (stored, again.out))
-    apart = 0.0 if same and np.array_equal(before, after) else max(float(np.abs(before - after).max()), 1e-12)
-    return Repeated(f"member 1 of {candidate.model} {candidate.label}", kept.last_epoch, apart, LOGITS_APART)
+    name = f"member_{kept.fold}"
+    one, other = (sha256((out / f"{name}.safetensors").read_bytes()).digest() for out in (kept.out, again.out))
+    before, after = (read_npz(out / f"{name}.npz")["logits"] for out in (kept.out, again.out))
+    same = one == other and np.array_equal(before, after)
+    apart = 0.0 if same else max(float(np.abs(before - after).max()), 1e-12)
+    return Repeated(f"member of {kept.label}", kept.last_epoch, apart, LOGITS_APART)
 
 
 def _trained_again(worker: Worker, job: Job) -> Iterator[dict[str, float]]:

@@ -316,6 +316,16 @@ class Ledger:
         return None if row is None else OpeningRecord(row.id, row.plan_digest, row.predictions_digest)
 
     @waits
+    def was_opened(self, study: str) -> bool:
+        """Whether an opening of this study was closed, though a later one may have been cut off."""
+        of_it = sa.select(tables.openings.c.id).where(tables.openings.c.study == study)
+        with self.engine.connect() as connection:
+            return (
+                connection.execute(sa.select(tables.closings).where(tables.closings.c.opening.in_(of_it))).first()
+                is not None
+            )
+
+    @waits
     def numbers_of_openings(self, study: str) -> tuple[int, ...]:
         """Numbers of the openings, under any name, of a patch that an opening of this study read."""
         with self.engine.connect() as connection:
