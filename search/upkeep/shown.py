@@ -14,7 +14,7 @@ from data_utils.errors import LabelError, TooFewPatientsError
 from data_utils.quality.cleaning import clean, without_patient
 from data_utils.quality.rules import NO_PATIENT
 from data_utils.readers.patches import PatchSet, Progress, read_patches
-from data_utils.readers.patchset import known
+from data_utils.readers.patchset import Bools, known
 from data_utils.scratch import scratch_in
 from data_utils.split.draw import draw_lock
 from data_utils.split.lock import SplitLock
@@ -25,7 +25,7 @@ from search.errors import UsageError
 from search.trials.looks import EXPLORATION, Met, one_look, remember, sealed_among
 from search.trials.refusals import begun
 from search.upkeep.leftovers import EXPLORING
-from studies.exploration.explored import Sealed
+from studies.exploration.explored import SEALED_FOR, Sealed
 from studies.ledger.ledger import Ledger
 from studies.storage.studies import is_there, open_existing
 
@@ -70,9 +70,9 @@ def may_be_seen(settings: ExploreSettings, folder: Path, step: Step) -> Iterator
             _record_sealed(settings, patches)
             shown, sealed = patches, None
         else:
-            patches = _without_sealed(settings, patches, draft / "unsealed.npy")
             with step("drawing the split that search.launch would draw"):
-                shown, sealed = _without_test(settings.common.study, patches, draft)
+                test, sealed = _would_be_sealed(settings.common.study, patches, draft)
+            shown = _without_sealed(settings, patches, test, draft / "development.npy")
         remember(folder, shown.digests)
         yield Shown(shown, shown.found, shown.exclusions, shown.notes, sealed)
 
@@ -93,44 +93,43 @@ def _with_patient(patches: PatchSet, into: Path) -> PatchSet:
     return replace(patches.take(~nobody, into), exclusions=(*patches.exclusions, counted))
 
 
-def _without_test(study: str, patches: PatchSet, draft: Path) -> tuple[PatchSet, Sealed | None]:
-    """Development patches of the split that a launch draws by default, and totals of its test.
+def _would_be_sealed(study: str, patches: PatchSet, draft: Path) -> tuple[Bools, Sealed | None]:
+    """(N,) test patches of the split that a launch of these patches draws by default, and their totals.
 
-    All, and None, where no split can be drawn: a launch says why.
+    None of them, and None, where no split can be drawn: a launch says why.
     """
     try:
         lock = draw_lock(clean(patches, draft / "cleaned.npy"), study, SPLIT, SPLIT_SEED)
     except (TooFewPatientsError, LabelError):
-        return patches, None
+        return np.zeros(len(patches), dtype=np.bool_), None
     keys = patches.digests if lock.by != "patient" else np.asarray(patches.patients)
     test = np.array([lock.assignment.get(key) == "test" for key in keys.tolist()])
     patients = len(np.unique(keys[test])) if lock.by == "patient" else 0
-    sealed = Sealed("", patients, int(test.sum()), int(known(patches)[test].sum()))
-    return patches.take(~test, draft / "development.npy"), sealed
+    return test, Sealed("", patients, int(test.sum()), int(known(patches)[test].sum()))
 
 
 # --- what other comparisons have sealed -----------------------------------------------------------------------------
 
 
-def _without_sealed(settings: ExploreSettings, patches: PatchSet, into: Path) -> PatchSet:
-    """Without the patches that other comparisons have sealed.
+def _without_sealed(settings: ExploreSettings, patches: PatchSet, test: Bools, into: Path) -> PatchSet:
+    """Without those that a launch would seal, (N,) ``test``, and without those that other comparisons have sealed.
 
     Raises:
         UsageError: nothing is left.
     """
     met = sealed_among(settings.common.runs, patches.digests)
-    hidden = np.zeros(len(patches), dtype=np.bool_)
+    hidden = test.copy()
     counted = []
     for one in met:
         if more := int((one.rows & ~hidden).sum()):
-            counted.append((f"sealed for the test of {one.study}", more))
+            counted.append((f"{SEALED_FOR} {one.study}", more))
         hidden |= one.rows
     if hidden.all():
         raise UsageError(
-            f"every patch of {patches.source} is sealed for the test of {', '.join(one.study for one in met)}; to look "
-            "at them all the same, and have that recorded: --all"
+            f"every patch of {patches.source} is sealed for the test of {', '.join(one.study for one in met)}, or "
+            f"would be for that of {settings.common.study}; to look at them all the same, and have that recorded: --all"
         )
-    if not counted:
+    if not hidden.any():
         return patches
     return replace(patches.take(~hidden, into), exclusions=(*patches.exclusions, *counted))
 

@@ -28,6 +28,9 @@ MEASURES: Mapping[str, str] = {
 FLAGS: Mapping[str, str] = {"near_white": "near-white", "near_black": "near-black", "blurred": "blurred"}
 """Name of a rule of quality -> what it calls a patch."""
 
+SEALED_FOR = "sealed for the test of"
+"""Begins the reason of patches that are left out as another comparison has sealed them."""
+
 
 @dataclass(frozen=True)
 class Sealed:
@@ -139,6 +142,11 @@ class Explored:
     sheets: tuple[Sheet, ...]
     settings: Mapping[str, str]
     notes: tuple[str, ...] = ()
+
+    @property
+    def sealed_elsewhere(self) -> int:
+        """Patches that would be shown, had no other comparison sealed them."""
+        return sum(count for reason, count in self.exclusions if reason.startswith(SEALED_FOR))
 
     @property
     def patient_ids(self) -> bool:

@@ -37,12 +37,14 @@ def exploration_findings(explored: Explored, numbers: ExplorationNumbers) -> tup
 
 
 def _about_the_lock(explored: Explored) -> Iterator[Finding]:
+    others = f" but the {explored.sealed_elsewhere:,} that other comparisons have sealed"
+    but_others = others if explored.sealed_elsewhere else ""
     if explored.sealed is None:
         yield Finding(
             "summary",
-            "Every patch is shown",
-            f"There is no lock under the name {explored.study}, and every patch is shown and modelled here, also those "
-            "that a lock will seal for the test.",
+            f"Every {'other ' if but_others else ''}patch is shown",
+            f"There is no lock under the name {explored.study}, and every patch{but_others} is shown and modelled "
+            "here, also those that a lock will seal for the test.",
             "Whoever chooses a rule, a colour correction or a model by what stands here has looked at test patches; "
             "the report will say so.",
             "Look for faults of the data, and decide nothing else by this page. Without --all only the development "
@@ -53,7 +55,7 @@ def _about_the_lock(explored: Explored) -> Iterator[Finding]:
             "summary",
             "No split is locked yet",
             f"There is no lock under the name {explored.study}. Shown are the development patches of the split that "
-            "search.launch draws by default.",
+            f"search.launch draws by default{but_others}.",
             "A launch with another --split, --split-seed, --split-file or --exclude draws other test patients; those "
             "of them who are shown here are counted, and the report will say so.",
             "Look, decide, and launch with the default split, or look again after the first launch.",

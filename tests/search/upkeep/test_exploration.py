@@ -174,6 +174,25 @@ def test_once_a_split_is_locked_only_development_patches_are_shown(tmp_path: Pat
     assert {one["patient"] for one in after["patients"]} & sealed_patients == set()
 
 
+def test_the_split_that_a_launch_draws_is_drawn_of_all_patches_also_where_others_have_sealed_some(
+    tmp_path: Path,
+) -> None:
+    """It was drawn of the rest, so that the page named patches which the next launch seals."""
+    from search.comparison import Comparison, Division
+
+    common = parse_explore(["--data", "synthetic:300", "--runs", str(tmp_path), "--study", "other"], {}).common
+    Comparison.open(common, begin=True).prepared("synthetic:300", Division((70, 15, 15), 7, (), None))
+    numbers = explored(tmp_path, "synthetic:300", "--vgg16-weights", "none", everything=False)
+    patches = read_patches("synthetic:300")
+    lock = draw_lock(patches, "s", (70, 15, 15), 0)
+    test, theirs = (parts(one, patches) == "test" for one in (lock, draw_lock(patches, "other", (70, 15, 15), 7)))
+    assert numbers["sealed"]["patches"] == int(test.sum())
+    assert numbers["exclusions"] == [["sealed for the test of other", int((theirs & ~test).sum())]]
+    assert numbers["totals"]["patches"] == int((~test & ~theirs).sum())
+    written = "".join(path.read_text(encoding="utf-8") for path in written_files(tmp_path / "s"))
+    assert [name for name in patches.names[test] if name in written] == []
+
+
 def written_files(folder: Path) -> list[Path]:
     return [folder / "exploration.html", folder / "exploration.json", *(folder / "tables").glob("data-*.csv")]
 

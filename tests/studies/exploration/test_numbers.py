@@ -118,6 +118,15 @@ def test_before_a_lock_it_is_said_that_test_patches_are_shown_and_after_it_is_no
     assert "No split is locked yet" not in titles(made_up.explored(sealed=made_up.SEALED))
 
 
+def test_what_other_comparisons_have_sealed_is_not_said_to_be_shown() -> None:
+    exclusions = (("sealed for the test of one", 7), ("sealed for the test of two", 5), ("no patient id", 3))
+    for sealed, title in ((None, "Every other patch is shown"), (replace(made_up.SEALED, lock_digest=""), "No split")):
+        explored = made_up.explored(sealed=sealed, exclusions=exclusions)
+        first = exploration_findings(explored, summarise(explored))[0]
+        assert first.title.startswith(title)
+        assert "but the 12 that other comparisons have sealed" in first.found
+
+
 def test_every_kind_of_fault_is_found_and_each_finding_says_what_it_means_and_what_to_do() -> None:
     explored = made_up.explored()
     findings = exploration_findings(explored, summarise(explored))
