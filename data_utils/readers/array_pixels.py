@@ -15,6 +15,8 @@ from data_utils.readers.patchset import PATCH_SIZE, Pixels, Progress, chunks, ne
 
 _PATCH = (PATCH_SIZE, PATCH_SIZE, 3)
 _CHUNK = 512  # patches looked at together: 31 MB of float64
+_DARK = 50  # up to here a pixel is black to data_utils.quality.measures
+_WHITES = "1023 of 10 bits, 4095 of 12, 65535 of 16"
 _OTHER_SHAPES = {  # of a patch: what to save X as
     (3, PATCH_SIZE, PATCH_SIZE): "np.moveaxis(X, 1, -1)",
     (PATCH_SIZE, PATCH_SIZE): "np.stack([X] * 3, axis=-1) if they are grey",
@@ -37,9 +39,8 @@ def check_pixels(path: Path, values: npt.NDArray[Any]) -> None:
         )
     if values.dtype.kind not in "iuf":
         raise FormatError(f"{path} holds {values.dtype} values; expected uint8 in 0..255: go back to the pictures")
-    if values.dtype == np.uint8:
-        _check_range(path, values)
-        return
+    if values.dtype == np.uint8 and any(values[piece].max() > 1 for piece in chunks(len(values), _CHUNK)):
+        return  # mostly found in the first piece
     lowest, highest, whole = _range(values)
     if not (whole and lowest >= 0 and 1 < highest <= 255):
         found = f"{values.dtype} values from {lowest:g} to {highest:g}"
@@ -56,14 +57,16 @@ def eight_bit(values: npt.NDArray[Any], progress: Progress | None, into: Path | 
     return pixels
 
 
-def _check_range(path: Path, pixels: Pixels) -> None:
-    """Refuses zeros and ones alone: pixels in [0, 1] that were rounded, in which nothing is left to be seen."""
-    if any(pixels[piece].max() > 1 for piece in chunks(len(pixels), _CHUNK)):
-        return  # mostly found in the first piece
-    raise FormatError(
-        f"{path} holds no value above 1, as pixels in [0, 1] that were made whole numbers; expected uint8 in 0..255: "
-        "save the values before that as np.round(X * 255).astype('uint8')"
-    )
+def told_dark(pixels: Pixels, source: str) -> tuple[str, ...]:
+    """A sentence where no pixel of any patch is bright enough to show something, as of masks or scaled pixels."""
+    counts = np.zeros(256, dtype=np.int64)
+    for piece in chunks(len(pixels), _CHUNK):
+        if pixels[piece].max() > _DARK:
+            return ()  # mostly found in the first piece
+        counts += np.bincount(pixels[piece].ravel(), minlength=256)
+    levels = np.flatnonzero(counts).tolist()
+    found = f"only the values {', '.join(map(str, levels))}" if len(levels) < 6 else f"no value above {levels[-1]}"
+    return (f"{source}: pixels have {found}, of 0 to 255: every patch is nearly black, as masks are or scaled pixels",)
 
 
 def _range(values: npt.NDArray[Any]) -> tuple[float, float, bool]:
@@ -80,13 +83,22 @@ def _advice(lowest: float, highest: float, *, whole: bool) -> str:
     """As what to save ``X``, by its range; the narrowest range that holds it is what it is taken for."""
     if not np.isfinite([lowest, highest]).all():
         return "some are no numbers: take those patches out, or go back to the pictures"
+    if lowest == highest == 0:
+        return (
+            "every patch is black: leave them out, or, where pixels in [0, 1] were cut to whole numbers, save the "
+            "values before that as np.round(X * 255).astype('uint8')"
+        )
     if whole and lowest >= 0 and highest <= 1:
         return "they were rounded from [0, 1]: save the values before that as np.round(X * 255).astype('uint8')"
     ranges = (
         (0, 1, "save it as np.round(X * 255).astype('uint8')"),
         (-1, 1, "save it as np.round((X + 1) * 127.5).astype('uint8')"),
         (0, 255, "save it as np.round(X).astype('uint8')"),
-        (0, 65535, "save it as np.round(X / 65535 * 255).astype('uint8') if they are of 16 bits"),
+        (
+            0,
+            np.inf,
+            f"save it as np.round(X / WHITE * 255).astype('uint8') where WHITE is the value of white: {_WHITES}",
+        ),
     )
     if whole and lowest >= -128 and highest <= 127:
         return (

@@ -6,6 +6,7 @@ Forms: ``synthetic[:N[:SEED]]``; a folder with ``X.npy`` and ``Y.npy``; a folder
 import json
 import stat
 from collections.abc import Mapping
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from data_utils.readers import _folder, synthetic
 from data_utils.readers import npy as _npy
 from data_utils.readers._listing import beside_arrays
 from data_utils.readers._packed import leaving_out
+from data_utils.readers.array_pixels import told_dark
 from data_utils.readers.files import kind, shown
 from data_utils.readers.patchset import (
     PATCH_SIZE,
@@ -74,6 +76,8 @@ def read_patches(
         LabelError: labels other than 0 and 1, or a class without patches.
     """
     patches = _read(source, labelled=labelled, progress=progress, into=into, pieces=pieces)
+    if dark := told_dark(patches.pixels, shown(source)):
+        patches = replace(patches, notes=(*patches.notes, *dark))
     if labelled:
         check_classes(patches)
     return patches

@@ -65,6 +65,8 @@ BAD = {  # what people save in place of X, Y and patients, by what is wrong with
     "pixels in [-1, 1]": (lambda x, y, p: (x / np.float32(127.5) - 1, y, p), 0),
     "pixels that were blended": (lambda x, y, p: (np.clip(x + 0.25, 0, 255), y, p), 0),
     "pixels of 16 bits": (lambda x, y, p: (x.astype(np.uint16) * 257, y, p), 0),
+    "pixels of 10 bits": (lambda x, y, p: (np.round(x / 255 * 1023).astype(np.uint16), y, p), 0),
+    "floats four times as bright": (lambda x, y, p: (x * 4.0 + 0.25 * (x < 255), y, p), 0),
     "channels first": (lambda x, y, p: (np.moveaxis(x, -1, 1), y, p), 0),
     "grey patches": (lambda x, y, p: (x[..., 0], y, p), None),
     "grey patches of one channel": (lambda x, y, p: (x[..., :1], y, p), None),
@@ -87,6 +89,9 @@ BAD = {  # what people save in place of X, Y and patients, by what is wrong with
 }
 
 
+BRIGHTEST = {"pixels of 16 bits": 65535, "pixels of 10 bits": 1023, "floats four times as bright": 1020}
+
+
 @pytest.mark.parametrize("wrong", BAD)
 def test_the_advice_of_a_refusal_leads_to_data_that_are_read_rightly(
     made: PatchSet, tmp_path: Path, wrong: str
@@ -103,7 +108,8 @@ def test_the_advice_of_a_refusal_leads_to_data_that_are_read_rightly(
     advice = ADVICE.search(message)
     assert file, message
     assert advice, message
-    np.save(tmp_path / f"{file[1]}.npy", eval(advice[1], {"np": np}, arrays))  # as its reader would type it
+    typed = eval(advice[1], {"np": np, "WHITE": BRIGHTEST.get(wrong)}, arrays)  # as its reader would type it
+    np.save(tmp_path / f"{file[1]}.npy", typed)
     read = read_patches(source)
     np.testing.assert_array_equal(read.labels, made.labels)
     assert read.patients is not None
@@ -138,10 +144,25 @@ def test_pixels_that_were_rounded_to_zero_and_one_are_refused(made: PatchSet, tm
     np.testing.assert_array_equal(read_patches(source).pixels, made.pixels)
 
 
-def test_a_value_above_one_anywhere_is_enough(made: PatchSet, tmp_path: Path) -> None:
+@pytest.mark.parametrize("dtype", ["uint8", "int64"])
+def test_a_black_patch_is_told_as_black_and_not_as_rounded(tmp_path: Path, dtype: str) -> None:
+    np.save(tmp_path / "X.npy", np.zeros((1, 50, 50, 3), dtype))
+    with pytest.raises(
+        DataError, match=rf"{dtype} values from 0 to 0; .*: every patch is black: leave them out, or, where"
+    ):
+        read_patches(str(tmp_path), labelled=False)
+
+
+def test_a_value_above_one_anywhere_is_enough_and_what_is_nearly_black_is_said(tmp_path: Path) -> None:
     pixels = np.zeros((600, 50, 50, 3), np.uint8)
     pixels[-1, -1, -1, -1] = 2
-    read_patches(write(tmp_path, pixels, np.arange(600) % 2))
+    source = write(tmp_path, pixels, np.arange(600) % 2)
+    black = "of 0 to 255: every patch is nearly black, as masks are or scaled pixels"
+    assert read_patches(source).notes == (f"{source}: pixels have only the values 0, 2, {black}",)
+    write(tmp_path, np.broadcast_to(np.arange(50, dtype=np.uint8)[:, None], (600, 50, 50, 3)), np.arange(600) % 2)
+    assert read_patches(source).notes == (f"{source}: pixels have no value above 49, {black}",)
+    write(tmp_path, np.where(pixels == 2, 51, pixels), np.arange(600) % 2)
+    assert read_patches(source).notes == ()
 
 
 def test_standardised_pixels_are_told_as_such(made: PatchSet, tmp_path: Path) -> None:
