@@ -57,23 +57,16 @@ def read_ids(raw: npt.NDArray[np.str_], source: object) -> tuple[Strings | None,
     return (ids if (ids != "").any() else None), tuple(notes)
 
 
-def names_patches(ids: Strings) -> bool:
-    """Whether nearly every id has one patch, so that they are names of patches or files and tell no patient."""
-    sizes = np.unique(ids[ids != ""], return_counts=True)[1]
-    alone = sizes == 1
-    return bool(alone.mean() >= ALONE and 2 * alone.sum() >= sizes.sum()) if len(sizes) else False
-
-
 def without_names(ids: Strings | None, source: object) -> tuple[Strings | None, tuple[str, ...]]:
-    """The ids, or None and a sentence where they name patches (``names_patches``)."""
-    if ids is None or not names_patches(ids):
+    """The ids, or None and a sentence where nearly every one has one patch: they name patches or files, no patient."""
+    if ids is None or not (ids != "").any():
         return ids, ()
     sizes = np.unique(ids[ids != ""], return_counts=True)[1]
-    note = (
-        f"{source}: {int((sizes == 1).sum())} of {len(sizes)} ids have one patch only, so they name patches, not "
-        "patients: patients count as unknown"
-    )
-    return None, (note,)
+    alone = int((sizes == 1).sum())
+    if alone / len(sizes) < ALONE or 2 * alone < sizes.sum():
+        return ids, ()
+    note = f"{source}: {alone} of {len(sizes)} ids have one patch only, so they name patches, not patients"
+    return None, (f"{note}: patients count as unknown",)
 
 
 def _check_text(ids: list[str], source: object) -> None:
