@@ -11,8 +11,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # else they are imported where atheris watches
+    from soak._changes import Files
+    from soak._judge import Read
 
 ROOT = Path(__file__).resolve().parent.parent
 GUIDED = {
@@ -77,14 +83,40 @@ def main(name: str, runs: int) -> None:
         from soak._formats import FORMATS
 
         feed_example(name, alarm=False)  # imports the rest of what the reader needs, to be watched as well
-    from soak import _archives as archives
-    from soak import _mutations as mutations
-    from soak._changes import place_files
-    from soak._judge import MOST_SECONDS, judge
-
     chosen = FORMATS[name]
     files = chosen.example()
     file = GUIDED[name] or min(files)
+    limit_memory()
+    arguments = [sys.argv[0], *_options(runs), str(_corpus(files[file]))]
+    atheris.Setup(arguments, _feeding(chosen.read, files, file), custom_mutator=_changing(file))
+    atheris.Fuzz()
+
+
+def _feeding(read: "Read", files: "Files", file: str) -> Callable[[bytes], None]:
+    """Judges the reader of these files by another content of one of them."""
+    from soak._changes import place_files
+    from soak._judge import judge
+
+    def feed(content: bytes) -> None:
+        place = Path(tempfile.mkdtemp(dir="."))
+        try:
+            place_files(files | {file: content}, place)
+            verdict = judge(read, place, alarm=False)
+        finally:
+            shutil.rmtree(place)
+        if verdict.problem is not None:
+            raise AssertionError(f"{content[:2000]!r}: {verdict.problem}")
+
+    return feed
+
+
+def _changing(file: str) -> Callable[[bytes, int, int], bytes]:
+    """Changes a content by what libFuzzer knows, or by what its format is."""
+    import atheris
+
+    from soak import _archives as archives
+    from soak import _mutations as mutations
+
     mutate = {
         ".npy": mutations.npy_bytes,
         ".png": mutations.png_bytes,
@@ -103,23 +135,21 @@ def main(name: str, runs: int) -> None:
         except Exception:  # noqa: BLE001 - of a content that is no longer of the format
             return bytes(atheris.Mutate(content, most))
 
-    def feed(content: bytes) -> None:
-        place = Path(tempfile.mkdtemp(dir="."))
-        try:
-            place_files(files | {file: content}, place)
-            verdict = judge(chosen.read, place, alarm=False)
-        finally:
-            shutil.rmtree(place)
-        if verdict.problem is not None:
-            raise AssertionError(f"{content[:2000]!r}: {verdict.problem}")
+    return change
 
-    limit_memory()
+
+def _corpus(example: object) -> Path:
+    assert isinstance(example, bytes)
     corpus = Path("corpus")
     corpus.mkdir()
-    example = files[file]
-    assert isinstance(example, bytes)
     (corpus / "example").write_bytes(example)
-    options = [
+    return corpus
+
+
+def _options(runs: int) -> list[str]:
+    from soak._judge import MOST_SECONDS
+
+    return [
         f"-runs={runs}",
         f"-timeout={MOST_SECONDS:.0f}",
         "-rss_limit_mb=0",
@@ -127,8 +157,6 @@ def main(name: str, runs: int) -> None:
         "-seed=1",
         f"-max_len={2**18}",
     ]
-    atheris.Setup([sys.argv[0], *options, str(corpus)], feed, custom_mutator=change)
-    atheris.Fuzz()
 
 
 if __name__ == "__main__":

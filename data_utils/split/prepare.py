@@ -147,13 +147,9 @@ def prepare(
         patches = clean(read, into=partial / "kept.npy", exclude=exclude, only=_only(read, lists, lock))
         check_classes(patches)
         if lock is not None:
-            verify_fingerprint(lock, fingerprint(patches))
-            if lists is not None and lists.by_folders:
-                verify_lists(lock, lists)
-        elif lists is not None:
-            lock = published_lock(patches, name, lists, exclude=exclude)
+            _verify(lock, patches, lists)
         else:
-            lock = draw_lock(patches, name, fractions, seed, exclude=exclude)
+            lock = _new_lock(patches, name, fractions, seed, exclude, lists)
         summary = _write(partial, patches, lock, mark)
     return _prepared(summary, lock, folder)
 
@@ -200,6 +196,21 @@ def pieces_left(folder: Path) -> list[Path]:
     """What interrupted readings would go on from; none where one is at work, here or on a host that cannot be asked."""
     readers = set(folder.parent.glob(f".{folder.name}-partial-*"))
     return [] if readers - set(leftovers(folder)) else sorted(folder.parent.glob(f".{folder.name}-pieces-*"))
+
+
+def _new_lock(
+    patches: PatchSet, name: str, fractions: Fractions, seed: int, exclude: Sequence[str], lists: PatientLists | None
+) -> SplitLock:
+    """Published where there are lists, else drawn."""
+    if lists is not None:
+        return published_lock(patches, name, lists, exclude=exclude)
+    return draw_lock(patches, name, fractions, seed, exclude=exclude)
+
+
+def _verify(lock: SplitLock, patches: PatchSet, lists: PatientLists | None) -> None:
+    verify_fingerprint(lock, fingerprint(patches))
+    if lists is not None and lists.by_folders:
+        verify_lists(lock, lists)
 
 
 def _prepared(summary: Summary, lock: SplitLock, folder: Path) -> Prepared:

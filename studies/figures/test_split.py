@@ -1,6 +1,10 @@
 """Figures of the test split: ranking, calibration, thresholds, patients and parts, and where two models part ways."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
+import plotly.graph_objects as go
 
 from studies.figures.style import (
     COLOURS,
@@ -19,9 +23,10 @@ from studies.figures.style import (
     slug,
     spread,
 )
-from studies.findings.findings import Findings, ModelFindings
+from studies.findings.findings import CalibrationFindings, Findings, ModelFindings
 from studies.records import ReportData
 from studies.statistics import curves
+from studies.statistics.calibration import ReliabilityBin
 from studies.statistics.metrics import METRICS
 
 MOST_POINTS = 2000
@@ -139,54 +144,68 @@ def _precision_recall(findings: Findings) -> Figure:
     )
 
 
+_BEFORE, _AFTER = "before temperature", "after temperature"
+
+
 def _reliability(findings: Findings) -> Figure:
-    plots = []
-    rows: list[tuple[Cell, ...]] = []
-    for place, (name, model) in enumerate(findings.models.items()):
-        figure = canvas(360, x="Predicted probability", y="Observed share of IDC")
-        figure.add_scatter(
-            x=[0, 1], y=[0, 1], mode="lines", name="perfect", line={"color": NEUTRAL, "width": 1, "dash": "dot"}
-        )
-        for when, found, colour in (
-            ("before temperature", model.calibration_before, NEUTRAL),
-            ("after temperature", model.calibration_after, COLOURS[place % 4]),
-        ):
-            rows += [(name, when, b.patches, b.predicted, *estimate_cells(b.observed)) for b in found.bins]
-            known = [b for b in found.bins if b.observed.value is not None]
-            error = None
-            if when == "after temperature":
-                error = {
-                    "type": "data",
-                    "symmetric": False,
-                    "array": [(b.observed.high or 0) - (b.observed.value or 0) for b in known],
-                    "arrayminus": [(b.observed.value or 0) - (b.observed.low or 0) for b in known],
-                    "width": 0,
-                    "thickness": 1.4,
-                }
-            figure.add_scatter(
-                x=[b.predicted for b in known],
-                y=[b.observed.value for b in known],
-                error_y=error,
-                mode="lines+markers",
-                name=plain(name if error else when),  # short, so that the legends of all plots take one line
-                line={"color": colour, "width": 1.6},
-                marker={"size": 7 if error else 5, "symbol": SYMBOLS[place % 4] if error else "circle-open"},
-            )
-        figure.update_xaxes(range=[-0.02, 1.02], tickformat=".1f")
-        figure.update_yaxes(range=[-0.02, 1.04], tickformat=".1f")
-        plots.append(figure)
+    models = findings.models.items()
+    rows: list[tuple[Cell, ...]] = [
+        (name, when, b.patches, b.predicted, *estimate_cells(b.observed))
+        for name, model in models
+        for when, found in ((_BEFORE, model.calibration_before), (_AFTER, model.calibration_after))
+        for b in found.bins
+    ]
     return Figure(
         key="reliability",
         title="Reliability: what was promised, what happened",
         alt="Observed share of IDC against predicted probability in ten bins of equal mass, one plot a model.",
         note="Ten bins with equally many patches. On the dotted line, 30 % means 30 in 100. "
         "Bars are of the final score, after temperature.",
-        plots=tuple(plots),
+        plots=tuple(_reliability_of(name, model, place) for place, (name, model) in enumerate(models)),
         table=Table(
             ("Model", "Temperature", "Patches", "Predicted", "Observed", "Observed, low", "Observed, high"), tuple(rows)
         ),
         statistic="Calibration before and after temperature",
     )
+
+
+def _reliability_of(name: str, model: ModelFindings, place: int) -> go.Figure:
+    figure = canvas(360, x="Predicted probability", y="Observed share of IDC")
+    dots = {"color": NEUTRAL, "width": 1, "dash": "dot"}
+    figure.add_scatter(x=[0, 1], y=[0, 1], mode="lines", name="perfect", line=dots)
+    before, after = _known(model.calibration_before), _known(model.calibration_after)
+    figure.add_scatter(
+        **_points(before),
+        name=_BEFORE,  # and not the model's, so that the legends of all plots take one line
+        line={"color": NEUTRAL, "width": 1.6},
+        marker={"size": 5, "symbol": "circle-open"},
+    )
+    figure.add_scatter(
+        **_points(after),
+        error_y={
+            "type": "data",
+            "symmetric": False,
+            "array": [(b.observed.high or 0) - (b.observed.value or 0) for b in after],
+            "arrayminus": [(b.observed.value or 0) - (b.observed.low or 0) for b in after],
+            "width": 0,
+            "thickness": 1.4,
+        },
+        name=plain(name),
+        line={"color": COLOURS[place % 4], "width": 1.6},
+        marker={"size": 7, "symbol": SYMBOLS[place % 4]},
+    )
+    figure.update_xaxes(range=[-0.02, 1.02], tickformat=".1f")
+    figure.update_yaxes(range=[-0.02, 1.04], tickformat=".1f")
+    return figure
+
+
+def _known(found: CalibrationFindings) -> list[ReliabilityBin]:
+    """The bins in which something was observed."""
+    return [b for b in found.bins if b.observed.value is not None]
+
+
+def _points(bins: Sequence[ReliabilityBin]) -> dict[str, Any]:
+    return {"x": [b.predicted for b in bins], "y": [b.observed.value for b in bins], "mode": "lines+markers"}
 
 
 def _sweep(name: str, model: ModelFindings) -> Figure:
