@@ -1,13 +1,16 @@
-"""A Ray that is not the driver's own."""
+"""Packages to run commands of, a server that may be stopped, and a Ray that is not the driver's own."""
 
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from server import Server, running_server
+from tree import copy_tree
 
 # A Ray of two nodes on this machine, as on two: a head with one core and a second node with one.
 CLUSTER = """
@@ -23,6 +26,21 @@ print(json.dumps({"address": cluster.address, "raylets": raylets}), flush=True)
 sys.stdin.read()
 cluster.shutdown()
 """
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a copy of the packages, with ``models/tiny.py`` in it."""
+    folder = tmp_path_factory.mktemp("packages")
+    copy_tree(folder / "tree", folder / "runs")
+    return folder / "tree"
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A PostgreSQL of the test's own, to be stopped and started."""
+    with running_server() as server:
+        yield server
 
 
 @pytest.fixture

@@ -7,28 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
 import sqlalchemy
-from server import Server, running_server
-from tree import Process, Tree, copy_tree, end, wait_until
+from server import Server
+from tree import Process, Tree, end, wait_until
 
 WAITING, BACK = "for the database", "the database is back after"
 TRIALS, EPOCHS = 4, 4
 COMMAND = ("launch", "--model", "tiny", "--data", "synthetic:300", "--study", "away", "--pruner", "none")
 COUNTS = ("--trials", str(TRIALS), "--epochs", str(EPOCHS), "--workers", "2")
-
-
-@pytest.fixture(scope="module")
-def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("packages")
-    copy_tree(folder / "tree", folder / "runs")
-    return folder / "tree"
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with running_server() as server:
-        yield server
 
 
 @contextmanager

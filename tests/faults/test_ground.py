@@ -9,25 +9,12 @@ from pathlib import Path
 import optuna
 import pytest
 import sqlalchemy as sa
-from server import Server, running_server
-from tree import Process, Tree, copy_tree, epochs_stored, wait_until
+from server import Server
+from tree import Process, Tree, epochs_stored, wait_until
 
 PATCHES = ("--data", "synthetic:300")
 SEARCH = ("--study", "s", "--model", "tiny", "--trials", "6", "--epochs", "30", "--pruner", "none", *PATCHES)
 SLOW = {"TINY_PAUSE": "0.15"}
-
-
-@pytest.fixture(scope="module")
-def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("packages")
-    copy_tree(folder / "tree", folder / "runs")
-    return folder / "tree"
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with running_server() as server:
-        yield server
 
 
 @contextmanager

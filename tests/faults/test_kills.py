@@ -16,13 +16,6 @@ from soak.launched import workers_of
 PATCHES = "synthetic:300"
 
 
-@pytest.fixture(scope="module")
-def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("packages")
-    copy_tree(folder / "tree", folder / "runs")
-    return folder / "tree"
-
-
 def launch(trials: int, epochs: int, *more: str) -> list[str]:
     counts = ["--trials", str(trials), "--epochs", str(epochs)]
     return ["launch", "--model", "tiny", "--data", PATCHES, "--study", "kills", *counts, *more]

@@ -7,14 +7,7 @@ from typing import Any
 
 import psutil
 import pytest
-from tree import Process, Tree, copy_tree, epochs_stored, wait_until
-
-
-@pytest.fixture(scope="module")
-def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("packages")
-    copy_tree(folder / "tree", folder / "runs")
-    return folder / "tree"
+from tree import Process, Tree, epochs_stored, wait_until
 
 
 def launch(*more: str) -> list[str]:

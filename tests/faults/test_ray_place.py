@@ -5,17 +5,9 @@ from contextlib import suppress
 from pathlib import Path
 
 import psutil
-import pytest
-from tree import Tree, copy_tree, wait_until
+from tree import Tree, wait_until
 
 LAUNCH = ["--model", "tiny", "--data", "synthetic:300", "--study", "s", "--trials", "1", "--epochs", "1"]
-
-
-@pytest.fixture(scope="module")
-def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("packages")
-    copy_tree(folder / "tree", folder / "runs")
-    return folder / "tree"
 
 
 def test_a_search_runs_where_the_usual_folder_of_ray_does_not_serve(packages: Path, tmp_path: Path) -> None:

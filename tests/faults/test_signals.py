@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tree import Process, Tree, copy_tree, end, epochs_stored, wait_until
+from tree import Process, Tree, end, epochs_stored, wait_until
 
 LAUNCH = (
     "launch",
@@ -28,13 +28,6 @@ LAUNCH = (
     "--epochs",
     "6",
 )
-
-
-@pytest.fixture(scope="module")
-def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("packages")
-    copy_tree(folder / "tree", folder / "runs")
-    return folder / "tree"
 
 
 def log_of(tree: Tree) -> str:
