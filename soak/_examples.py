@@ -287,14 +287,15 @@ def database() -> Files:
     """An SQLite database with a study in it."""
     import optuna
 
-    from studies.storage.definition import DEFINITION
+    from studies.storage.definition import DEFINITION, StudyDefinition
     from studies.storage.studies import open_storage, quiet_optuna
 
     with tempfile.TemporaryDirectory() as place:
         storage = open_storage(f"sqlite:///{place}/studies.db")
         with quiet_optuna():
             study = optuna.create_study(storage=storage, study_name="study-cnn")
-            study.set_user_attr(DEFINITION, {"model": "cnn", "epochs": 1})
+            words = ("auc", "none", "fp32", "random", "d" * 64, "contiguous")
+            study.set_user_attr(DEFINITION, StudyDefinition("cnn", "a" * 64, {}, 1, *words, 1).as_attributes())
             study.add_trial(optuna.trial.create_trial(value=0.5, intermediate_values={1: 0.5}))
         storage.engine.dispose()
         return {"studies.db": (Path(place) / "studies.db").read_bytes()}

@@ -1,9 +1,13 @@
 """What a test asks of a database, and puts into it."""
 
+from dataclasses import replace
+
 import optuna
 from optuna.storages import RDBStorage
 
-from studies.storage.definition import DEFINITION
+from studies.storage.definition import DEFINITION, StudyDefinition
+
+_ANY = StudyDefinition("cnn", "a" * 64, {}, 3, "auc", "none", "fp32", "random", "d" * 64, "contiguous", 1)
 
 
 def id_of(storage: RDBStorage, number: int, study: str = "idc-cnn") -> int:
@@ -12,7 +16,7 @@ def id_of(storage: RDBStorage, number: int, study: str = "idc-cnn") -> int:
 
 
 def own_study(storage: RDBStorage | str, name: str = "idc-cnn") -> optuna.Study:
-    """A study as a launch makes it, with no more of its definition than tells whose it is."""
+    """A study as a launch makes it."""
     study = optuna.create_study(storage=storage, study_name=name, direction="maximize")
-    study.set_user_attr(DEFINITION, {"model": name.rpartition("-")[2], "epochs": 3})
+    study.set_user_attr(DEFINITION, replace(_ANY, model=name.rpartition("-")[2]).as_attributes())
     return study

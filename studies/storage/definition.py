@@ -1,7 +1,7 @@
 """What makes two trials of one study comparable, and the refusal to mix those that are not."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from optuna.storages import BaseStorage
@@ -50,6 +50,9 @@ class StudyDefinition:
         return asdict(self)
 
 
+_NEEDED = {part.name for part in fields(StudyDefinition)} - {*_LATER}
+
+
 @dataclass(frozen=True)
 class OwnStudy:
     """A study that a launch has made: one model's search of a comparison."""
@@ -60,9 +63,10 @@ class OwnStudy:
 
 
 def definition_of(attributes: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The definition among the user attributes of a study; None for a study of others."""
+    """The definition among the user attributes of a study; None for a study of others, whatever they call so."""
     found = attributes.get(DEFINITION)
-    return found if isinstance(found, dict) and isinstance(found.get("model"), str) else None
+    whole = isinstance(found, dict) and found.keys() >= _NEEDED and isinstance(found["model"], str)
+    return found if whole else None
 
 
 def own_studies(storage: BaseStorage, comparison: str = "") -> list[OwnStudy]:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import optuna
 import sqlalchemy
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.search_space import IntersectionSearchSpace
@@ -212,27 +212,31 @@ def create_or_resume(
 def check_resumed(study: optuna.Study, definition: StudyDefinition) -> None:
     """Refuses to go on with a study of another definition, or of another program.
 
-    One without a definition and without trials is ours: a launch was killed while it made it.
+    One without trials and without anything that is said of it is ours: a launch was killed while it made it.
 
     Raises:
         DefinitionMismatchError: one line with the way out.
     """
-    stored, copied = definition_of(study.user_attrs), original(study.study_name, study.user_attrs)
+    _check_ours(study)
+    stored = definition_of(study.user_attrs)
+    if stored is not None:
+        check_same(study.study_name, stored, definition)
+
+
+def _check_ours(study: optuna.Study) -> None:
+    copied = original(study.study_name, study.user_attrs)
     if copied:
         raise DefinitionMismatchError(
             f"the study {study.study_name} in this database is a copy of {copied}: nothing was changed in it. Begin "
             "under another name: --study NEW"
         )
-    if stored is not None:
-        check_same(study.study_name, stored, definition)
-    else:
-        _check_ours(study)
-
-
-def _check_ours(study: optuna.Study) -> None:
     if definition_of(study.user_attrs) is not None:
         return
-    if study.directions != [optuna.study.StudyDirection.MAXIMIZE] or study.get_trials(deepcopy=False):
+    if (
+        study.directions != [optuna.study.StudyDirection.MAXIMIZE]
+        or study.user_attrs.keys() - {MADE_AS}
+        or study.get_trials(deepcopy=False)
+    ):
         raise DefinitionMismatchError(
             f"the study {study.study_name} in this database is of another program: nothing was changed in it. "
             "Begin under another name: --study NEW"
@@ -260,7 +264,9 @@ def make_sampler(kind: str, seed: int, space: IntersectionSearchSpace | None = N
 
 
 def holds(distribution: BaseDistribution, value: Any) -> bool:
-    """Whether a value lies in a distribution."""
+    """Whether a value lies in a distribution; a number in quotes is none, although Optuna reads it as one."""
+    if isinstance(value, str) and not isinstance(distribution, CategoricalDistribution):
+        return False
     try:
         return contains(distribution, value)
     except (TypeError, ValueError, OverflowError):

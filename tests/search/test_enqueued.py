@@ -16,7 +16,7 @@ def test_a_trial_that_is_enqueued_outside_of_the_space_fails_with_its_reason_and
     tree = copy_tree(tmp_path / "tree", tmp_path / "runs")
     tree.run("launch", *SEARCH, "--trials", "1")
     study = optuna.load_study(study_name="mine-tiny", storage=f"sqlite:///{tree.runs}/studies.db")
-    bad = ({"learning_rate": 9999.0}, {"batch_size": 33}, {"learning_rate": "fast"}, {"width": 8})
+    bad = ({"learning_rate": 9999.0}, {"batch_size": 33}, {"learning_rate": "0.02"}, {"width": 8})
     for params in bad:
         study.enqueue_trial(params)
     study.enqueue_trial({"learning_rate": 0.02})
@@ -29,7 +29,7 @@ def test_a_trial_that_is_enqueued_outside_of_the_space_fails_with_its_reason_and
         *[TrialState.COMPLETE] * 2,
     ]
     assert "batch_size = 33 lies outside CategoricalDistribution" in trials[2].user_attrs["failure"]
-    assert "learning_rate = 'fast' lies outside" in trials[3].user_attrs["failure"]
+    assert "learning_rate = '0.02' lies outside" in trials[3].user_attrs["failure"]
     assert "'width' is no parameter of this model" in trials[4].user_attrs["failure"]
     assert trials[5].params["learning_rate"] == 0.02
     assert "1 study checked, 0 problems" in tree.run("status", "--check").stdout

@@ -37,6 +37,8 @@ def shared_with_others(packages: Path, tmp_path_factory: pytest.TempPathFactory)
     for name in ("foreign", "mine-anything", "yours-tiny", "\x1b[2Jname"):
         other = optuna.create_study(storage=url, study_name=name)
         other.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
+    named_alike = optuna.create_study(storage=url, study_name="theirs-tiny", direction="maximize")
+    named_alike.set_user_attr("definition", {"model": "tiny"})
     mine = optuna.load_study(study_name="mine-tiny", storage=url)
     trained = mine.get_trials()[0]
     mine.add_trial(create_trial(value=0.9999))
@@ -49,7 +51,10 @@ def shared_with_others(packages: Path, tmp_path_factory: pytest.TempPathFactory)
 
 def test_status_shows_our_studies_and_counts_what_others_did(shared_with_others: Tree) -> None:
     told = " ".join(shared_with_others.run("status").stdout.split())
-    assert "of other programs, left alone: \\x1b[2Jname, copy-tiny, foreign, mine-anything, yours-tiny" in told
+    assert (
+        "of other programs, left alone: \\x1b[2Jname, copy-tiny, foreign, mine-anything, theirs-tiny, yours-tiny"
+        in told
+    )
     assert "3 added or told by hand, which count but are never the best nor retrained" in told
     (entry,) = json.loads(shared_with_others.run("status", "--json").stdout)
     assert entry["study"] == "mine-tiny"
@@ -64,9 +69,10 @@ def test_a_launch_goes_on_beside_them_and_refuses_a_name_that_they_have(shared_w
     told = shared_with_others.run("launch", "--study", "mine", *SEARCH).stdout
     assert "mine-tiny: 5 COMPLETE; best 0." in told
     assert "; 3 added or told by hand, which count but are never the best nor retrained" in told
-    refused = shared_with_others.run("launch", "--study", "yours", *SEARCH, expect=2).stderr
-    assert refused.count("\n") == 1
-    assert "the study yours-tiny in this database is of another program: nothing was changed in it" in refused
+    for name in ("yours", "theirs"):
+        refused = shared_with_others.run("launch", "--study", name, *SEARCH, expect=2).stderr
+        assert refused.count("\n") == 1
+        assert f"the study {name}-tiny in this database is of another program: nothing was changed in it" in refused
     refused = shared_with_others.run("launch", "--study", "copy", *SEARCH, expect=2).stderr
     assert refused.count("\n") == 1
     assert "the study copy-tiny in this database is a copy of mine-tiny: nothing was changed in it" in refused
