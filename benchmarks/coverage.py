@@ -64,7 +64,7 @@ def truth(rng: np.random.Generator) -> dict[str, float]:
     split = simulate(20_000, 100, rng)
     resampling = resample(split.patients, split.labels, 1, 0)
     whole = measure(split.labels, split.scores[0], THRESHOLD, resampling)
-    intercept, slope = calibration_line(split.labels, split.scores[0], resampling)
+    intercept, slope = calibration_line(split.labels, stats.logistic.ppf(split.scores[0]), resampling)
     lines = {"calibration_intercept": intercept.value, "calibration_slope": slope.value}
     return {name: float(whole[name].value if name in whole else lines[name] or 0.0) for name in METRICS}
 
@@ -74,7 +74,7 @@ def intervals(split: Split, resampling: Resampling) -> Iterator[tuple[str, Estim
     first, second = (measure(split.labels, scores, THRESHOLD, resampling) for scores in split.scores)
     for name, sampled in first.items():
         yield name, estimate(sampled, resampling), percentiles(sampled.draws)
-    line = calibration_line(split.labels, split.scores[0], resampling)
+    line = calibration_line(split.labels, stats.logistic.ppf(split.scores[0]), resampling)
     for name, one in zip(("calibration_intercept", "calibration_slope"), line, strict=True):
         yield name, one, _NONE
     for name in DIFFERENCES:

@@ -180,6 +180,24 @@ class MemberResult:
 
 
 @dataclass(frozen=True)
+class Fit:
+    """What turns the scores of a configuration into probabilities and calls, fitted to them out of fold.
+
+    Attributes:
+        temperature: the mean logit is divided by it.
+        threshold: on the probability after temperature; at or above it a patch is called IDC.
+        low, high: its 95 % interval over patients; None where they are too few.
+        rule: why it is that number, in words.
+    """
+
+    temperature: float
+    threshold: float
+    low: float | None
+    high: float | None
+    rule: str
+
+
+@dataclass(frozen=True)
 class CandidateResult:
     """One configuration, retrained over all folds.
 
@@ -188,6 +206,8 @@ class CandidateResult:
         trial: number in the study.
         search_value: objective in the search (validation split, best epoch).
         out_of_fold_auc: of all out-of-fold predictions together (mean logit over the 8 views).
+        out_of_fold_balanced_accuracy: of the same, by its own fit.
+        fit: its own; None in plans from before each configuration had one, where all share that of the chosen one.
     """
 
     label: str
@@ -198,6 +218,7 @@ class CandidateResult:
     members: tuple[MemberResult, ...]
     out_of_fold_auc: float
     out_of_fold_balanced_accuracy: float
+    fit: Fit | None = None
 
 
 @dataclass(frozen=True)
@@ -219,6 +240,19 @@ class FinalModel:
     threshold_rule: str
     weights: str  # "random", or where the pretrained layers come from, with their sha256
 
+    def candidate(self, label: str) -> CandidateResult:
+        """The candidate of this label."""
+        return next(one for one in self.candidates if one.label == label)
+
+    def entry(self, label: str) -> str:
+        """What predictions call a candidate: the model where it is the chosen one, else "model:label"."""
+        return self.model if label == self.chosen else f"{self.model}:{label}"
+
+    def fit_of(self, label: str) -> Fit:
+        """What the scores of a candidate are judged with: its own fit, where it has one."""
+        shared = Fit(self.temperature, self.threshold, None, None, self.threshold_rule)
+        return self.candidate(label).fit or shared
+
 
 # --- the plan and its openings --------------------------------------------------------------------------------------
 
@@ -232,6 +266,7 @@ class AnalysisPlan:
         statistics: name of each statistic that will be computed, primary first.
         draws: bootstrap draws; statistics_seed their seed.
         settings: folds, views, epochs, precision, versions and whatever else shapes the numbers.
+        margin: difference of AUC that is taken to be of no consequence; None for no such claim.
     """
 
     study: str
@@ -244,6 +279,7 @@ class AnalysisPlan:
     draws: int
     statistics_seed: int
     settings: dict[str, Any]
+    margin: float | None = None
 
 
 @dataclass(frozen=True)

@@ -90,6 +90,10 @@ core_count = _number(
     lambda cores: 0.01 <= cores <= 4096, "is out of range; give a number of cores from 0.01 to 4096", positive
 )
 """CPU cores, or a share of one that Ray can still count."""
+margin = _number(
+    lambda gap: 0 < gap < 0.5, "is no margin of AUC; give a number above 0 and below 0.5, such as 0.02, or leave it out"
+)
+"""A difference of AUC; 0.5 is that of a perfect score and a random one."""
 _share_of_a_gpu = _number(
     lambda share: 0.0001 <= share <= 1 or (0 <= share <= 1024 and share.is_integer()),
     "is no share of GPUs; give 0 to 1, or a whole number",

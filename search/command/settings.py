@@ -175,6 +175,10 @@ class FinalizeSettings:
         "open the test split once more (under another plan, or as its predictions were lost), and say why", kept=False,
     )] = None  # fmt: skip
     draws: Annotated[int, Flag("N", whole(100, 100_000), "bootstrap draws")] = 2000
+    margin: Annotated[float | None, Flag(
+        "AUC", kinds.margin, "difference of AUC that is of no consequence, planned before the opening: the report may "
+        "then call models equivalent within it, or one not worse by more", "default: none",
+    )] = None  # fmt: skip
     vgg16_weights: Weights = None
     common: CommonSettings
     worker: WorkerSettings

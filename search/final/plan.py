@@ -19,7 +19,7 @@ from search.comparison import DATA_FILE, ENVIRONMENT_FILE, Comparison
 from studies.errors import RecordError
 from studies.files import read_file
 from studies.findings.predictions import PREDICTIONS_FILE
-from studies.records import AnalysisPlan, DataSummary, StudySummary, digest, from_json, to_json
+from studies.records import AnalysisPlan, DataSummary, FinalModel, StudySummary, digest, from_json, to_json
 from studies.storage.results import FINISHED, summarise, trials_digest
 
 TRIALS, RECORDS, FOLD_SIZES, TRAINED_AGAIN = "trials", "records", "fold sizes", "trained again"
@@ -46,8 +46,24 @@ def digest_of(plan: AnalysisPlan) -> str:
 
 
 def decides_the_same(one: AnalysisPlan, other: AnalysisPlan) -> bool:
-    """Whether two plans differ at most in the records that they name."""
+    """Whether two plans differ at most in the records that they name, and in what a later version computes besides."""
     return to_json(_decisions(one)) == to_json(_decisions(other))
+
+
+def frozen(model: FinalModel, plan: AnalysisPlan) -> FinalModel:
+    """The model as a plan has it, where that was made of the same members; else as it is.
+
+    Rules for temperature and threshold may change from version to version; what was frozen by them does not.
+    """
+    known = next((one for one in plan.models if _made_of(one) == _made_of(model)), None)
+    return model if known is None else known
+
+
+def _made_of(model: FinalModel) -> object:
+    members = [
+        (one.label, one.trial, one.params, [member.sha256 for member in one.members]) for one in model.candidates
+    ]
+    return model.model, model.chosen, model.weights, members
 
 
 def trained_otherwise(before: AnalysisPlan, decided: AnalysisPlan) -> list[str]:
@@ -194,4 +210,4 @@ def _without_seconds(plan: AnalysisPlan) -> AnalysisPlan:
 def _decisions(plan: AnalysisPlan) -> AnalysisPlan:
     about = (TRIALS, RECORDS, FOLD_SIZES, TRAINED_AGAIN)
     settings = {key: value for key, value in plan.settings.items() if key not in about}
-    return replace(_without_seconds(plan), settings=settings)
+    return replace(_without_seconds(plan), settings=settings, statistics=())

@@ -44,6 +44,7 @@ from search.final.plan import (
     decides_the_same,
     digest_of,
     fold_sizes,
+    frozen,
     last_plan,
     records_of,
     studies_of,
@@ -121,7 +122,7 @@ def _finalize(final: _Final) -> int:
     write_settings(final.comparison.folder / FINALIZE_FILE, _used(final), signals.go_on)
     development = load_development(final.prepared.development)
     fold = folds(final.prepared.lock, development)
-    retrained = _retrain(final, development, fold)
+    retrained = _as_frozen(final, _retrain(final, development, fold))
     decided = _decide(final, [model.final for model in retrained], int(fold.max()) + 1)
     check_decided(final.comparison, decided, settings.reopen)  # before anything that a report reads is written over
     _keep_development(final, development, retrained)
@@ -205,6 +206,7 @@ def _planned(final: _Final) -> str:
         final.prepared.lock.digest,
         final.settings.draws,
         [(model, [candidate.key for candidate in wanted]) for model, wanted in final.wanted.items()],
+        *([] if final.settings.margin is None else [("margin", final.settings.margin)]),  # else as before there was any
     )
     return sha256(repr(parts).encode()).hexdigest()
 
@@ -239,6 +241,12 @@ def _retrain(final: _Final, development: DevelopmentSet, fold: npt.NDArray[np.in
         )
         for model, wanted in final.wanted.items()
     ]
+
+
+def _as_frozen(final: _Final, retrained: Sequence[Retrained]) -> list[Retrained]:
+    """With what the plan of the last opening decided of the same members, by the rules that were in force then."""
+    before = last_plan(final.comparison)
+    return [replace(one, final=one.final if before is None else frozen(one.final, before[0])) for one in retrained]
 
 
 def _train_members(final: _Final, context: WorkerContext, count: int) -> None:
@@ -349,6 +357,7 @@ def _decide(final: _Final, models: Sequence[FinalModel], count: int) -> Analysis
         draws=final.settings.draws,
         statistics_seed=STATISTICS_SEED,
         settings=settings,
+        margin=final.settings.margin,
     )
 
 
@@ -359,21 +368,21 @@ def _entrants(final: _Final, model: FinalModel, plan_digest: str) -> list[Entran
     labels = [candidate.label for candidate in model.candidates]
     if model.chosen == "default" or "default" not in labels:
         return [chosen]
-    default = Entrant(f"{model.model}:default", _stored(final, model, "default", plan_digest), folder)
+    default = Entrant(model.entry("default"), _stored(final, model, "default", plan_digest), folder)
     return [chosen, default]
 
 
 def _stored(final: _Final, model: FinalModel, label: str, plan_digest: str) -> StoredModel:
     candidate = next(candidate for candidate in final.wanted[model.model] if candidate.label == label)
-    result = next(result for result in model.candidates if result.label == label)
+    result, fit = model.candidate(label), model.fit_of(label)
     place = member_folder(Path(), candidate).relative_to(model.model)
     return StoredModel(
         study=final.comparison.name,
         model=model.model,
         params=candidate.params,
         members=tuple((str(place / f"member_{member.fold}.safetensors"), member.sha256) for member in result.members),
-        temperature=model.temperature,
-        threshold=model.threshold,
+        temperature=fit.temperature,
+        threshold=fit.threshold,
         precision=final.precision,
         weights=model.weights,
         plan_digest=plan_digest,

@@ -25,9 +25,19 @@ from studies.errors import RecordError
 from studies.files import read_file, write_whole
 from studies.findings.costs import seconds_per_epoch
 from studies.npz import read_npz
-from studies.records import CandidateResult, FinalModel, MemberResult, StudySummary, TrialResult, from_json, to_json
-from studies.statistics.calibration import choose_threshold, fit_temperature, sigmoid
+from studies.records import (
+    CandidateResult,
+    FinalModel,
+    Fit,
+    MemberResult,
+    StudySummary,
+    TrialResult,
+    from_json,
+    to_json,
+)
+from studies.statistics.calibration import fit_temperature, sigmoid
 from studies.statistics.metrics import auc, balanced_accuracy
+from studies.statistics.thresholds import choose_threshold
 from studies.storage.results import ranking
 
 _LARGEST_RECORD = 2**20  # bytes of a member's record
@@ -232,7 +242,7 @@ def conclude(
     patients: npt.NDArray[np.str_],
     weights: str,
 ) -> Retrained:
-    """Chooses a model's final configuration by out-of-fold AUC, and fits temperature and threshold to its scores.
+    """Fits temperature and threshold to each configuration's scores, and chooses the final one by out-of-fold AUC.
 
     Args:
         wanted: the candidates of one model, every member of which is stored.
@@ -245,18 +255,19 @@ def conclude(
     logits = {
         candidate.label: out_of_fold(member_folder(folder, candidate), folds, len(labels)) for candidate in wanted
     }
-    results = [_result(candidate, folder, folds, labels, logits[candidate.label]) for candidate in wanted]
+    results = [
+        _result(candidate, member_folder(folder, candidate), folds, labels, patients, logits[candidate.label])
+        for candidate in wanted
+    ]
     chosen = max(results, key=lambda result: (result.out_of_fold_auc, result.label == "default"))
-    temperature = fit_temperature(logits[chosen.label], labels)
-    probabilities = sigmoid(logits[chosen.label], temperature)
-    threshold, rule = choose_threshold(probabilities, labels, patients)
+    assert chosen.fit is not None
     final = FinalModel(
         model=wanted[0].model,
         candidates=tuple(results),
         chosen=chosen.label,
-        temperature=temperature,
-        threshold=threshold,
-        threshold_rule=rule,
+        temperature=chosen.fit.temperature,
+        threshold=chosen.fit.threshold,
+        threshold_rule=chosen.fit.rule,
         weights=weights,
     )
     return Retrained(final, logits)
@@ -281,18 +292,30 @@ def _fill(logits: Floats, path: Path) -> None:
 
 
 def _result(
-    candidate: Candidate, folder: Path, folds: int, labels: npt.NDArray[np.int64], logits: Floats
+    candidate: Candidate,
+    members: Path,
+    folds: int,
+    labels: npt.NDArray[np.int64],
+    patients: npt.NDArray[np.str_],
+    logits: Floats,
 ) -> CandidateResult:
-    place = member_folder(folder, candidate)
-    records = [place / f"member_{fold}.json" for fold in range(folds)]
-    members = tuple(from_json(MemberResult, read_file(record, _LARGEST_RECORD), str(record)) for record in records)
+    records = [members / f"member_{fold}.json" for fold in range(folds)]
+    fit = _fit(logits, labels, patients)
     return CandidateResult(
         label=candidate.label,
         trial=candidate.trial,
         params=candidate.params,
         search_value=candidate.search_value,
         epochs=candidate.last_epoch,
-        members=members,
+        members=tuple(from_json(MemberResult, read_file(record, _LARGEST_RECORD), str(record)) for record in records),
         out_of_fold_auc=auc(labels, logits),
-        out_of_fold_balanced_accuracy=balanced_accuracy(labels, sigmoid(logits), float(np.mean(labels))),
+        out_of_fold_balanced_accuracy=balanced_accuracy(labels, sigmoid(logits, fit.temperature), fit.threshold),
+        fit=fit,
     )
+
+
+def _fit(logits: Floats, labels: npt.NDArray[np.int64], patients: npt.NDArray[np.str_]) -> Fit:
+    temperature = fit_temperature(logits, labels)
+    found = choose_threshold(sigmoid(logits, temperature), labels, patients)
+    assert found.chosen.value is not None
+    return Fit(temperature, found.chosen.value, found.chosen.low, found.chosen.high, found.rule)

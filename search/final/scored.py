@@ -8,7 +8,7 @@ import numpy.typing as npt
 from data_utils.quality.measures import brightness, near_white, stain_density
 from data_utils.readers.patches import PatchSet
 from search.final.retraining import Retrained
-from studies.records import FinalModel, Predictions
+from studies.records import Predictions
 from studies.statistics.calibration import sigmoid
 
 Floats = npt.NDArray[np.float64]
@@ -53,18 +53,14 @@ def scored(
 def scored_out_of_fold(development: PatchSet, model: Retrained) -> Predictions:
     """Each candidate's predictions of the development patches, by members that never saw the patch's patient."""
     final = model.final
-    logits = {_entry(final, label): scores for label, scores in model.logits.items()}
+    labels = {final.entry(label): label for label in model.logits}
     return scored(
         development,
-        logits,
-        temperatures=dict.fromkeys(logits, final.temperature),
-        thresholds=dict.fromkeys(logits, final.threshold),
+        {entry: model.logits[label] for entry, label in labels.items()},
+        temperatures={entry: final.fit_of(label).temperature for entry, label in labels.items()},
+        thresholds={entry: final.fit_of(label).threshold for entry, label in labels.items()},
         members={},
     )
-
-
-def _entry(final: FinalModel, label: str) -> str:
-    return final.model if label == final.chosen else f"{final.model}:{label}"
 
 
 def patients_of(patches: PatchSet) -> npt.NDArray[np.str_]:

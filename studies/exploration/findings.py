@@ -124,7 +124,7 @@ def _about_patients(numbers: ExplorationNumbers) -> Iterator[Finding]:
             "classes",
             "Few patients",
             f"All patches come from {counted(totals.patients, 'patient')}.",
-            "Intervals over so few patients are unreliable, whatever the number of patches.",
+            "Intervals over so few patients are too wide to tell much, whatever the number of patches.",
             "Add patients, not patches.",
         )
     yield from _about_weights(totals, totals.patients)

@@ -57,7 +57,9 @@ def _overtuning(data: ReportData, findings: Findings) -> Figure:
             test = row.test_auc
             searched = row.search_value if name in by_auc else None  # another objective stands on another scale
             heights = [searched, row.out_of_fold_auc, None if test is None else test.value]
-            rows.append((name, row.configuration, row.chosen, *heights[:2], *estimate_cells(test)))
+            rows.append(
+                (name, row.configuration, row.chosen, *heights[:2], row.training_patients_auc, *estimate_cells(test))
+            )
             figure.add_scatter(
                 x=["search", "out of fold", "test"],
                 y=heights,
@@ -77,7 +79,10 @@ def _overtuning(data: ReportData, findings: Findings) -> Figure:
         ),
         plots=(figure,),
         table=Table(
-            ("Model", "Configuration", "Chosen", "Search", "Out of fold", "Test", "Test, low", "Test, high"),
+            (
+                *("Model", "Configuration", "Chosen", "Search", "Out of fold", "Out of fold, training patients"),
+                *("Test", "Test, low", "Test, high"),
+            ),
             tuple(rows),
         ),
     )

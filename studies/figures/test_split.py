@@ -283,7 +283,8 @@ def _patients(findings: Findings) -> Figure:
         title="Patient by patient",
         alt=f"AUC with interval within each of {len(rows)} test patients, for each model.",
         note=(
-            "Beside each patient: patches with IDC of all patches. Sorted by the share of IDC. DeLong's interval; "
+            "Beside each patient: patches with IDC of all patches. Sorted by the share of IDC. DeLong's interval, "
+            "which a patient with a single patch of a class does not have; "
             "patients with one class only have no AUC and an empty row."
         ),
         plots=(figure,),

@@ -40,7 +40,7 @@ _ALWAYS = (
     ChecklistItem("Ensembling", CLAIM, "retraining", "mean logit over members and views"),
     ChecklistItem("Threshold and its rule, fixed before the test", BOTH, "retraining", "chosen out of fold"),
     ChecklistItem("Measures of performance with uncertainty", BOTH, "test", "95 % intervals over patients"),
-    ChecklistItem("Comparison of models, multiplicity", BOTH, "test", "paired, Holm's correction"),
+    ChecklistItem("Comparison of models, multiplicity", BOTH, "test", "paired, simultaneous intervals"),
     ChecklistItem("Calibration", TRIPOD, "test", "line, error, reliability, before and after temperature"),
     ChecklistItem("Clinical utility", TRIPOD, "test", "net benefit, as an illustration"),
     ChecklistItem("Subgroups and heterogeneity", BOTH, "test", "by share of IDC, brightness and stain"),

@@ -8,21 +8,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from studies.findings.retrained import OvertuningRow, by_part, of_validation, out_of_fold, overtuning
 from studies.findings.searches import SearchFindings, find_search
 from studies.findings.verdict import Verdict, judge
-from studies.findings.weaknesses import Weakness, about_baselines, weaknesses
-from studies.records import CandidateResult, FinalModel, Predictions, ReportData
+from studies.findings.weaknesses import Weakness, about_baselines, about_estimands, weaknesses
+from studies.records import AnalysisPlan, CandidateResult, FinalModel, Fit, Predictions, ReportData
 from studies.statistics import curves
 from studies.statistics.calibration import ReliabilityBin, calibration_line, reliability, sigmoid
 from studies.statistics.comparison import Agreement, Comparison, Contestant, agreement, compare_all
+from studies.statistics.estimands import Estimands, estimands
 from studies.statistics.metrics import (
     PLANNED,
     Confusion,
     Estimate,
     Sampled,
     auc,
-    average_precision,
-    balanced_accuracy,
     confusion,
     estimate,
     measure,
@@ -47,24 +47,6 @@ class ScoreFindings:
     confusion: Confusion
     threshold: float
     share_called: float
-
-
-@dataclass(frozen=True)
-class OvertuningRow:
-    """The same configuration seen three times: a search that fitted its validation split falls from left to right.
-
-    Attributes:
-        search_value: AUC, or whatever the objective was, on the validation split in the search.
-        test_auc: None where this configuration was not put to the test.
-    """
-
-    configuration: str
-    trial: int
-    chosen: bool
-    search_value: float
-    out_of_fold_auc: float
-    out_of_fold_balanced_accuracy: float
-    test_auc: Estimate | None
 
 
 @dataclass(frozen=True)
@@ -95,10 +77,12 @@ class ModelFindings(ScoreFindings):
     """One model's final score on the test split, and how it came about.
 
     Attributes:
+        threshold_interval: 95 % interval of the threshold over patients; None where it is not known.
         out_of_fold: AUC, average precision, balanced accuracy at the frozen threshold and Brier score of the
             development rows' out-of-fold predictions, the basis of every choice.
         out_of_fold_by_part: the same AUC of training and of validation patients apart, by whom the search chose; empty
             where patients are unknown.
+        of_validation: share of these rows that are of validation patients; None where patients are unknown.
         member_test_auc: AUC on the test split of each member alone.
         member_spread: their standard deviation, the spread that training alone makes; None below two members.
         overtuning: one row a candidate configuration.
@@ -106,12 +90,14 @@ class ModelFindings(ScoreFindings):
     """
 
     temperature: float
+    threshold_interval: tuple[float, float] | None
     threshold_rule: str
     weights: str
     chosen: str
     candidates: tuple[CandidateResult, ...]
     out_of_fold: dict[str, float | None]
     out_of_fold_by_part: dict[str, float | None]
+    of_validation: float | None
     member_test_auc: tuple[float, ...]
     member_spread: float | None
     overtuning: tuple[OvertuningRow, ...]
@@ -151,6 +137,8 @@ class Findings:
         defaults: default configuration, for models where another was chosen.
         baselines: by name.
         comparisons: every pair of models.
+        margin: difference of AUC that was planned to be of no consequence; None without such a plan.
+        estimands: by model, over patches and over patients; empty where patients are unknown.
         agreement_by_class: for each pair "a / b", agreement on patches without (0) and with IDC (1).
         frozen_first: whether the plan was frozen before the first opening of these test patches.
         unplanned: statistics shown here that the frozen plan does not name.
@@ -167,6 +155,8 @@ class Findings:
     defaults: dict[str, ScoreFindings]
     baselines: dict[str, ScoreFindings]
     comparisons: tuple[Comparison, ...]
+    margin: float | None
+    estimands: dict[str, Estimands]
     agreement_by_class: dict[str, dict[str, Agreement]]
     subgroups: tuple[Subgroup, ...]
     patients: tuple[PatientRow, ...]
@@ -174,7 +164,7 @@ class Findings:
     unplanned: tuple[str, ...]
 
 
-SCHEMA = "histotune-report/1"
+SCHEMA = "histotune-report/2"
 
 
 def find(data: ReportData) -> Findings:
@@ -183,16 +173,23 @@ def find(data: ReportData) -> Findings:
     resampling = resample(test.patients, test.labels, plan.draws, plan.statistics_seed)
     names = tuple(model.model for model in plan.models)
     sampled = {entry: _measure(test, entry, resampling) for entry in test.probabilities}
-    scores = {entry: _score(test, entry, sampled[entry], resampling) for entry in sampled}
+    temperatures = _temperatures(plan)
+    scores = {entry: _score(test, entry, temperatures.get(entry, 1.0), sampled[entry], resampling) for entry in sampled}
     models = {model.model: _model(data, model, scores, resampling) for model in plan.models}
     contestants = [_contestant(test, name, sampled[name]) for name in names]
     comparisons = compare_all(test.labels, contestants, resampling)
     aucs = {entry: value for entry, score in scores.items() if (value := score.test["auc"].value) is not None}
-    doubts = (*weaknesses(data, resampling), *about_baselines(aucs, names, plan.baselines))
+    called = {name: (test.probabilities[name], test.thresholds[name]) for name in names}
+    over_patients = estimands(test.labels, called, sampled, resampling)
+    doubts = (
+        *weaknesses(data, resampling),
+        *about_baselines(aucs, names, plan.baselines),
+        *about_estimands(over_patients),
+    )
     return Findings(
         schema=SCHEMA,
         study=data.name,
-        verdict=judge(comparisons, [(name, scores[name].test["auc"]) for name in names], doubts),
+        verdict=judge(comparisons, [(name, scores[name].test["auc"]) for name in names], doubts, plan.margin),
         weaknesses=doubts,
         openings=len(data.openings),
         frozen_first=bool(data.openings) and data.frozen_first,
@@ -201,6 +198,8 @@ def find(data: ReportData) -> Findings:
         defaults={name: scores[f"{name}:default"] for name in names if f"{name}:default" in scores},
         baselines={name: scores[name] for name in plan.baselines if name in scores},
         comparisons=comparisons,
+        margin=plan.margin,
+        estimands=over_patients,
         agreement_by_class=_agreement_by_class(test.labels, contestants),
         subgroups=subgroups(test, names, plan.statistics_seed),
         patients=by_patient(test, names),
@@ -209,14 +208,25 @@ def find(data: ReportData) -> Findings:
     )
 
 
+def _temperatures(plan: AnalysisPlan) -> dict[str, float]:
+    """By entry of a configuration; the logits of baselines are divided by none."""
+    return {
+        model.entry(candidate.label): model.fit_of(candidate.label).temperature
+        for model in plan.models
+        for candidate in model.candidates
+    }
+
+
 def _measure(test: Predictions, entry: str, resampling: Resampling) -> dict[str, Sampled]:
     return measure(test.labels, test.probabilities[entry], test.thresholds[entry], resampling)
 
 
-def _score(test: Predictions, entry: str, sampled: Mapping[str, Sampled], resampling: Resampling) -> ScoreFindings:
+def _score(
+    test: Predictions, entry: str, temperature: float, sampled: Mapping[str, Sampled], resampling: Resampling
+) -> ScoreFindings:
     probabilities, threshold = test.probabilities[entry], test.thresholds[entry]
     found = {name: estimate(each, resampling) for name, each in sampled.items()}
-    line = calibration_line(test.labels, probabilities, resampling)
+    line = calibration_line(test.labels, test.logits[entry] / temperature, resampling)
     found["calibration_intercept"], found["calibration_slope"] = line
     return ScoreFindings(
         test=found,
@@ -238,68 +248,41 @@ def _model(
         threshold=score.threshold,
         share_called=score.share_called,
         temperature=model.temperature,
+        threshold_interval=_interval(model.fit_of(model.chosen)),
         threshold_rule=model.threshold_rule,
         weights=model.weights,
         chosen=model.chosen,
         candidates=model.candidates,
-        out_of_fold=_out_of_fold(data.out_of_fold.get(name), name, model.threshold),
-        out_of_fold_by_part=_by_part(data, name),
+        out_of_fold=out_of_fold(data.out_of_fold.get(name), name, model.threshold),
+        out_of_fold_by_part=by_part(data, name, name),
+        of_validation=of_validation(data, name),
         member_test_auc=members,
         member_spread=float(np.std(members, ddof=1)) if len(members) > 1 else None,
-        overtuning=tuple(_overtuning(model, candidate, scores) for candidate in model.candidates),
-        calibration_before=_calibration(test, sigmoid(test.logits[name]), resampling),
-        calibration_after=_calibration(test, test.probabilities[name], resampling),
+        overtuning=tuple(
+            overtuning(data, model, candidate, _auc_of(scores, model.entry(candidate.label)))
+            for candidate in model.candidates
+        ),
+        calibration_before=_calibration(test.labels, test.logits[name], resampling),
+        calibration_after=_calibration(test.labels, test.logits[name] / model.temperature, resampling),
         curves=_curves(test, name, resampling),
     )
 
 
-def _out_of_fold(rows: Predictions | None, name: str, threshold: float) -> dict[str, float | None]:
-    if rows is None or name not in rows.probabilities:
-        return {}
-    probabilities = rows.probabilities[name]
-    found = {
-        "auc": auc(rows.labels, probabilities),
-        "average_precision": average_precision(rows.labels, probabilities),
-        "balanced_accuracy": balanced_accuracy(rows.labels, probabilities, threshold),
-        "brier": float(np.mean((probabilities - rows.labels) ** 2)),
-    }
-    return {metric: value if np.isfinite(value) else None for metric, value in found.items()}
+def _auc_of(scores: Mapping[str, ScoreFindings], entry: str) -> Estimate | None:
+    return scores[entry].test["auc"] if entry in scores else None
 
 
-def _by_part(data: ReportData, name: str) -> dict[str, float | None]:
-    """Out-of-fold AUC of the patients of each development part."""
-    rows, part_of = data.out_of_fold.get(name), {patient: part for patient, part, *_ in data.data.patients}
-    if rows is None or name not in rows.probabilities or not part_of:
-        return {}
-    part = np.array([part_of.get(patient, "") for patient in rows.patients.tolist()])
-    found = {}
-    for one in ("train", "validation"):
-        chosen = part == one
-        value = auc(rows.labels[chosen], rows.probabilities[name][chosen]) if chosen.any() else float("nan")
-        found[one] = value if np.isfinite(value) else None
-    return found
+def _interval(fit: Fit) -> tuple[float, float] | None:
+    return None if fit.low is None or fit.high is None else (fit.low, fit.high)
 
 
-def _overtuning(model: FinalModel, candidate: CandidateResult, scores: Mapping[str, ScoreFindings]) -> OvertuningRow:
-    chosen = candidate.label == model.chosen
-    entry = model.model if chosen else f"{model.model}:{candidate.label}"
-    return OvertuningRow(
-        configuration=candidate.label,
-        trial=candidate.trial,
-        chosen=chosen,
-        search_value=candidate.search_value,
-        out_of_fold_auc=candidate.out_of_fold_auc,
-        out_of_fold_balanced_accuracy=candidate.out_of_fold_balanced_accuracy,
-        test_auc=scores[entry].test["auc"] if entry in scores else None,
-    )
-
-
-def _calibration(test: Predictions, probabilities: Floats, resampling: Resampling) -> CalibrationFindings:
-    sampled = probability_errors(test.labels, probabilities, resampling)
+def _calibration(labels: Ints, logits: Floats, resampling: Resampling) -> CalibrationFindings:
+    probabilities = sigmoid(logits)
+    sampled = probability_errors(labels, probabilities, resampling)
     metrics = {name: estimate(each, resampling) for name, each in sampled.items()}
-    line = calibration_line(test.labels, probabilities, resampling)
+    line = calibration_line(labels, logits, resampling)
     metrics["calibration_intercept"], metrics["calibration_slope"] = line
-    return CalibrationFindings(metrics, reliability(test.labels, probabilities, resampling))
+    return CalibrationFindings(metrics, reliability(labels, probabilities, resampling))
 
 
 def _curves(test: Predictions, name: str, resampling: Resampling) -> CurveFindings:

@@ -8,6 +8,8 @@ import numpy.typing as npt
 
 from studies.records import FinalModel, Look, ReportData, TrialResult
 from studies.statistics.calibration import at_bound
+from studies.statistics.comparison import LEVEL
+from studies.statistics.estimands import JUDGED, Estimands
 from studies.statistics.metrics import FEW_PATIENTS
 from studies.statistics.resampling import FEWEST_PATIENTS, Resampling
 
@@ -76,7 +78,10 @@ def about_patches(*, synthetic: bool, known: bool, patients: int) -> list[Weakne
         )
         found.append(Weakness(FEW, meaning, True))
     elif patients < FEW_PATIENTS:
-        meaning = f"The test split holds {patients} patients; below {FEW_PATIENTS} intervals are unreliable."
+        meaning = (
+            f"The test split holds {patients} patients. Over fewer than {FEW_PATIENTS}, intervals that hold "
+            "the truth are wide: too wide to tell models apart that differ by little."
+        )
         found.append(Weakness(FEW, meaning, True))
     return found
 
@@ -91,7 +96,7 @@ def about_shares(patients: Sequence[str] | npt.NDArray[np.str_]) -> list[Weaknes
         return []
     meaning = (
         f"{share:.0%} of the test patches are of one patient, {ids[counts.argmax()]}: scores over patches are mostly "
-        "of this one, and intervals over patients are wide or unreliable."
+        "of this one, and intervals over patients are wide."
     )
     return [Weakness("One patient has most of the patches", meaning, False)]
 
@@ -187,6 +192,25 @@ def about_baselines(aucs: Mapping[str, float], models: Sequence[str], baselines:
             )
             found.append(Weakness("No better than a baseline", meaning, False))
     return found
+
+
+def about_estimands(found: Mapping[str, Estimands]) -> list[Weakness]:
+    """Of each model: a score over patches that differs from the mean over patients by more than chance."""
+    weak = []
+    for name, model in found.items():
+        for metric in JUDGED:
+            one = model.metrics[metric]
+            p, patches, patients = one.difference.p_adjusted, one.patches.value, one.patients.value
+            if p is not None and p < LEVEL and patches is not None and patients is not None:
+                meaning = (
+                    f"The {_SPOKEN[metric]} of {name} is {patches:.3f} over patches, and {patients:.3f} where every "
+                    "patient counts the same: the first is mostly that of the patients with most patches."
+                )
+                weak.append(Weakness("Patches and patients disagree", meaning, False))
+    return weak
+
+
+_SPOKEN = {"auc": "AUC", "balanced_accuracy": "balanced accuracy"}
 
 
 def about_folds(folds: int) -> list[Weakness]:

@@ -1,29 +1,20 @@
-"""Making scores into probabilities and probabilities into calls, and checking both.
+"""Making scores into probabilities, and checking these.
 
-``fit_temperature`` and ``choose_threshold`` see development patches only (out of fold); the rest describes what came
-of it on the test split.
+``fit_temperature`` sees development patches only (out of fold); the rest describes what came of it on the test split.
 """
 
 import warnings
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy import optimize, special
 from statsmodels.genmod import families
 from statsmodels.genmod.generalized_linear_model import GLM
 from statsmodels.tools.sm_exceptions import PerfectSeparationError, PerfectSeparationWarning
 
-from studies.statistics.metrics import (
-    Estimate,
-    Sampled,
-    at_threshold,
-    balanced_accuracy,
-    cumulative_counts,
-    equal_mass_bins,
-    estimate,
-)
-from studies.statistics.resampling import Floats, Ints, Resampling, resample
+from studies.statistics.metrics import Estimate, Sampled, equal_mass_bins, estimate
+from studies.statistics.resampling import Floats, Ints, Resampling
+from studies.statistics.thresholds import refuse_one_class
 
 _NONE = Estimate(None, None, None)
 _TEMPERATURES = (0.05, 20.0)
@@ -40,7 +31,7 @@ def fit_temperature(logits: Floats, labels: Ints) -> float:
     Returns:
         A number in [0.05, 20]; 1 leaves the logits as they are.
     """
-    _refuse_one_class(labels)
+    refuse_one_class(labels)
 
     def loss(log_temperature: float) -> float:
         scaled = logits / np.exp(log_temperature)
@@ -54,60 +45,6 @@ def at_bound(temperature: float) -> bool:
     """Whether a temperature lies at an end of its range, so that the best one may lie beyond."""
     low, high = _TEMPERATURES
     return temperature < low * _NEAR or temperature > high / _NEAR
-
-
-def choose_threshold(
-    probabilities: Floats, labels: Ints, patients: npt.NDArray[np.str_], *, draws: int = 2000, seed: int = 0
-) -> tuple[float, str]:
-    """The threshold for calling a patch IDC, and why it is that number.
-
-    It is the prevalence of the development patches, which best survives the step from single members to their mean.
-    Only where another threshold has a balanced accuracy that is higher by more than one standard error (over
-    patients) does that one take its place.
-
-    Args:
-        probabilities: (N,) out of fold, after temperature.
-        labels: (N,) 1 is IDC.
-        patients: (N,) "" where unknown.
-        draws: bootstrap draws for the standard error.
-        seed: of these draws.
-    """
-    _refuse_one_class(labels)
-    prevalence = float(np.mean(labels))
-    best = _best_threshold(probabilities, labels)
-    resampling = resample(patients, labels, draws, seed)
-    first, second = (
-        at_threshold(labels, probabilities, value, resampling)["balanced_accuracy"] for value in (best, prevalence)
-    )
-    gain, spread = first.value - second.value, resampling.standard_error(first.draws - second.draws)
-    if gain > spread:
-        return best, (
-            f"best balanced accuracy out of fold ({first.value:.3f}): better than at the development prevalence "
-            f"{prevalence:.3f} by {gain:.4f}, more than one standard error over patients ({spread:.4f})"
-        )
-    return prevalence, (
-        f"development prevalence: the best threshold out of fold ({best:.3f}) gains {gain:.4f} of balanced accuracy, "
-        f"not more than one standard error over patients ({spread:.4f})"
-    )
-
-
-def _refuse_one_class(labels: Ints) -> None:
-    if len(np.unique(labels)) < 2:
-        raise ValueError("temperature and threshold need patches of both classes; found one class only")
-
-
-def _best_threshold(probabilities: Floats, labels: Ints) -> float:
-    """Of all thresholds the one with the highest balanced accuracy, half-way to the next lower probability."""
-    hits, alarms = cumulative_counts(labels, probabilities, np.ones((1, len(labels))))
-    gain = hits[0] / hits[0, -1] - alarms[0] / alarms[0, -1]
-    distinct = np.unique(probabilities)[::-1]
-    place = int(np.argmax(gain))
-    below = distinct[min(place + 1, len(distinct) - 1)]
-    middle = float((distinct[place] + below) / 2)
-    same = balanced_accuracy(labels, probabilities, middle) == balanced_accuracy(
-        labels, probabilities, float(distinct[place])
-    )
-    return middle if same else float(distinct[place])
 
 
 def sigmoid(logits: Floats, temperature: float = 1.0) -> Floats:
@@ -150,15 +87,20 @@ def reliability(labels: Ints, probabilities: Floats, resampling: Resampling) -> 
     return tuple(rows)
 
 
-def calibration_line(labels: Ints, probabilities: Floats, resampling: Resampling) -> tuple[Estimate, Estimate]:
+def calibration_line(labels: Ints, logits: Floats, resampling: Resampling) -> tuple[Estimate, Estimate]:
     """Calibration intercept (slope held at 1) and slope, by logistic regression of the label on the logit.
+
+    On the logits themselves: of a probability that is 1 to the last digit, no logit is left to go back to.
 
     Intervals from the sandwich covariance clustered by patient, with t(effective patients - 1). 0 and 1 are
     perfect; a slope below 1 means too extreme probabilities (Van Calster et al. 2019, doi:10.1186/s12916-019-1466-7).
     Not defined for constant scores, one class, fewer than 5 patients, or scores that separate the classes.
+
+    Args:
+        labels: (N,) 1 is IDC.
+        logits: (N,) divided by the temperature, where there is one.
+        resampling: over the same patches.
     """
-    least = np.finfo(np.float64).eps
-    logits = special.logit(np.clip(probabilities, least, 1 - least))
     constant = np.ones((len(labels), 1))
     intercept = _clustered_fit(labels, constant, logits, resampling)
     slope = _NONE

@@ -1,7 +1,8 @@
 """Whether one model is better than another: paired over the same patients, and able to say "no difference".
 
 Primary is the difference of AUC, with the same bootstrap draws of patients for both models. The tests that are usual in
-the literature (DeLong, McNemar) stand beside it, marked: they take patches for independent.
+the literature (DeLong, McNemar) stand apart, as what a naive analysis would have said: they take patches for
+independent and reject equal models far too often.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,12 +13,17 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
-from statsmodels.stats.multitest import multipletests
 
-from studies.statistics.metrics import PRIMARY, SECONDARY, Sampled
+from studies.statistics.metrics import NAIVE, PRIMARY, SECONDARY, Sampled
 from studies.statistics.resampling import Floats, Ints, Resampling
 
 Bools = npt.NDArray[np.bool_]
+LEVEL = 0.05
+"""Of all tests of a family together, two-sided; one minus it is what their intervals cover together."""
+POWER = 0.8
+LARGEST = 0.5
+"""Difference of AUC between a perfect score and a random one."""
+_NO_SPREAD = 1e-12  # standard errors below it are rounding, not spread
 
 
 @dataclass(frozen=True)
@@ -27,21 +33,23 @@ class Difference:
     Attributes:
         statistic: its name in the analysis plan.
         value: the difference; for McNemar, of accuracy.
-        low, high: 95 % interval; None where it is not defined.
-        standard_error: over draws of patients, or of DeLong.
-        p: two-sided.
-        p_holm: the same, adjusted for all tests of its family (primary or secondary).
-        independent_patches: True where the test takes patches for independent, so that p is too small.
+        low, high: 95 % interval, simultaneous over all tests of its family (primary or secondary); None where it is
+            not defined.
+        standard_error: over draws of patients, or of DeLong; 0 where the difference is the same on every draw, which
+            allows neither an interval nor a p.
+        freedom: degrees of freedom of Student's t; None where there is no interval.
+        p: two-sided, of this test alone.
+        p_adjusted: the same, adjusted for all tests of its family; below .05 exactly where the interval is without 0.
     """
 
     statistic: str
     value: float | None
-    low: float | None
-    high: float | None
-    standard_error: float | None
-    p: float | None
-    p_holm: float | None
-    independent_patches: bool
+    low: float | None = None
+    high: float | None = None
+    standard_error: float | None = None
+    freedom: float | None = None
+    p: float | None = None
+    p_adjusted: float | None = None
 
 
 @dataclass(frozen=True)
@@ -59,15 +67,20 @@ class Comparison:
     """Two models on the same test patches.
 
     Attributes:
-        smallest_detectable: difference of AUC that this test would have found with 80 % power (two-sided 5 %).
+        naive: tests that take patches for independent, so that their p are too small; in no family.
+        smallest_detectable: true difference of AUC that this test finds with 80 % power, at the level of its interval.
+        alike: "scores" where both give every patch the same one, "ranking" where both rank the patches alike,
+            "separation" where both tell the classes apart without an error; "" otherwise.
     """
 
     first: str
     second: str
     primary: Difference
     secondary: tuple[Difference, ...]
+    naive: tuple[Difference, ...]
     smallest_detectable: float | None
     agreement: Agreement
+    alike: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,48 +100,88 @@ class Contestant:
 
 
 def compare_all(labels: Ints, contestants: Sequence[Contestant], resampling: Resampling) -> tuple[Comparison, ...]:
-    """Every pair, with Holm's correction over all primary tests, and over all secondary ones."""
+    """Every pair; intervals and p hold for all primary tests together, and apart from them for all secondary ones."""
     pairs = [_compare(labels, first, second, resampling) for first, second in combinations(contestants, 2)]
-    primaries = _holm([pair.primary for pair in pairs])
-    secondaries = _holm([test for pair in pairs for test in pair.secondary])
-    each = len(SECONDARY)
+    primaries = simultaneous([pair.primary for pair in pairs])
+    secondaries = simultaneous([test for pair in pairs for test in pair.secondary])
+    each, tested = len(SECONDARY), sum(test.p is not None for test in primaries)
     return tuple(
-        replace(pair, primary=primaries[k], secondary=tuple(secondaries[k * each : (k + 1) * each]))
+        replace(
+            pair,
+            primary=primaries[k],
+            secondary=tuple(secondaries[k * each : (k + 1) * each]),
+            smallest_detectable=detectable(primaries[k], tested),
+        )
         for k, pair in enumerate(pairs)
     )
 
 
 def _compare(labels: Ints, first: Contestant, second: Contestant, resampling: Resampling) -> Comparison:
-    primary = paired_difference(PRIMARY, first.measured["auc"], second.measured["auc"], resampling)
-    secondary = (
-        paired_difference(
-            SECONDARY[0], first.measured["balanced_accuracy"], second.measured["balanced_accuracy"], resampling
-        ),
-        paired_difference(SECONDARY[1], first.measured["brier"], second.measured["brier"], resampling),
-        delong(labels, first.probabilities, second.probabilities),
-        exact_mcnemar(first.right, second.right),
+    primary, *secondary = (
+        paired_difference(statistic, first.measured[metric], second.measured[metric], resampling)
+        for statistic, metric in zip((PRIMARY, *SECONDARY), ("auc", "balanced_accuracy", "brier"), strict=True)
     )
-    spread = primary.standard_error
-    smallest = None if spread is None else resampling.power_factor * spread
-    return Comparison(first.name, second.name, primary, secondary, smallest, agreement(first.right, second.right))
+    naive = (delong(labels, first.probabilities, second.probabilities), exact_mcnemar(first.right, second.right))
+    same = agreement(first.right, second.right)
+    return Comparison(first.name, second.name, primary, tuple(secondary), naive, None, same, _alike(first, second))
+
+
+def _alike(first: Contestant, second: Contestant) -> str:
+    if np.array_equal(first.probabilities, second.probabilities):
+        return "scores"
+    if np.array_equal(stats.rankdata(first.probabilities), stats.rankdata(second.probabilities)):
+        return "ranking"
+    return "separation" if first.measured["auc"].value == second.measured["auc"].value == 1 else ""
 
 
 def paired_difference(statistic: str, first: Sampled, second: Sampled, resampling: Resampling) -> Difference:
     """First minus second over the same draws; interval and p from one standard error and t(effective patients - 1)."""
     value, spread = first.value - second.value, resampling.standard_error(first.draws - second.draws)
+    return _difference(statistic, value, spread, resampling.effective - 1)
+
+
+def _difference(statistic: str, value: float, spread: float, freedom: float) -> Difference:
+    """A difference with what its spread allows: nothing where it has none, as then chance cannot be told from it."""
     if not np.isfinite(value) or not np.isfinite(spread):
-        shown = value if np.isfinite(value) else None
-        return Difference(statistic, shown, None, None, None, None, None, independent_patches=False)
-    half = resampling.t * spread
-    p = _two_sided(value, spread, resampling.effective - 1)
-    return Difference(statistic, value, value - half, value + half, spread, p, None, independent_patches=False)
+        return Difference(statistic, value if np.isfinite(value) else None)
+    if spread < _NO_SPREAD:
+        return Difference(statistic, value, standard_error=0.0)
+    p = float(2 * stats.t.sf(abs(value) / spread, freedom))
+    half = _quantile(1 - LEVEL / 2, freedom) * spread
+    return Difference(statistic, value, value - half, value + half, spread, freedom, p)
 
 
-def _two_sided(value: float, spread: float, freedom: float) -> float:
-    """P of a difference that is zero in truth; 1 for two copies of one model."""
-    if spread == 0:
-        return 1.0 if value == 0 else 0.0
-    return float(2 * stats.t.sf(abs(value) / spread, freedom))
+def _quantile(share: float, freedom: float) -> float:
+    return float(stats.t.ppf(share, freedom))
+
+
+def simultaneous(tests: Sequence[Difference]) -> list[Difference]:
+    """The same tests with intervals and p that hold for all of them together (Bonferroni; Dunn 1961).
+
+    Holm's p would be smaller, but no interval of two ends belongs to them: an interval without 0 could stand beside a
+    p above .05. Undefined tests stay undefined and do not count.
+    """
+    count = sum(test.p is not None for test in tests)
+    return [_widened(test, count) for test in tests]
+
+
+def _widened(test: Difference, count: int) -> Difference:
+    if test.value is None or test.p is None or test.freedom is None or test.standard_error is None:
+        return test
+    half = _quantile(1 - LEVEL / (2 * count), test.freedom) * test.standard_error
+    return replace(test, low=test.value - half, high=test.value + half, p_adjusted=min(1.0, count * test.p))
+
+
+def detectable(test: Difference, count: int = 1) -> float | None:
+    """The true difference that a test finds with 80 % power, as one of ``count``; None where it is undefined.
+
+    2.8 (1.96 + 0.84) standard errors for a single test with many patients, and more with few: always more than half an
+    interval.
+    """
+    if test.freedom is None or test.standard_error is None:
+        return None
+    factor = _quantile(1 - LEVEL / (2 * count), test.freedom) + _quantile(POWER, test.freedom)
+    return factor * test.standard_error
 
 
 def agreement(first: Bools, second: Bools) -> Agreement:
@@ -142,8 +195,7 @@ def exact_mcnemar(first: Bools, second: Bools) -> Difference:
     counts = agreement(first, second)
     table = [[counts.both_right, counts.only_first], [counts.only_second, counts.both_wrong]]
     value = float(first.mean() - second.mean())
-    p = min(1.0, float(mcnemar(table, exact=True).pvalue))
-    return Difference(SECONDARY[3], value, None, None, None, p, None, independent_patches=True)
+    return Difference(NAIVE[1], value, p=min(1.0, float(mcnemar(table, exact=True).pvalue)))
 
 
 def delong(labels: Ints, first: Floats, second: Floats) -> Difference:
@@ -158,15 +210,18 @@ def delong(labels: Ints, first: Floats, second: Floats) -> Difference:
         second: (N,) scores of the other.
     """
     positives, negatives = labels == 1, labels != 1
-    if positives.sum() < 2 or negatives.sum() < 2:
-        return Difference(SECONDARY[2], None, None, None, None, None, None, independent_patches=True)
+    if not positives.any() or not negatives.any():
+        return Difference(NAIVE[0], None)
     parts = [_components(scores[positives], scores[negatives]) for scores in (first, second)]
     value = float(parts[0][0].mean() - parts[1][0].mean())
-    variance = sum(float(np.var(one - other, ddof=1)) / len(one) for one, other in zip(parts[0], parts[1], strict=True))
-    spread = float(np.sqrt(variance))
-    p = _two_sided(value, spread, np.inf)
-    low, high = value - 1.96 * spread, value + 1.96 * spread
-    return Difference(SECONDARY[2], value, low, high, spread, p, None, independent_patches=True)
+    return _difference(NAIVE[0], value, _spread([one - other for one, other in zip(*parts, strict=True)]), np.inf)
+
+
+def _spread(components: Sequence[Floats]) -> float:
+    """Standard error of a sum of means; NaN where one of them is of a single patch."""
+    if any(len(one) < 2 for one in components):
+        return float("nan")
+    return float(np.sqrt(sum(np.var(one, ddof=1) / len(one) for one in components)))
 
 
 def _components(positive: Floats, negative: Floats) -> tuple[Floats, Floats]:
@@ -178,24 +233,23 @@ def _components(positive: Floats, negative: Floats) -> tuple[Floats, Floats]:
     return above, below
 
 
-def delong_interval(labels: Ints, scores: Floats) -> tuple[float, float, float] | None:
-    """AUC with DeLong's 95 % interval on the logit scale, patches taken for independent; None with too few patches."""
+def delong_interval(labels: Ints, scores: Floats) -> tuple[float, float | None, float | None] | None:
+    """AUC with DeLong's 95 % interval on the logit scale, patches taken for independent.
+
+    No interval where a class has a single patch, or where every patch is ranked alike; nothing where a class has none.
+    """
     positives, negatives = labels == 1, labels != 1
-    if positives.sum() < 2 or negatives.sum() < 2:
+    if not positives.any() or not negatives.any():
         return None
     above, below = _components(scores[positives], scores[negatives])
-    value = float(above.mean())
-    spread = float(np.sqrt(np.var(above, ddof=1) / len(above) + np.var(below, ddof=1) / len(below)))
+    value, spread = float(above.mean()), _spread([above, below])
+    if not np.isfinite(spread):
+        return value, None, None
     if value in (0.0, 1.0):
         edge = 1 - 0.025 ** (1 / min(len(above), len(below)))
         return (value, 1 - edge, 1.0) if value else (value, 0.0, edge)
+    if spread < _NO_SPREAD:
+        return value, None, None
     centre, width = np.log(value / (1 - value)), 1.96 * spread / (value * (1 - value))
     low, high = 1 / (1 + np.exp(-np.array([centre - width, centre + width])))
     return value, float(low), float(high)
-
-
-def _holm(tests: Sequence[Difference]) -> list[Difference]:
-    """The same tests with Holm's adjusted p; undefined ones stay undefined and do not count."""
-    defined = [test.p for test in tests if test.p is not None]
-    adjusted = iter(multipletests(defined, method="holm")[1] if defined else [])
-    return [replace(test, p_holm=None if test.p is None else float(next(adjusted))) for test in tests]

@@ -43,7 +43,9 @@ METRICS: Mapping[str, str] = {
 """Key in report.json -> name in the report and in the analysis plan."""
 
 PRIMARY = "Difference of AUC"
-SECONDARY = ("Difference of balanced accuracy", "Difference of Brier score", "DeLong test", "Exact McNemar test")
+SECONDARY = ("Difference of balanced accuracy", "Difference of Brier score")
+NAIVE = ("DeLong test", "Exact McNemar test")
+"""What an analysis that takes patches for independent would have said; no claim rests on them."""
 ILLUSTRATIONS = (
     "Net benefit",
     "Performance by patient",
@@ -55,8 +57,9 @@ ILLUSTRATIONS = (
     "Other thresholds",
     "Agreement of the models",
     "Single members",
+    "Mean over patients",
 )
-PLANNED: tuple[str, ...] = (PRIMARY, *SECONDARY, *METRICS.values(), *ILLUSTRATIONS)
+PLANNED: tuple[str, ...] = (PRIMARY, *SECONDARY, *NAIVE, *METRICS.values(), *ILLUSTRATIONS)
 """Every statistic that a plan names, primary first; what the report shows beyond them is marked as not planned."""
 
 
@@ -193,11 +196,19 @@ def _ranking(labels: Ints, scores: Floats, weights: Floats) -> Floats:
     return np.where(both_classes[:, None], np.stack(columns, axis=1), np.nan)
 
 
-def ranking(labels: Ints, scores: Floats, resampling: Resampling) -> dict[str, Sampled]:
-    """What needs no threshold: AUC, average precision, sensitivity at 90 and 95 % specificity."""
-    whole = _ranking(labels, scores, np.ones((1, len(labels))))[0]
+def ranking(labels: Ints, scores: Floats, resampling: Resampling, weight: Floats | None = None) -> dict[str, Sampled]:
+    """What needs no threshold: AUC, average precision, sensitivity at 90 and 95 % specificity.
+
+    Args:
+        labels: (N,) 1 is IDC.
+        scores: (N,) higher is more like IDC.
+        resampling: over the same N patches.
+        weight: (N,) of each patch; all the same by default.
+    """
+    each = np.ones(len(labels)) if weight is None else weight
+    whole = _ranking(labels, scores, each[None])[0]
     draws = np.concatenate(
-        [_ranking(labels, scores, block[:, resampling.clusters].astype(float)) for block in resampling.blocks()]
+        [_ranking(labels, scores, block[:, resampling.clusters] * each) for block in resampling.blocks()]
     )
     names = ("auc", "average_precision", "sensitivity_at_90_specificity", "sensitivity_at_95_specificity")
     return {name: Sampled(float(whole[k]), draws[:, k]) for k, name in enumerate(names)}
@@ -240,7 +251,7 @@ def _rates(counts: Floats) -> dict[str, Floats]:
     idc, rest = PUBLIC_PREVALENCE, 1 - PUBLIC_PREVALENCE
     return {
         "balanced_accuracy": (sensitivity + specificity) / 2,
-        "f1": _ratio(2 * tp, 2 * tp + fp + fn),
+        "f1": np.where(tp + fn > 0, _ratio(2 * tp, 2 * tp + fp + fn), np.nan),  # nothing to find is not found badly
         "sensitivity": sensitivity,
         "specificity": specificity,
         "ppv": _ratio(tp, tp + fp),
@@ -251,9 +262,11 @@ def _rates(counts: Floats) -> dict[str, Floats]:
     }
 
 
-def at_threshold(labels: Ints, probabilities: Floats, threshold: float, resampling: Resampling) -> dict[str, Sampled]:
-    """Rates at a threshold, in the sample and at the public set's prevalence."""
-    outcomes = _outcomes(labels, probabilities, threshold)
+def at_threshold(
+    labels: Ints, probabilities: Floats, threshold: float, resampling: Resampling, weight: Floats | None = None
+) -> dict[str, Sampled]:
+    """Rates at a threshold, in the sample and at the public set's prevalence; ``weight`` as in ``ranking``."""
+    outcomes = _outcomes(labels, probabilities, threshold) * (1.0 if weight is None else weight[:, None])
     whole, draws = _rates(outcomes.sum(axis=0, keepdims=True)), _rates(resampling.sum(outcomes))
     return {name: Sampled(float(whole[name][0]), draws[name]) for name in whole}
 

@@ -56,14 +56,6 @@ class Resampling:
         """The factor between a standard error and half a 95 % interval."""
         return float(stats.t.ppf(0.975, self.effective - 1))
 
-    @property
-    def power_factor(self) -> float:
-        """Standard errors that a true difference must measure to be found with 80 % power at two-sided 5 %.
-
-        2.8 (1.96 + 0.84) with many patients, and more with few: always more than half an interval.
-        """
-        return self.t + float(stats.t.ppf(0.8, self.effective - 1))
-
     def standard_error(self, draws: Floats) -> float:
         """Standard deviation over the draws on which a statistic is defined; NaN with too few of them, or patients.
 

@@ -43,7 +43,7 @@ class PatientRow:
 
     Attributes:
         auc: by model; DeLong's interval, as within one patient there is nothing to resample but patches. None where
-            the patient has one class only.
+            the patient has one class only; without an interval where a class has a single patch.
         right: by model, patches called rightly at the frozen threshold.
     """
 

@@ -159,7 +159,8 @@ def _predictions(
     logits["vgg16:best"] = logits["vgg16"] + rng.normal(0, 0.3, len(who))
     logits["colour histogram"] = 2.1 * (labels - 0.5) + 1.6 * stain + rng.normal(0, 1.4, len(who))
     logits["majority"] = np.full(len(who), -0.9)
-    probabilities = {entry: expit(each / 1.2) for entry, each in logits.items()}
+    fitted = {entry: 1.2 for entry in logits if entry.split(":")[0] in members}
+    probabilities = {entry: expit(each / fitted.get(entry, 1.0)) for entry, each in logits.items()}
     return Predictions(
         names=np.array([f"{patient}_idx5_x{50 * k}_y{50 * (k % 31)}" for k, patient in enumerate(who)]),
         patients=who if patient_ids else np.full(len(who), ""),

@@ -336,3 +336,11 @@ def test_a_shell_is_asked_for_by_name(capsys):
     assert "SHELL: 'zhs' is not known, did you mean zsh?" in refusal(capsys, parse_completion, "zhs")
     assert "required: SHELL" in refusal(capsys, parse_completion)
     assert "'x' was not expected here" in refusal(capsys, parse_completion, "bash", "x")
+
+
+def test_a_margin_is_a_difference_of_auc(capsys):
+    assert parse_finalize([], {}).margin is None
+    assert parse_finalize(["--margin", "0.02"], {}).margin == 0.02
+    for text in ("0", "-0.02", "0.5", "2"):
+        said = refusal(capsys, lambda argv: parse_finalize(argv, {}), "--margin", text)
+        assert "give a number above 0 and below 0.5, such as 0.02" in said or "too small" in said

@@ -1,11 +1,16 @@
-"""Which members are trained first."""
+"""Which members are trained first, and what is concluded from them."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy.special import expit
 
-from search.final.retraining import Members, candidates, longest_first
-from studies.records import StudySummary, TrialResult
+from search.final.plan import decides_the_same, digest_of, frozen
+from search.final.retraining import Candidate, Members, Retrained, candidates, conclude, longest_first, member_folder
+from studies.records import AnalysisPlan, Fit, MemberResult, StudySummary, TrialResult, to_json
+from studies.statistics.metrics import balanced_accuracy
 
 
 def trial(number: int, state: str, value: float, seconds: float | None, epochs: int) -> TrialResult:
@@ -57,3 +62,75 @@ def test_the_seed_of_a_member_does_not_depend_on_its_turn(both: list[StudySummar
         return {job.label: job.seed for job in iter(members.next_job, None) if job is not None}
 
     assert seeds(both) == seeds(both[::-1])
+
+
+# --- what is concluded ----------------------------------------------------------------------------------------------
+
+LABELS = np.tile([0, 0, 1], 80)
+PATIENTS = np.repeat(np.arange(24), 10).astype(str)
+
+
+def stored(candidate: Candidate, folder: Path, logits: np.ndarray) -> Candidate:
+    """Its three members as workers leave them; each scores every third row."""
+    place = member_folder(folder, candidate)
+    place.mkdir(parents=True)
+    for fold in range(3):
+        rows = np.arange(fold, len(logits), 3)
+        np.savez(place / f"member_{fold}.npz", rows=rows, logits=np.repeat(logits[rows, None], 8, axis=1))
+        (place / f"member_{fold}.json").write_text(to_json(MemberResult(fold, fold, 2, 1.0, 0.9, f"{fold}" * 64)))
+    return candidate
+
+
+@pytest.fixture
+def concluded(both: list[StudySummary], tmp_path: Path) -> Retrained:
+    """The default configuration scores on another scale and level than the best one."""
+    rng = np.random.default_rng(2)
+    signal = 3 * (2 * LABELS - 1) + rng.normal(0, 2.5, len(LABELS))
+    scores = {"best": signal, "default": 4 * (signal + rng.normal(0, 1.5, len(LABELS))) + 9}
+    wanted = [stored(one, tmp_path, scores[one.label]) for one in candidates(both[0], 1)]
+    return conclude(wanted, tmp_path, folds=3, labels=LABELS, patients=PATIENTS, weights="random")
+
+
+def test_each_configuration_is_judged_by_its_own_temperature_and_threshold(concluded: Retrained) -> None:
+    final = concluded.final
+    assert final.chosen == "best"
+    assert (final.temperature, final.threshold) == (final.fit_of("best").temperature, final.fit_of("best").threshold)
+    own = final.fit_of("default")
+    assert own.temperature > 2 * final.temperature
+    assert own.threshold > final.threshold + 0.2
+
+    def reached(fit: Fit) -> float:
+        return balanced_accuracy(LABELS, expit(concluded.logits["default"] / fit.temperature), fit.threshold)
+
+    assert reached(own) == final.candidate("default").out_of_fold_balanced_accuracy
+    assert reached(own) > reached(final.fit_of("best")) + 0.05, "as it was judged before"
+
+
+def plan_of(retrained: Retrained) -> AnalysisPlan:
+    return AnalysisPlan("idc", "f", "l", (retrained.final,), (), "p", ("p", "q"), 100, 0, {"planned": "a"})
+
+
+def test_what_was_frozen_by_an_earlier_rule_stays_as_long_as_members_are_the_same(concluded: Retrained) -> None:
+    before = replace(
+        concluded.final,
+        threshold=0.123,
+        threshold_rule="by an earlier rule",
+        candidates=tuple(replace(one, fit=None) for one in concluded.final.candidates),
+    )
+    old = replace(plan_of(concluded), models=(before,), statistics=("p",))
+    assert frozen(concluded.final, old) == before
+    assert before.fit_of("default").threshold == 0.123, "all shared one fit"
+    now = replace(plan_of(concluded), models=(frozen(concluded.final, old),))
+    assert decides_the_same(old, now)
+    one = concluded.final.candidates[0]
+    other = replace(one, members=(replace(one.members[0], sha256="e" * 64), *one.members[1:]))
+    retrained = replace(concluded.final, candidates=(other, *concluded.final.candidates[1:]))
+    assert frozen(retrained, old) == retrained
+    assert not decides_the_same(old, replace(now, models=(retrained,)))
+
+
+def test_another_margin_is_another_plan(concluded: Retrained) -> None:
+    plan = plan_of(concluded)
+    assert plan.margin is None
+    assert not decides_the_same(plan, replace(plan, margin=0.02))
+    assert digest_of(plan) != digest_of(replace(plan, margin=0.02))

@@ -91,7 +91,8 @@ def test_every_rule_reaches_the_report(data: ReportData) -> None:
 
 
 @pytest.mark.parametrize(
-    ("patients", "said"), [(4, "too few for any interval"), (5, "are unreliable"), (19, "are unreliable"), (20, None)]
+    ("patients", "said"),
+    [(4, "too few for any interval"), (5, "too wide to tell"), (19, "too wide to tell"), (20, None)],
 )
 def test_few_patients_are_said_to_be_few(patients: int, said: str | None) -> None:
     found = about_patches(synthetic=False, known=True, patients=patients)

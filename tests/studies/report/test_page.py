@@ -368,3 +368,60 @@ def test_a_published_split_and_rules_that_ease_the_test_are_named(small: ReportD
     assert "with seed" not in text.split("Divided by")[1].split("</p>")[0]
     assert "blurred (0 patches), though slides blur" in text
     assert "<li>blurred: " in text
+
+
+def test_a_margin_of_the_plan_stands_in_the_verdict_and_beside_the_tests(tmp_path: Path) -> None:
+    data = made_up.report_data(tmp_path / "pictures", twins=False, skill=(2.6, 2.6), **{**SMALL, "patients": 60})
+    planned = replace(data, plan=replace(data.plan, margin=0.1))
+    text = write_report(planned, tmp_path).read_text(encoding="utf-8")
+    numbers = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert numbers["margin"] == 0.1
+    assert (numbers["verdict"]["winner"], numbers["verdict"]["claim"]) == (None, "equivalent")
+    assert "cnn and vgg16 are equivalent within an AUC of 0.1" in numbers["verdict"]["headline"].replace(
+        "vgg16 and cnn", "cnn and vgg16"
+    )
+    assert "Planned before: a difference of AUC below" in text
+    assert find(data).verdict.claim == "none", "without a plan nothing is claimed"
+
+
+def test_over_patches_and_over_patients_stand_side_by_side(page: Page, numbers: dict[str, Any]) -> None:
+    shown = {about.get("data-path") for tag, about in page.tags if tag == "data"}
+    for name in ("cnn", "vgg16"):
+        for metric in ("auc", "balanced_accuracy", "sensitivity", "specificity"):
+            for of in ("patches", "patients", "difference"):
+                assert f"/estimands/{name}/metrics/{metric}/{of}/value" in shown
+        assert numbers["estimands"][name]["metrics"]["auc"]["patches"] == numbers["models"][name]["test"]["auc"]
+
+
+def test_a_part_without_idc_has_no_f1(small: ReportData, tmp_path: Path) -> None:
+    test = replace(small.test, labels=np.zeros_like(small.test.labels))
+    found = find(replace(small, test=test)).models["cnn"].test
+    assert (found["f1"].value, found["sensitivity"].value) == (None, None)
+    assert found["specificity"].value is not None
+
+
+def test_a_patient_with_one_patch_of_idc_has_an_auc_without_an_interval(small: ReportData) -> None:
+    labels = small.test.labels.copy()
+    own = np.flatnonzero(small.test.patients == small.test.patients[0])
+    labels[own] = 0
+    labels[own[0]] = 1
+    rows = {row.patient: row for row in find(replace(small, test=replace(small.test, labels=labels))).patients}
+    auc = rows[small.test.patients[0]].auc["cnn"]
+    assert auc.value is not None
+    assert (auc.low, auc.high) == (None, None)
+
+
+def test_the_score_of_training_patients_alone_stands_beside_that_of_all(small: ReportData) -> None:
+    rows = small.out_of_fold["cnn"]
+    ids = np.unique(rows.patients)
+    parts = tuple((str(one), "validation" if k % 5 == 0 else "train", 1, 0) for k, one in enumerate(ids))
+    model = find(replace(small, data=replace(small.data, patients=parts))).models["cnn"]
+    train = ~np.isin(rows.patients, ids[::5])
+    chosen, default = model.overtuning[0], model.overtuning[1]
+    assert chosen.training_patients_auc == pytest.approx(
+        sk.roc_auc_score(rows.labels[train], rows.probabilities["cnn"][train])
+    )
+    assert default.training_patients_auc == pytest.approx(
+        sk.roc_auc_score(rows.labels[train], rows.probabilities["cnn:default"][train])
+    )
+    assert model.of_validation == pytest.approx(1 - train.mean())

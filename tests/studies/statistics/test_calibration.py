@@ -26,39 +26,24 @@ def test_separable_scores_give_a_finite_temperature() -> None:
 def test_one_class_is_refused() -> None:
     with pytest.raises(ValueError, match="both classes"):
         c.fit_temperature(TRUE_LOGITS, np.ones(N, dtype=np.int64))
-    with pytest.raises(ValueError, match="both classes"):
-        c.choose_threshold(expit(TRUE_LOGITS), np.zeros(N, dtype=np.int64), WHO)
-
-
-def test_calibrated_probabilities_keep_the_prevalence_as_threshold() -> None:
-    threshold, rule = c.choose_threshold(expit(TRUE_LOGITS[:800]), LABELS[:800], WHO[:800])
-    assert threshold == pytest.approx(LABELS[:800].mean())
-    assert rule.startswith("development prevalence")
-
-
-def test_shifted_probabilities_move_the_threshold_to_the_best_one() -> None:
-    shifted = expit(TRUE_LOGITS + 3)
-    threshold, rule = c.choose_threshold(shifted, LABELS, WHO)
-    assert threshold > 0.7
-    assert rule.startswith("best balanced accuracy out of fold")
 
 
 def test_the_line_of_calibrated_probabilities_is_zero_and_one() -> None:
-    intercept, slope = c.calibration_line(LABELS, expit(TRUE_LOGITS), resample(WHO, LABELS, 10, 0))
+    intercept, slope = c.calibration_line(LABELS, TRUE_LOGITS, resample(WHO, LABELS, 10, 0))
     assert intercept.low is not None
     assert intercept.high is not None
     assert slope.low is not None
     assert slope.high is not None
     assert intercept.low < 0 < intercept.high
     assert slope.low < 1 < slope.high
-    _, steep = c.calibration_line(LABELS, expit(TRUE_LOGITS * 2), resample(WHO, LABELS, 10, 0))
+    _, steep = c.calibration_line(LABELS, TRUE_LOGITS * 2, resample(WHO, LABELS, 10, 0))
     assert steep.value == pytest.approx(slope.value / 2)
 
 
 def test_constant_or_separating_scores_have_no_slope() -> None:
     resampling = resample(WHO, LABELS, 10, 0)
     assert c.calibration_line(LABELS, np.full(N, 0.3), resampling)[1].value is None
-    assert c.calibration_line(LABELS, np.where(LABELS == 1, 0.9, 0.1), resampling)[1].value is None
+    assert c.calibration_line(LABELS, np.where(LABELS == 1, 2.0, -2.0), resampling)[1].value is None
 
 
 def test_reliability_bins_hold_every_patch_once_and_bracket_the_truth() -> None:
@@ -69,7 +54,11 @@ def test_reliability_bins_hold_every_patch_once_and_bracket_the_truth() -> None:
     assert sum(covered) >= 8
 
 
-def test_probabilities_at_0_and_1_have_a_finite_line() -> None:
-    sure = np.where(TRUE_LOGITS > 1, 1.0, expit(TRUE_LOGITS))
-    intercept, _ = c.calibration_line(LABELS, sure, resample(WHO, LABELS, 10, 0))
-    assert intercept.value is None or np.isfinite(intercept.value)
+def test_the_line_of_saturated_probabilities_is_that_of_their_logits() -> None:
+    resampling = resample(WHO, LABELS, 10, 0)
+    intercept, slope = c.calibration_line(LABELS, TRUE_LOGITS, resampling)
+    _, steep = c.calibration_line(LABELS, TRUE_LOGITS * 40, resampling)
+    assert np.mean(expit(TRUE_LOGITS * 40) == 1) > 0.05, "most digits of these are lost"
+    assert steep.value == pytest.approx(slope.value / 40)
+    assert (steep.low, steep.high) == pytest.approx((slope.low / 40, slope.high / 40))
+    assert intercept.value is not None

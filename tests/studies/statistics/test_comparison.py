@@ -77,10 +77,42 @@ def test_exact_mcnemar_equals_the_binomial_test_on_a_published_table() -> None:
     assert ours.value == pytest.approx((144 - 256) / 1319)
 
 
-def test_holm_reproduces_the_textbook_example(resampling: Resampling) -> None:
-    plain = cmp.delong(LABELS, GOOD, FAIR)
-    tests = [cmp.replace(plain, p=p) for p in (0.01, 0.04, 0.03, 0.005)] + [cmp.replace(plain, p=None)]
-    assert [one.p_holm for one in cmp._holm(tests)] == [pytest.approx(p) for p in (0.03, 0.06, 0.06, 0.02)] + [None]
+def test_adjusted_p_and_interval_cannot_contradict_each_other() -> None:
+    rng = np.random.default_rng(3)
+    for _ in range(200):
+        tests = [
+            cmp.simultaneous([cmp._difference("d", value, 0.01, 18.0)])[0] for value in rng.normal(0.024, 0.012, 3)
+        ]
+        for test in cmp.simultaneous([*tests, cmp.Difference("undefined", None)])[:3]:
+            assert (test.p_adjusted < 0.05) == (test.low > 0 or test.high < 0)
+            assert test.p_adjusted == pytest.approx(min(1, 3 * test.p))
+    single = cmp.simultaneous([cmp._difference("d", 0.02, 0.01, 18.0)])[0]
+    assert single.p_adjusted == single.p
+    assert (single.low, single.high) == pytest.approx((0.02 - 2.1009 * 0.01, 0.02 + 2.1009 * 0.01), abs=1e-6)
+
+
+def test_three_intervals_hold_all_three_differences_at_once(resampling: Resampling) -> None:
+    rng = np.random.default_rng(4)
+    held = []
+    for _ in range(2000):
+        noise = rng.normal(0, 0.01, 3)  # of three equal models
+        pairs = [noise[0] - noise[1], noise[0] - noise[2], noise[1] - noise[2]]
+        tests = cmp.simultaneous([cmp._difference("d", value, 0.01 * np.sqrt(2), 1e6) for value in pairs])
+        held.append(all(test.low < 0 < test.high for test in tests))
+    assert np.mean(held) > 0.945
+
+
+def test_delong_and_mcnemar_are_in_no_family(resampling: Resampling) -> None:
+    pair = cmp.compare_all(LABELS, [contestant("a", GOOD, resampling), contestant("b", FAIR, resampling)], resampling)[
+        0
+    ]
+    assert [test.statistic for test in pair.secondary] == [
+        "Difference of balanced accuracy",
+        "Difference of Brier score",
+    ]
+    assert [test.statistic for test in pair.naive] == ["DeLong test", "Exact McNemar test"]
+    assert all(test.p_adjusted is None for test in pair.naive)
+    assert all(test.p_adjusted == pytest.approx(min(1, 2 * test.p)) for test in pair.secondary)
 
 
 def test_the_primary_difference_uses_the_same_draws_for_both(resampling: Resampling) -> None:
@@ -93,10 +125,38 @@ def test_the_primary_difference_uses_the_same_draws_for_both(resampling: Resampl
     assert pair.primary.standard_error < 0.05 * (single.high - single.low)
 
 
-def test_two_copies_of_one_model_do_not_differ(resampling: Resampling) -> None:
-    verdict = verdict_on(resampling, cnn=GOOD, twin=GOOD.copy())
+PERFECT = np.where(LABELS == 1, 0.9, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "said"),
+    [
+        (GOOD, GOOD.copy(), "both give every patch the same score."),
+        (GOOD, 1 / (1 + np.exp(-(np.log(GOOD / (1 - GOOD)) / 3 + 1))), "both rank the patches in the same order."),
+        (PERFECT, PERFECT + RNG.uniform(0, 0.01, N), "both tell the classes of the test split apart without an error"),
+    ],
+    ids=["the same scores", "the same ranking", "two perfect models"],
+)
+def test_models_without_a_difference_are_told_apart_by_what_they_share(
+    resampling: Resampling, first: np.ndarray, second: np.ndarray, said: str
+) -> None:
+    verdict = verdict_on(resampling, cnn=first, twin=second)
     assert verdict.winner is None
     assert verdict.headline == "No difference was found between cnn and twin."
+    assert said in verdict.detail
+
+
+def test_a_difference_that_no_draw_changes_has_neither_an_interval_nor_a_p(resampling: Resampling) -> None:
+    sides = [contestant("constant", np.full(N, 0.5), resampling), contestant("perfect", PERFECT, resampling)]
+    pair = cmp.compare_all(LABELS, sides, resampling)[0]
+    for test in (pair.primary, pair.naive[0]):
+        assert (test.value, test.low, test.high, test.p, test.p_adjusted) == (-0.5, None, None, None, None)
+    verdict = verdict_on(resampling, constant=np.full(N, 0.5), perfect=PERFECT)
+    assert verdict.headline == "It cannot be said whether perfect and constant differ."
+    assert verdict.detail == (
+        "The AUCs differ by 0.500; that is the same whichever patients are drawn, so there is neither an interval nor "
+        "a p."
+    )
 
 
 def test_a_model_against_a_random_one_is_named(resampling: Resampling) -> None:
@@ -107,12 +167,84 @@ def test_a_model_against_a_random_one_is_named(resampling: Resampling) -> None:
     assert 0 < low < high
 
 
-def test_two_models_of_equal_strength_report_what_could_have_been_seen(resampling: Resampling) -> None:
+def test_what_cannot_be_excluded_is_the_far_end_of_the_interval(resampling: Resampling) -> None:
     noise = np.random.default_rng(1)
     other = 1 / (1 + np.exp(-(2.4 * LABELS - 1.2 + noise.normal(0, 1, N))))
     verdict = verdict_on(resampling, cnn=GOOD, vgg16=other)
     assert verdict.winner is None
-    assert "this test could have seen a difference of 0.0" in verdict.detail
+    low, high, open_to, found = (
+        float(number.replace("−", "-"))
+        for number in re.search(
+            r"interval (\S+) to (\S+), p .*up to (\S+) cannot be excluded\. .*a true difference of (\S+) or more",
+            verdict.detail,
+        ).groups()
+    )
+    assert open_to == max(-low, high)
+    assert found > (high - low) / 2
+
+
+def paired(low: float, high: float, *, p: float = 0.2, second: str = "vgg16", spread: float = 0.01) -> cmp.Comparison:
+    """The difference of cnn and another, with an interval."""
+    primary = cmp.Difference("d", (low + high) / 2, low, high, spread, 20.0, p, p)
+    return cmp.Comparison("cnn", second, primary, (), (), 0.03, cmp.Agreement(1, 1, 1, 1))
+
+
+def judged(*pairs: cmp.Comparison, margin: float | None = 0.02, doubts: tuple[Weakness, ...] = ()) -> Verdict:
+    models = [("cnn", Estimate(0.92, 0.9, 0.94)), *((pair.second, Estimate(0.9, 0.88, 0.92)) for pair in pairs)]
+    return judge(pairs, models, doubts, margin)
+
+
+def test_an_interval_within_the_margin_makes_models_equivalent() -> None:
+    verdict = judged(paired(-0.008, 0.015))
+    assert (verdict.winner, verdict.claim, verdict.strength) == (None, "equivalent", "shows")
+    assert verdict.headline == "cnn and vgg16 are equivalent within an AUC of 0.02."
+    assert verdict.detail == (
+        "The AUCs differ by 0.003 (95\u00a0% interval −0.008 to 0.015, p = 0.200); the whole interval lies within the "
+        "margin of 0.02 that was planned before."
+    )
+    weak = judged(paired(-0.008, 0.015), doubts=tuple(about_openings(2)))
+    assert weak.headline == "The test split suggests that cnn and vgg16 are equivalent within an AUC of 0.02."
+    assert weak.strength == "suggests"
+    assert "because of: test split reopened" in weak.detail
+
+
+def test_a_lower_end_within_the_margin_makes_a_model_not_worse() -> None:
+    verdict = judged(paired(-0.008, 0.035))
+    assert (verdict.winner, verdict.claim, verdict.strength) == (None, "not worse", "shows")
+    assert verdict.headline == (
+        "No difference was found between cnn and vgg16; cnn is not worse by more than an AUC of 0.02."
+    )
+    assert "up to 0.035 cannot be excluded, more than the margin of 0.02 that was planned before" in verdict.detail
+
+
+@pytest.mark.parametrize(("ends", "margin"), [((-0.03, 0.035), 0.02), ((-0.02, 0.02), 0.02), ((-0.001, 0.002), None)])
+def test_without_a_margin_or_beyond_it_nothing_is_claimed(ends: tuple[float, float], margin: float | None) -> None:
+    verdict = judged(paired(*ends), margin=margin)
+    assert (verdict.winner, verdict.claim, verdict.strength) == (None, "none", "none")
+    assert verdict.headline == "No difference was found between cnn and vgg16."
+    assert ("margin" in verdict.detail) == (margin is not None)
+
+
+def test_a_lead_below_the_margin_is_a_lead_and_is_told_to_be_small() -> None:
+    verdict = judged(paired(0.003, 0.015, p=0.004))
+    assert (verdict.winner, verdict.claim) == ("cnn", "better")
+    assert verdict.detail.endswith("The lead is below the margin of 0.02 that was planned before.")
+    assert "margin" not in judged(paired(0.003, 0.025, p=0.01)).detail
+
+
+def test_all_pairs_must_lie_within_the_margin() -> None:
+    both = judged(paired(-0.008, 0.015), paired(-0.009, 0.012, second="third"))
+    assert both.headline == "cnn, vgg16 and third are equivalent within an AUC of 0.02."
+    one = judged(paired(-0.008, 0.015), paired(-0.03, 0.012, second="third"))
+    assert one.headline == "No difference was found between cnn and vgg16 and third."
+    assert one.claim == "none"
+    assert "cnn and third differ by" in one.detail
+
+
+def test_intervals_that_hold_together_say_so() -> None:
+    wide = cmp.replace(paired(-0.003, 0.047).primary, p=0.02, p_adjusted=0.06)
+    verdict = judged(cmp.replace(paired(-0.003, 0.047), primary=wide), paired(-0.01, 0.05, second="third"), margin=None)
+    assert "(simultaneous 95\u00a0% interval −0.003 to 0.047, adjusted p = 0.060)" in verdict.detail
 
 
 def test_the_best_of_three_must_beat_both(resampling: Resampling) -> None:
@@ -121,14 +253,6 @@ def test_the_best_of_three_must_beat_both(resampling: Resampling) -> None:
     assert "a and c" in verdict.headline
     undecided = verdict_on(resampling, a=RANDOM, b=GOOD, c=GOOD.copy())
     assert undecided.winner is None
-
-
-def test_primary_p_values_are_adjusted_over_all_pairs(resampling: Resampling) -> None:
-    sides = [contestant(name, each, resampling) for name, each in (("a", RANDOM), ("b", GOOD), ("c", FAIR))]
-    pairs = cmp.compare_all(LABELS, sides, resampling)
-    assert len(pairs) == 3
-    assert all(pair.primary.p_holm >= pair.primary.p for pair in pairs)
-    assert any(pair.primary.p_holm > pair.primary.p for pair in pairs)
 
 
 @pytest.mark.parametrize(
@@ -165,32 +289,32 @@ def test_with_four_patients_there_is_neither_an_interval_nor_a_p() -> None:
     verdict = judge((pair,), [("a", Estimate(0.9, None, None)), ("b", Estimate(0.8, None, None))], ())
     assert verdict.winner is None
     assert verdict.detail.endswith("the test split is too small to say how sure that is.")
+    assert verdict.headline == "It cannot be said whether a and b differ."
 
 
-def test_what_could_have_been_seen_is_2_8_standard_errors_with_many_patients_and_more_with_few(
-    resampling: Resampling,
-) -> None:
-    many = resample(np.arange(N).astype(str), LABELS, 10, 0)
-    assert many.power_factor == pytest.approx(2.8, abs=0.01)
-    few = resample(np.array([f"p{k % 6}" for k in range(N)]), LABELS, 10, 0)
-    assert few.power_factor > 3.4
-    sides = [contestant("a", GOOD, resampling), contestant("b", FAIR, resampling)]
-    pair = cmp.compare_all(LABELS, sides, resampling)[0]
-    assert pair.primary.standard_error is not None
-    assert pair.smallest_detectable == pytest.approx(resampling.power_factor * pair.primary.standard_error)
-    assert pair.smallest_detectable > pair.primary.high - pair.primary.value
+def test_what_is_found_with_80_percent_power_is_2_8_standard_errors_with_many_patients_and_more_with_few() -> None:
+    many, few = (cmp._difference("d", 0.0, 1.0, freedom) for freedom in (1e6, 5.0))
+    assert cmp.detectable(many) == pytest.approx(2.8, abs=0.01)
+    assert cmp.detectable(few) > 3.4
+    assert cmp.detectable(many, 3) == pytest.approx(2.394 + 0.8416, abs=1e-3), "as one of three, by its wider interval"
+    assert cmp.detectable(cmp.Difference("d", 0.1)) is None
 
 
-def test_a_test_split_that_could_see_nothing_says_so(resampling: Resampling) -> None:
-    sides = [contestant("a", GOOD, resampling), contestant("b", GOOD + 1e-9, resampling)]
-    pair = cmp.replace(cmp.compare_all(LABELS, sides, resampling)[0], smallest_detectable=0.7)
-    verdict = judge((pair,), [("a", Estimate(0.9, 0.1, 1.0)), ("b", Estimate(0.9, 0.1, 1.0))], ())
-    assert "could not have seen even the largest difference" in verdict.detail
+def test_a_test_split_that_could_see_nothing_says_so() -> None:
+    pair = cmp.replace(paired(-0.6, 0.7), smallest_detectable=0.7)
+    assert "cannot find even the largest difference" in judged(pair, margin=None).detail
 
 
 def test_too_few_patches_of_a_class_leave_delong_undefined() -> None:
-    one = cmp.delong(np.array([1, 0, 0]), np.arange(3.0), np.arange(3.0))
-    assert (one.value, one.p) == (None, None)
+    single = cmp.delong(np.array([1, 0, 0]), np.arange(3.0), np.array([2.0, 0.0, 1.0]))
+    assert (single.value, single.low, single.p) == (-1.0, None, None)
+    assert cmp.delong(np.zeros(3), np.arange(3.0), np.arange(3.0)).value is None
+
+
+def test_a_patient_with_a_single_patch_of_a_class_has_an_auc_without_an_interval() -> None:
+    assert cmp.delong_interval(np.array([1, 0, 0]), np.array([0.5, 0.2, 0.9])) == (0.5, None, None)
+    assert cmp.delong_interval(np.array([1, 1, 0, 0]), np.full(4, 0.3)) == (0.5, None, None), "no spread, no interval"
+    assert cmp.delong_interval(np.zeros(3), np.arange(3.0)) is None
 
 
 @pytest.mark.parametrize("scores", [GOOD, np.where(LABELS == 1, 0.9, 0.1), np.where(LABELS == 1, 0.1, 0.9)])

@@ -1,0 +1,88 @@
+"""Retrained configurations in numbers that owe nothing to the test split, and beside those that do."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from studies.records import CandidateResult, FinalModel, Predictions, ReportData
+from studies.statistics.metrics import Estimate, auc, average_precision, balanced_accuracy
+
+
+@dataclass(frozen=True)
+class OvertuningRow:
+    """The same configuration seen three times: a search that fitted its validation split falls from left to right.
+
+    Attributes:
+        search_value: AUC, or whatever the objective was, on the validation split in the search.
+        training_patients_auc: out of fold, of the training patients alone, by whom neither the configuration nor its
+            last epoch was chosen; None where patients are unknown.
+        test_auc: None where this configuration was not put to the test.
+    """
+
+    configuration: str
+    trial: int
+    chosen: bool
+    search_value: float
+    out_of_fold_auc: float
+    training_patients_auc: float | None
+    out_of_fold_balanced_accuracy: float
+    test_auc: Estimate | None
+
+
+def out_of_fold(rows: Predictions | None, name: str, threshold: float) -> dict[str, float | None]:
+    """AUC, average precision, balanced accuracy and Brier score of a model's development rows, without intervals."""
+    if rows is None or name not in rows.probabilities:
+        return {}
+    probabilities = rows.probabilities[name]
+    found = {
+        "auc": auc(rows.labels, probabilities),
+        "average_precision": average_precision(rows.labels, probabilities),
+        "balanced_accuracy": balanced_accuracy(rows.labels, probabilities, threshold),
+        "brier": float(np.mean((probabilities - rows.labels) ** 2)),
+    }
+    return {metric: value if np.isfinite(value) else None for metric, value in found.items()}
+
+
+def by_part(data: ReportData, name: str, entry: str) -> dict[str, float | None]:
+    """Out-of-fold AUC of the patients of each development part."""
+    rows, part = data.out_of_fold.get(name), _parts(data, name)
+    if rows is None or part is None or entry not in rows.logits:
+        return {}
+    found = {}
+    for one in ("train", "validation"):
+        chosen = part == one
+        value = auc(rows.labels[chosen], rows.logits[entry][chosen]) if chosen.any() else float("nan")
+        found[one] = value if np.isfinite(value) else None
+    return found
+
+
+def _parts(data: ReportData, name: str) -> npt.NDArray[np.str_] | None:
+    """(N,) the part of each out-of-fold row of a model; None where patients are unknown."""
+    rows, part_of = data.out_of_fold.get(name), {patient: part for patient, part, *_ in data.data.patients}
+    if rows is None or not part_of:
+        return None
+    return np.array([part_of.get(patient, "") for patient in rows.patients.tolist()])
+
+
+def of_validation(data: ReportData, name: str) -> float | None:
+    """Share of a model's out-of-fold rows that are of validation patients; None where patients are unknown."""
+    part = _parts(data, name)
+    return None if part is None else float(np.mean(part == "validation"))
+
+
+def overtuning(
+    data: ReportData, model: FinalModel, candidate: CandidateResult, test_auc: Estimate | None
+) -> OvertuningRow:
+    """A configuration in the search, out of fold and on the test split."""
+    entry = model.entry(candidate.label)
+    return OvertuningRow(
+        configuration=candidate.label,
+        trial=candidate.trial,
+        chosen=candidate.label == model.chosen,
+        search_value=candidate.search_value,
+        out_of_fold_auc=candidate.out_of_fold_auc,
+        training_patients_auc=by_part(data, model.model, entry).get("train"),
+        out_of_fold_balanced_accuracy=candidate.out_of_fold_balanced_accuracy,
+        test_auc=test_auc,
+    )
