@@ -20,6 +20,7 @@ from search.training.device_patches import DevicePatches
 from search.training.jobs import WorkerContext
 from search.training.loop import Training, count_parameters, train
 from search.trials.fixed import searched_models
+from search.trials.power import can_show
 from search.workers.cluster import Crew
 
 _PROBE_PATCHES = 512
@@ -44,6 +45,10 @@ def describe_launch(
     for model in models:
         console.print(_space_table(model))
         say(console, _cost(settings, development, prepared.folds, context, crew, model))
+    test_patients, test_patches = next(
+        (patients, patches) for part, patients, patches, _ in prepared.parts if part == "test"
+    )
+    say(console, can_show(development, test_patients, test_patches))
     twice = (
         0 if context.preprocessed is None else counts["train"] + counts["validation"]
     )  # raw, and as networks see them
