@@ -71,7 +71,7 @@ def _difference(development: DevelopmentSet) -> tuple[Difference, int] | None:
     if first is None or second is None:
         return None
     difference = paired_difference(PRIMARY, first, second, resampling)
-    return (difference, resampling.patients) if difference.freedom is not None else None
+    return (difference, len(np.unique(groups))) if difference.freedom is not None else None
 
 
 def _some(count: int) -> Ints:

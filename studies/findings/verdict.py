@@ -56,7 +56,7 @@ def judge(
     if all(map(_significant, against)):
         return _won(best, against, doubts, margin)
     pairs = [pair for pair in against if not _significant(pair)]
-    if margin is not None and pairs == against and all(_within(pair, margin) for pair in pairs):
+    if margin is not None and pairs == against and all(_within(pair, margin) for pair in comparisons):
         return _equivalent(best, pairs, doubts, margin)
     return _undecided(best, pairs, doubts, margin)
 

@@ -190,7 +190,8 @@ def paired(low: float, high: float, *, p: float = 0.2, second: str = "vgg16", sp
 
 
 def judged(*pairs: cmp.Comparison, margin: float | None = 0.02, doubts: tuple[Weakness, ...] = ()) -> Verdict:
-    models = [("cnn", Estimate(0.92, 0.9, 0.94)), *((pair.second, Estimate(0.9, 0.88, 0.92)) for pair in pairs)]
+    others = {pair.second: Estimate(0.9, 0.88, 0.92) for pair in pairs}
+    models = [("cnn", Estimate(0.92, 0.9, 0.94)), *others.items()]
     return judge(pairs, models, doubts, margin)
 
 
@@ -233,8 +234,11 @@ def test_a_lead_below_the_margin_is_a_lead_and_is_told_to_be_small() -> None:
 
 
 def test_all_pairs_must_lie_within_the_margin() -> None:
-    both = judged(paired(-0.008, 0.015), paired(-0.009, 0.012, second="third"))
+    others = cmp.replace(paired(-0.009, 0.012, second="third"), first="vgg16")
+    both = judged(paired(-0.008, 0.015), paired(-0.009, 0.012, second="third"), others)
     assert both.headline == "cnn, vgg16 and third are equivalent within an AUC of 0.02."
+    apart = cmp.replace(others, primary=paired(-0.009, 0.025).primary)
+    assert judged(paired(-0.008, 0.015), paired(-0.009, 0.012, second="third"), apart).claim == "not worse"
     one = judged(paired(-0.008, 0.015), paired(-0.03, 0.012, second="third"))
     assert one.headline == "No difference was found between cnn and vgg16 and third."
     assert one.claim == "none"

@@ -1,0 +1,79 @@
+"""What the report says of a margin, of patients and patches, and of numbers that rest on too little."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn import metrics as sk
+
+from studies.findings.findings import find
+from studies.records import ReportData
+from studies.report.page import write_report
+from tests.studies import made_up
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> ReportData:
+    return made_up.report_data(tmp_path_factory.mktemp("small"), trials=4, patients=24, draws=200)
+
+
+def test_a_margin_of_the_plan_stands_in_the_verdict_and_beside_the_tests(tmp_path: Path) -> None:
+    data = made_up.report_data(tmp_path / "pictures", skill=(2.6, 2.6), trials=4, patients=60, draws=200)
+    planned = replace(data, plan=replace(data.plan, margin=0.1))
+    text = write_report(planned, tmp_path).read_text(encoding="utf-8")
+    numbers = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert numbers["margin"] == 0.1
+    assert (numbers["verdict"]["winner"], numbers["verdict"]["claim"]) == (None, "equivalent")
+    assert "cnn and vgg16 are equivalent within an AUC of 0.1" in numbers["verdict"]["headline"].replace(
+        "vgg16 and cnn", "cnn and vgg16"
+    )
+    assert "Planned before: a difference of AUC below" in text
+    assert find(data).verdict.claim == "none", "without a plan nothing is claimed"
+
+
+def test_over_patches_and_over_patients_stand_side_by_side(small: ReportData, tmp_path: Path) -> None:
+    text = write_report(small, tmp_path).read_text(encoding="utf-8")
+    shown = set(re.findall(r'data-path="([^"]+)"', text))
+    numbers = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    for name in ("cnn", "vgg16"):
+        for metric in ("auc", "balanced_accuracy", "sensitivity", "specificity"):
+            for of in ("patches", "patients", "difference"):
+                assert f"/estimands/{name}/metrics/{metric}/{of}/value" in shown
+        assert numbers["estimands"][name]["metrics"]["auc"]["patches"] == numbers["models"][name]["test"]["auc"]
+
+
+def test_a_part_without_idc_has_no_f1(small: ReportData, tmp_path: Path) -> None:
+    test = replace(small.test, labels=np.zeros_like(small.test.labels))
+    found = find(replace(small, test=test)).models["cnn"].test
+    assert (found["f1"].value, found["sensitivity"].value) == (None, None)
+    assert found["specificity"].value is not None
+
+
+def test_a_patient_with_one_patch_of_idc_has_an_auc_without_an_interval(small: ReportData) -> None:
+    labels = small.test.labels.copy()
+    own = np.flatnonzero(small.test.patients == small.test.patients[0])
+    labels[own] = 0
+    labels[own[0]] = 1
+    rows = {row.patient: row for row in find(replace(small, test=replace(small.test, labels=labels))).patients}
+    auc = rows[small.test.patients[0]].auc["cnn"]
+    assert auc.value is not None
+    assert (auc.low, auc.high) == (None, None)
+
+
+def test_the_score_of_training_patients_alone_stands_beside_that_of_all(small: ReportData) -> None:
+    rows = small.out_of_fold["cnn"]
+    ids = np.unique(rows.patients)
+    parts = tuple((str(one), "validation" if k % 5 == 0 else "train", 1, 0) for k, one in enumerate(ids))
+    model = find(replace(small, data=replace(small.data, patients=parts))).models["cnn"]
+    train = ~np.isin(rows.patients, ids[::5])
+    chosen, default = model.overtuning[0], model.overtuning[1]
+    assert chosen.training_patients_auc == pytest.approx(
+        sk.roc_auc_score(rows.labels[train], rows.probabilities["cnn"][train])
+    )
+    assert default.training_patients_auc == pytest.approx(
+        sk.roc_auc_score(rows.labels[train], rows.probabilities["cnn:default"][train])
+    )
+    assert model.of_validation == pytest.approx(1 - train.mean())
