@@ -184,10 +184,8 @@ class Fit:
     """What turns the scores of a configuration into probabilities and calls, fitted to them out of fold.
 
     Attributes:
-        temperature: the mean logit is divided by it.
-        threshold: on the probability after temperature; at or above it a patch is called IDC.
-        low, high: its 95 % interval over patients; None where they are too few.
-        rule: why it is that number, in words.
+        temperature, threshold, rule: as of ``FinalModel``.
+        low, high: 95 % interval of the threshold over patients; None where they are too few.
     """
 
     temperature: float
@@ -206,7 +204,6 @@ class CandidateResult:
         trial: number in the study.
         search_value: objective in the search (validation split, best epoch).
         out_of_fold_auc: of all out-of-fold predictions together (mean logit over the 8 views).
-        out_of_fold_balanced_accuracy: of the same, by its own fit.
         fit: its own; None in plans from before each configuration had one, where all share that of the chosen one.
     """
 
@@ -250,8 +247,7 @@ class FinalModel:
 
     def fit_of(self, label: str) -> Fit:
         """What the scores of a candidate are judged with: its own fit, where it has one."""
-        shared = Fit(self.temperature, self.threshold, None, None, self.threshold_rule)
-        return self.candidate(label).fit or shared
+        return self.candidate(label).fit or Fit(self.temperature, self.threshold, None, None, self.threshold_rule)
 
 
 # --- the plan and its openings --------------------------------------------------------------------------------------

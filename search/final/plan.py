@@ -50,12 +50,13 @@ def decides_the_same(one: AnalysisPlan, other: AnalysisPlan) -> bool:
     return to_json(_decisions(one)) == to_json(_decisions(other))
 
 
-def frozen(model: FinalModel, plan: AnalysisPlan) -> FinalModel:
-    """The model as a plan has it, where that was made of the same members; else as it is.
+def frozen(model: FinalModel, plan: AnalysisPlan | None) -> FinalModel:
+    """The model as the plan of the last opening has it, where that was made of the same members; else as it is.
 
     Rules for temperature and threshold may change from version to version; what was frozen by them does not.
     """
-    known = next((one for one in plan.models if _made_of(one) == _made_of(model)), None)
+    models = () if plan is None else plan.models
+    known = next((one for one in models if _made_of(one) == _made_of(model)), None)
     return model if known is None else known
 
 

@@ -122,7 +122,11 @@ def _finalize(final: _Final) -> int:
     write_settings(final.comparison.folder / FINALIZE_FILE, _used(final), signals.go_on)
     development = load_development(final.prepared.development)
     fold = folds(final.prepared.lock, development)
-    retrained = _as_frozen(final, _retrain(final, development, fold))
+    before = last_plan(final.comparison)
+    retrained = [
+        replace(one, final=frozen(one.final, None if before is None else before[0]))
+        for one in _retrain(final, development, fold)
+    ]
     decided = _decide(final, [model.final for model in retrained], int(fold.max()) + 1)
     check_decided(final.comparison, decided, settings.reopen)  # before anything that a report reads is written over
     _keep_development(final, development, retrained)
@@ -241,12 +245,6 @@ def _retrain(final: _Final, development: DevelopmentSet, fold: npt.NDArray[np.in
         )
         for model, wanted in final.wanted.items()
     ]
-
-
-def _as_frozen(final: _Final, retrained: Sequence[Retrained]) -> list[Retrained]:
-    """With what the plan of the last opening decided of the same members, by the rules that were in force then."""
-    before = last_plan(final.comparison)
-    return [replace(one, final=one.final if before is None else frozen(one.final, before[0])) for one in retrained]
 
 
 def _train_members(final: _Final, context: WorkerContext, count: int) -> None:
