@@ -100,7 +100,7 @@ def _look(settings: StatusSettings) -> _Seen:
 
 def _entry(study: "StudySummary", comparison: str, engine: "Engine") -> dict[str, Any]:
     from studies.findings.costs import cost_of
-    from studies.storage.results import by_hand, way_out
+    from studies.storage.results import by_hand, cut_short, way_out
 
     states = Counter(trial.state for trial in study.trials)
     left = _left(study, comparison, engine)
@@ -119,7 +119,8 @@ def _entry(study: "StudySummary", comparison: str, engine: "Engine") -> dict[str
         "failures": Counter(
             trial.attributes.get("failure", "unknown") for trial in study.trials if trial.state == "FAIL"
         ),
-        "next": way_out(study) if states["FAIL"] and study.best is None else None,
+        "cut_short": cut_short(study.trials),
+        "next": way_out(study) if study.best is None and states["FAIL"] + states["PRUNED"] else None,
     }
 
 
@@ -191,6 +192,8 @@ def _parts(entry: dict[str, Any]) -> list[Any]:
             table.add_row("running", f"{place}, {trial['seconds']} s")
     for reason, count in entry["failures"].items():
         table.add_row("failed", Text(f"{count} x {reason}"))
+    for told in entry["cut_short"]:
+        table.add_row("cut short", Text(told))
     if entry["next"] is not None:
         table.add_row("next", Text(entry["next"]))
     return [Text(entry["study"], style="bold"), table]

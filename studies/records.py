@@ -118,6 +118,8 @@ BEST_EPOCH = "best_epoch"
 """User attribute of every trial that a launch has trained to an end other than a failure."""
 TRAINED_AS = "trained_as"
 """User attribute of the same trials: study and number. One that was copied has those of the trial it is a copy of."""
+CUT_SHORT = "cut_short"
+"""User attribute of a PRUNED trial that no pruner ended: why it could not go on, as its time was over."""
 
 
 @dataclass(frozen=True)

@@ -132,7 +132,8 @@ class LaunchSettings:
         "SECONDS", kinds.or_none(positive), "end the search in order after this time", "default: none", choices=_NONE
     )] = None  # fmt: skip
     trial_timeout: Annotated[float | None, Flag(
-        "SECONDS", kinds.or_none(positive), "fail a trial after this time", "default: none", choices=_NONE
+        "SECONDS", kinds.or_none(positive), "end a trial after the epoch in which so much training is over; it keeps its "
+        "value", "default: none", choices=_NONE,
     )] = None  # fmt: skip
     dry_run: Annotated[bool, switch("show the space and what it would take, write nothing")] = False
     split: Annotated[tuple[int, int, int], Group("data and split, locked when a study begins"), Flag(

@@ -110,6 +110,7 @@ class EpochReport:
         attributes: seconds, device, parameters, peak_memory, worker ... so far.
         seconds_before: of training and evaluation that the job had behind it when this process took it up.
         failure: why the job cannot go on; None where it can.
+        keeps_value: whether the epochs before that count all the same: its time was over, or its loss is no number.
         warnings: what does not stop the job but a user should know, such as a disk without room for checkpoints.
     """
 
@@ -118,6 +119,7 @@ class EpochReport:
     train_loss: float
     attributes: dict[str, Any] = field(default_factory=dict)
     failure: str | None = None
+    keeps_value: bool = False
     seconds_before: float = 0.0
     warnings: tuple[str, ...] = ()
 

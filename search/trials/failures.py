@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from search.errors import SearchFailed
 from search.training.jobs import IN_A_ROW
+from search.workers.deadline import OutOfTimeError
 
 
 class Failures:
@@ -58,8 +59,12 @@ class Failures:
 
 
 def _diagnosis(what: str, reasons: Iterable[str]) -> str:
-    why = "; ".join(f"{count} x {reason}" for reason, count in Counter(reasons).most_common())
-    return (
-        f"{what}: {why}. What was found before is kept; mend this (a full disk, "
-        "a GPU in trouble, a model that cannot train)"
+    counted = Counter(reasons).most_common()
+    why = "; ".join(f"{count} x {reason}" for reason, count in counted)
+    slow = all(reason.startswith(OutOfTimeError.__name__) for reason, _ in counted)
+    way = (
+        "a longer --trial-timeout, smaller networks"
+        if slow
+        else "a full disk, a GPU in trouble, a model that cannot train"
     )
+    return f"{what}: {why}. What was found before is kept; mend this ({way})"

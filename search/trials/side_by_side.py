@@ -90,7 +90,8 @@ class Searches:
         state = self._searches[job.model].report(job, report)
         self._watcher.epoch(job, report, state)
         if state in _ENDED:
-            self._ended(job, str(report.attributes.get("worker", "")), report.failure)
+            failure = report.failure if state == TrialState.FAIL.name else None
+            self._ended(job, str(report.attributes.get("worker", "")), failure)
         return state != RUNNING
 
     def worker_lost(self, job: Job, reason: str) -> None:

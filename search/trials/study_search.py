@@ -6,7 +6,7 @@ launches together end with exactly the number that was asked for.
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import optuna
@@ -25,7 +25,7 @@ from search.trials.enqueue import check_inside
 from search.trials.in_hand import InHand
 from search.trials.launches import Presence
 from studies.ledger.ledger import Ledger
-from studies.records import BEST_EPOCH, TRAINED_AS
+from studies.records import BEST_EPOCH, CUT_SHORT, TRAINED_AS
 from studies.storage.attributes import at_once, set_attributes
 from studies.storage.results import trained_as
 
@@ -237,9 +237,13 @@ class StudySearch:
         return LOST
 
     def _note(self, job: Job, report: EpochReport) -> str:
-        if report.failure is not None:
-            return self._fail(job, report.failure, report)
         trial, values = self._hand.held[job.number].trial, self._hand.held[job.number].values
+        if report.failure is not None and not (report.keeps_value and values):
+            return self._fail(job, report.failure, report)
+        if report.failure is not None:
+            return self._finish(
+                job, replace(report, epoch=max(values)), TrialState.PRUNED, **{CUT_SHORT: report.failure}
+            )
         if report.epoch not in values:
             values[report.epoch] = report.scores[self._objective]
             trial.report(values[report.epoch], report.epoch)
@@ -253,7 +257,7 @@ class StudySearch:
         """Puts every trial that this launch still has in hand back to WAITING, to be handed out again."""
         self._hand.release()
 
-    def _finish(self, job: Job, report: EpochReport, state: TrialState) -> str:
+    def _finish(self, job: Job, report: EpochReport, state: TrialState, **more: ParamValue) -> str:
         values = self._hand.held[job.number].values
         best_epoch = max(values, key=lambda epoch: (values[epoch], -epoch))
         value = values[best_epoch if state == TrialState.COMPLETE else max(values)]
@@ -261,7 +265,7 @@ class StudySearch:
             BEST_EPOCH: best_epoch,
             TRAINED_AS: trained_as(self.study.study_name, job.number),
         }
-        self._end(job, report, state, [value], **trained)
+        self._end(job, report, state, [value], **trained, **more)
         return state.name
 
     def _fail(self, job: Job, reason: str, report: EpochReport | None, **more: ParamValue) -> str:

@@ -8,14 +8,19 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 GRACE_SECONDS = 5.0
-"""After its time limit, a job that has not ended by itself is ended with its process."""
+"""After its time limit, a job that has not ended by itself is ended with its process, unless epochs take longer."""
+
+
+class OutOfTimeError(Exception):
+    """The time limit of a job has passed."""
 
 
 class Deadline:
-    """A limit on the time that a job may take.
+    """A limit on the time that a job may take, from its first epoch on: what it needs to be set up is not counted.
 
-    Between epochs the job is told. A job that does not come back is ended with its process, and leaves a note so that
-    it is not started again.
+    Between epochs the job is told, so that the epoch that crosses the limit counts. A job that does not come back is
+    ended with its process, and leaves a note so that it is not started again. It is given as long beyond the limit as
+    its longest epoch took, and the time of the limit for its set-up.
     """
 
     def __init__(self, folder: Path, seconds: float | None) -> None:
@@ -23,16 +28,33 @@ class Deadline:
         self._note = folder / "timed_out"
         self._seconds = seconds
         self._until = None if seconds is None else time.monotonic() + seconds
+        self._begun = False
+        self._longest = 0.0  # seconds of an epoch
+        self._timer: threading.Timer | None = None
 
-    def spent(self, seconds: float) -> None:
-        """Counts what earlier processes spent on the job as well."""
-        if self._until is not None:
-            self._until -= seconds
+    def begin(self, before: float, epochs: int) -> None:
+        """The job is set up: its time runs from now.
+
+        Args:
+            before: seconds that earlier processes spent on its epochs.
+            epochs: that are behind it.
+        """
+        self._begun = True
+        if self._seconds is not None:
+            self._until = time.monotonic() + self._seconds - before
+            self._longest = before / max(epochs, 1)
+            if self._timer is not None:
+                self._watch()
+
+    def epoch(self, seconds: float) -> None:
+        """An epoch took so long."""
+        self._longest = max(self._longest, seconds)
 
     def check(self) -> None:
-        """Raises TimeoutError once the time is over."""
-        if self._until is not None and (self._ended_before() or time.monotonic() > self._until):
-            raise TimeoutError(f"it took longer than --trial-timeout {self._seconds:g} s")
+        """Raises OutOfTimeError once the time is over, or where it was in an earlier process."""
+        over = self._begun and self._until is not None and time.monotonic() > self._until
+        if over or self._ended_before():
+            raise OutOfTimeError(f"it took longer than --trial-timeout {self._seconds:g} s")
 
     def _ended_before(self) -> bool:
         """Whether a process was ended over this job under no shorter limit than today's."""
@@ -46,13 +68,23 @@ class Deadline:
         if self._until is None:
             yield
             return
-        timer = threading.Timer(max(0.0, self._until - time.monotonic()) + GRACE_SECONDS, self._end_process)
-        timer.daemon = True
-        timer.start()
+        self._watch()
         try:
             yield
         finally:
-            timer.cancel()
+            assert self._timer is not None
+            self._timer.cancel()
+            self._timer = None
+
+    def _watch(self) -> None:
+        """Starts the watch, or starts it anew."""
+        assert self._until is not None
+        if self._timer is not None:
+            self._timer.cancel()
+        left = max(0.0, self._until - time.monotonic()) + max(GRACE_SECONDS, self._longest)
+        self._timer = threading.Timer(left, self._end_process)
+        self._timer.daemon = True
+        self._timer.start()
 
     def _end_process(self) -> None:
         try:

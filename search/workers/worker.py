@@ -29,10 +29,18 @@ from search.training.device import Compute, peak_memory, reset_peak_memory, set_
 from search.training.device_patches import DevicePatches
 from search.training.features import Features
 from search.training.jobs import EpochReport, FeatureStore, Job, WorkerContext
-from search.training.loop import EpochScores, Rows, Training, count_parameters, evaluate, train
+from search.training.loop import (
+    EpochScores,
+    Rows,
+    Training,
+    TrainingDivergedError,
+    count_parameters,
+    evaluate,
+    train,
+)
 from search.training.scores import validation_scores
 from search.workers.checkpoints import Checkpoint
-from search.workers.deadline import Deadline
+from search.workers.deadline import Deadline, OutOfTimeError
 from search.workers.fitness import Fitness
 from search.workers.spent import Spent
 from studies.errors import NotWrittenError
@@ -78,7 +86,7 @@ class Worker:
     def advance(self) -> EpochReport:
         """The job's next report; what goes wrong is a report as well, only a process's death is not."""
         report = self._next_report()
-        self._fitness.failed = report.failure is not None
+        self._fitness.failed = report.failure is not None and not report.keeps_value
         warnings, self._warnings = tuple(self._warnings), []
         return replace(report, warnings=warnings) if warnings else report
 
@@ -88,7 +96,8 @@ class Worker:
                 return next(self._run)
         except Exception as problem:  # noqa: BLE001 - a trial that fails must not take the worker with it
             reason = f"{type(problem).__name__}: {problem}"
-            return EpochReport(0, {}, float("nan"), self._costs(), reason, self._before.seconds)
+            keeps = self._spent.training > 0 and isinstance(problem, OutOfTimeError | TrainingDivergedError)
+            return EpochReport(0, {}, float("nan"), self._costs(), reason, keeps, self._before.seconds)
 
     def _warn(self, warning: str) -> None:
         """Tells the driver once, with the next report."""
@@ -98,22 +107,23 @@ class Worker:
 
     def _epochs(self, job: Job) -> Iterator[EpochReport]:
         self._spent = self._before = Spent()
-        self._deadline.check()
+        kept = Checkpoint.read(job)
+        told = kept.told if kept else []
+        self._spent = self._before = Spent(**told[-1].attributes["cost"]) if told else Spent()
+        # The last one that the database has is told again: its driver may have died before it acted on it.
+        yield from [self._told_again(report) for report in told if report.epoch >= job.reported]
+        self._deadline.check()  # where a process was ended over it before
         model = load_model(job.model)
         config = model.suggest(FixedTrial(job.params))
-        kept = Checkpoint.read(job)
         layout = kept.layout if kept else self._context.layouts[model.name]
         learn, score = self._rows(job)
         training = self._training(job, model, config, learn, layout)
-        told = kept.told if kept else []
         if kept:
             training.load_state_dict(kept.training)
-        self._spent = self._before = Spent(**told[-1].attributes["cost"]) if told else Spent()
-        self._deadline.spent(self._before.seconds)
-        # The last one that the database has is told again: its driver may have died before it acted on it.
-        yield from [self._told_again(report) for report in told if report.epoch >= job.reported]
-        self._deadline.check()
         with self._features(model, config, training) as features:
+            self._deadline.begin(self._before.seconds, len(told))
+            if told:
+                self._deadline.check()
             for epoch in train(training):
                 began = time.perf_counter()
                 scores = {} if job.fold is not None else self._scores(training, score)
@@ -125,8 +135,9 @@ class Worker:
                 told.append(report)
                 if epoch.epoch < job.last_epoch:
                     self._keep(Checkpoint(layout, told, training.state_dict()), job)
-                self._deadline.check()
+                self._deadline.epoch(epoch.seconds + time.perf_counter() - began)
                 yield report
+                self._deadline.check()
 
     def _keep(self, checkpoint: Checkpoint, job: Job) -> None:
         try:
@@ -217,7 +228,8 @@ class Worker:
             attributes["batch_parts"] = training.parts
         value = scores.get(self._context.objective)
         failure = "its score is not a number" if value is not None and not np.isfinite(value) else None
-        return EpochReport(epoch.epoch, scores, epoch.train_loss, attributes, failure, self._before.seconds)
+        keeps = failure is not None and epoch.epoch > 1
+        return EpochReport(epoch.epoch, scores, epoch.train_loss, attributes, failure, keeps, self._before.seconds)
 
     def _costs(self) -> dict[str, Any]:
         return {

@@ -19,7 +19,7 @@ from studies.figures.style import (
     plain,
     whole_numbers,
 )
-from studies.records import StudySummary, TrialResult
+from studies.records import CUT_SHORT, StudySummary, TrialResult
 
 
 def search_figures(study: StudySummary) -> list[Figure]:
@@ -92,7 +92,7 @@ def _trial_table(study: StudySummary) -> Table:
                 trial.value,
                 len(trial.curve),
                 _number(about.get("seconds")),
-                str(about.get("failure") or ""),
+                str(about.get("failure") or about.get(CUT_SHORT) or ""),
                 *(trial.params.get(name) for name in names),
             )
         )

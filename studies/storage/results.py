@@ -4,7 +4,7 @@ import hashlib
 import json
 import shlex
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +13,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, dist
 from optuna.trial import FrozenTrial, TrialState
 
 from studies.errors import NoCompleteTrialError
-from studies.records import BEST_EPOCH, TRAINED_AS, StudySummary, TrialResult
+from studies.records import BEST_EPOCH, CUT_SHORT, TRAINED_AS, StudySummary, TrialResult
 from studies.storage.definition import definition_of
 from studies.storage.studies import quiet_optuna
 
@@ -85,7 +85,8 @@ def best_trial(study: StudySummary) -> TrialResult:
 def why_no_best(study: StudySummary) -> str:
     """What became of the trials of a study of which none is COMPLETE."""
     told = f"no trial of study {study.name} is COMPLETE ({count_states(study.trials)})"
-    return ": ".join([told, *filter(None, ["; ".join(failures(study.trials))])])
+    reasons = [*failures(study.trials), *cut_short(study.trials)]
+    return ": ".join([told, *filter(None, ["; ".join(reasons)])])
 
 
 def way_out(study: StudySummary) -> str:
@@ -107,10 +108,20 @@ def way_out(study: StudySummary) -> str:
 
 def failures(trials: Sequence[TrialResult]) -> list[str]:
     """Why trials failed, the most frequent reason first, such as "3 x its worker died 3 times (trials 0-1, 4)"."""
+    return _reasons(
+        (trial.number, trial.attributes.get("failure", "unknown")) for trial in trials if trial.state == "FAIL"
+    )
+
+
+def cut_short(trials: Sequence[TrialResult]) -> list[str]:
+    """Why trials that have a value could not go on, likewise."""
+    return _reasons((trial.number, trial.attributes[CUT_SHORT]) for trial in trials if CUT_SHORT in trial.attributes)
+
+
+def _reasons(told: Iterable[tuple[int, object]]) -> list[str]:
     numbers: dict[str, list[int]] = {}
-    for trial in trials:
-        if trial.state == "FAIL":
-            numbers.setdefault(str(trial.attributes.get("failure", "unknown")), []).append(trial.number)
+    for number, reason in told:
+        numbers.setdefault(str(reason), []).append(number)
     ordered = sorted(numbers.items(), key=lambda pair: -len(pair[1]))
     return [f"{len(which)} x {reason} ({_listed(sorted(which))})" for reason, which in ordered]
 

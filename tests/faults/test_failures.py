@@ -4,6 +4,7 @@ import os
 import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from search.training import loop as training
 from search.training.jobs import IN_A_ROW, WorkerContext
 from search.workers.checkpoints import Checkpoint
-from search.workers.deadline import Deadline
+from search.workers.deadline import Deadline, OutOfTimeError
 from search.workers.worker import Worker
 
 NO_MACHINE_HAS_SO_MUCH = 10**16
@@ -114,10 +115,70 @@ def test_a_trial_that_goes_on_has_only_the_time_that_is_left_to_it(context: Work
     Checkpoint(kept.layout, [replace(first, attributes=took_long)], kept.training).write(job)
     going_on = Worker(replace(context, trial_timeout=500))
     assert going_on.begin(job).failure is None  # tells the first epoch again
-    assert going_on.advance().failure == "TimeoutError: it took longer than --trial-timeout 500 s"
+    assert going_on.advance().failure == "OutOfTimeError: it took longer than --trial-timeout 500 s"
     enough = Worker(replace(context, trial_timeout=700))
     enough.begin(job)
     assert enough.advance().failure is None
+
+
+def test_the_time_that_a_trial_needs_to_be_set_up_is_not_counted(
+    context: WorkerContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("search.workers.deadline.time.monotonic", lambda: now[0])
+    right = training.Training.begin
+
+    def slow(*arguments: object, **named: object) -> training.Training:
+        now[0] += 600
+        return right(*arguments, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(training.Training, "begin", slow)
+    limited = Worker(replace(context, trial_timeout=500))
+    assert limited.begin(job_for(tmp_path, epochs=3)).failure is None
+    now[0] += 400
+    crossing = limited.advance()
+    assert (crossing.epoch, crossing.failure) == (2, None)
+    now[0] += 200
+    over = limited.advance()
+    assert (over.failure, over.keeps_value) == ("OutOfTimeError: it took longer than --trial-timeout 500 s", True)
+
+
+def test_a_loss_that_turns_nan_keeps_the_epochs_before(
+    context: WorkerContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = training._loss
+    losing = Worker(context)
+    assert losing.begin(job_for(tmp_path, epochs=3)).failure is None
+    monkeypatch.setattr(training, "_loss", lambda *arguments: right(*arguments) * float("nan"))
+    told = losing.advance()
+    assert told.failure == "TrainingDivergedError: The loss of epoch 2 is nan; try a smaller learning rate."
+    assert told.keeps_value
+    assert not losing._fitness.failed
+
+
+def test_a_job_is_given_as_long_beyond_its_limit_as_its_longest_epoch_took(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[float] = []
+
+    class Noted(threading.Timer):
+        def __init__(self, interval: float, *rest: Any) -> None:
+            waited.append(interval)
+            super().__init__(interval, *rest)
+
+    monkeypatch.setattr("search.workers.deadline.threading.Timer", Noted)
+    deadline = Deadline(tmp_path / "7", 60.0)
+    with deadline.watched():
+        deadline.begin(before=0.0, epochs=0)
+    deadline.epoch(40.0)
+    with deadline.watched():
+        pass
+    assert [round(seconds) for seconds in waited] == [65, 65, 100]
+    later = Deadline(tmp_path / "7", 60.0)  # in another process, two epochs later
+    later.begin(before=50.0, epochs=2)
+    with later.watched():
+        pass
+    assert round(waited[-1]) == 35
 
 
 def test_a_worker_that_waits_for_its_next_job_is_not_ended_by_the_last_one_s_timeout(
@@ -148,7 +209,7 @@ def test_a_job_whose_process_was_ended_by_the_timeout_may_be_given_more_time_lat
         Deadline(tmp_path / "7", 60.0)._end_process()
     later = Deadline(tmp_path / "7", limit)
     if told:
-        with pytest.raises(TimeoutError, match=f"--trial-timeout {limit:g} s"):
+        with pytest.raises(OutOfTimeError, match=f"--trial-timeout {limit:g} s"):
             later.check()
     else:
         later.check()

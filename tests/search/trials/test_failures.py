@@ -69,3 +69,9 @@ def test_once_a_trial_went_well_five_failures_replace_the_worker_only() -> None:
     failures = Failures()
     failures.ended("a", "host:1", None)
     fail(failures, "host:1", IN_A_ROW)
+
+
+def test_where_time_ran_out_the_advice_is_more_of_it() -> None:
+    late = ["OutOfTimeError: it took longer than --trial-timeout 3 s"] * IN_A_ROW
+    with pytest.raises(SearchFailed, match=r"mend this \(a longer --trial-timeout, smaller networks\)$"):
+        Failures().ended("a", "host:1", late[0], late)

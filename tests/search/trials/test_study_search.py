@@ -145,6 +145,30 @@ def test_a_failure_keeps_its_reason(storage: RDBStorage, presence: Presence, tmp
     assert trials(storage)[0].user_attrs["failure"] == "ValueError: no"
 
 
+@pytest.mark.parametrize(
+    "reason", ["OutOfTimeError: it took longer", "TrainingDivergedError: The loss of epoch 3 is nan"]
+)
+def test_a_trial_that_cannot_go_on_is_pruned_with_what_it_reached(
+    storage: RDBStorage, presence: Presence, tmp_path: Path, reason: str
+) -> None:
+    search = searching(storage, presence, tmp_path, epochs=5)
+    job = job_of(search)
+    for epoch, value in ((1, 0.7), (2, 0.6)):
+        search.report(job, report(epoch, value))
+    assert search.report(job, replace(report(0, failure=reason), scores={}, keeps_value=True)) == "PRUNED"
+    (trial,) = trials(storage)
+    assert (trial.value, trial.user_attrs["epochs"], trial.user_attrs["best_epoch"]) == (0.6, 2, 1)
+    assert trial.user_attrs["cut_short"] == reason
+    assert "failure" not in trial.user_attrs
+    assert search.failures() == []
+
+
+def test_one_that_has_no_value_fails(storage: RDBStorage, presence: Presence, tmp_path: Path) -> None:
+    search = searching(storage, presence, tmp_path)
+    late = replace(report(0, failure="OutOfTimeError: it took longer"), scores={}, keeps_value=True)
+    assert search.report(job_of(search), late) == "FAIL"
+
+
 def test_failures_of_a_study_are_told_until_one_of_its_trials_goes_well(
     storage: RDBStorage, presence: Presence, tmp_path: Path
 ) -> None:
