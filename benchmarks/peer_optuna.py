@@ -20,6 +20,7 @@ from benchmarks._launch import Curve
 from benchmarks.peer_tune import NO_SCORE, PeerSearch, finish, parse
 from models._registry import load_model
 from models._weights import vgg16_weights
+from studies.storage.studies import HALVING, first_rung
 
 STUDY = "peer"
 
@@ -88,7 +89,7 @@ def run_search(search: PeerSearch, folder: Path) -> list[Curve]:
 def _pruner(search: PeerSearch) -> optuna.pruners.BasePruner:
     if not search.prune:
         return optuna.pruners.NopPruner()
-    return optuna.pruners.SuccessiveHalvingPruner(min_resource=max(1, search.epochs // 4), reduction_factor=4)
+    return optuna.pruners.SuccessiveHalvingPruner(min_resource=first_rung(search.epochs), reduction_factor=HALVING)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -25,6 +25,7 @@ from ray.tune.search.optuna import OptunaSearch
 from benchmarks._launch import Curve, write_curves
 from models._registry import load_model
 from models._weights import vgg16_weights
+from studies.storage.studies import HALVING, first_rung
 
 NO_SCORE = 0.5
 """The validation AUC of an epoch that trains nothing."""
@@ -127,7 +128,7 @@ def ask(model: str, trial: Any) -> None:
 
 
 def _asha(epochs: int) -> ASHAScheduler:
-    return ASHAScheduler(max_t=epochs, grace_period=max(1, epochs // 4), reduction_factor=4)
+    return ASHAScheduler(max_t=epochs, grace_period=first_rung(epochs), reduction_factor=HALVING)
 
 
 def parse(description: str | None, argv: Sequence[str] | None) -> tuple[PeerSearch, Path | None]:

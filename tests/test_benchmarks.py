@@ -11,11 +11,12 @@ import torch
 from optuna.storages import RDBStorage
 from torchvision.transforms import v2
 
-from benchmarks import _launch, data, overhead, peer_training, quality, run, training
+from benchmarks import _launch, data, overhead, peer_optuna, peer_training, peer_tune, quality, run, training
 from benchmarks._races import Climb, Way, by_luck, race
 from benchmarks._report import LIMIT, OK, SHORT, Limit, Result, exit_code, load_limits, verdict
 from data_utils.colour.augment import VIEWS, dihedral
 from models._registry import load_model
+from studies.storage.studies import make_pruner
 
 ROOT = Path(__file__).resolve().parent.parent
 PEERS = ("peer_tune", "peer_optuna", "peer_training")
@@ -221,6 +222,29 @@ def test_the_peers_training_learns_and_scores_the_validation_patches(development
     losses = [peer_training.train_epoch(peer) for _ in range(3)]
     assert losses[-1] < losses[0]
     assert 0 <= peer_training.validate(peer) <= 1
+
+
+@pytest.mark.parametrize("epochs", range(1, 101))
+def test_a_peer_s_rungs_are_ours_the_first_and_the_end(epochs):
+    ours = make_pruner("sha", epochs)
+    theirs = peer_optuna._pruner(
+        peer_tune.PeerSearch(
+            model="cnn",
+            development=None,
+            weights="none",
+            trials=1,
+            epochs=epochs,
+            seed=0,
+            first=(),
+            prune=True,
+            workers=1,
+            checkpoints=False,
+        )
+    )
+    assert vars(theirs) == vars(ours)
+    (bracket,) = peer_tune._asha(epochs)._brackets
+    rungs = [rung for rung, _ in bracket._rungs if rung < epochs]
+    assert rungs == [math.ceil(epochs / 4)] * (epochs > 1)
 
 
 @pytest.mark.parametrize("peer", ["peer_tune", "peer_optuna"])

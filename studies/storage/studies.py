@@ -39,6 +39,9 @@ _GONE = {"keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3,
 
 Made = TypeVar("Made")
 
+HALVING = 4
+"""Successive halving lets the best of so many go on, after as small a part of the epochs."""
+
 PREFIX = "histotune_"
 """Of the names of our own tables."""
 
@@ -295,6 +298,11 @@ class _Tpe(TPESampler):
         return {name: values for name, values in found.items() if not values.single()}
 
 
+def first_rung(epochs: int) -> int:
+    """The epoch after which successive halving looks: rounded up, or a second rung would lie just before the end."""
+    return -(-epochs // HALVING)
+
+
 def make_pruner(kind: str, epochs: int) -> BasePruner:
     """The pruner of this kind: "sha", "hyperband", "median" or "none"; epochs are those of a full trial.
 
@@ -303,7 +311,7 @@ def make_pruner(kind: str, epochs: int) -> BasePruner:
     Its first rung is stated, since "auto" prunes nothing until a trial is complete.
     """
     if kind == "sha":
-        return SuccessiveHalvingPruner(min_resource=max(1, epochs // 4), reduction_factor=4)
+        return SuccessiveHalvingPruner(min_resource=first_rung(epochs), reduction_factor=HALVING)
     if kind == "hyperband":
         return HyperbandPruner(min_resource=1, max_resource=epochs, reduction_factor=3)
     if kind == "median":

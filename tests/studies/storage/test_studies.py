@@ -1,5 +1,6 @@
 """Opening databases, and refusing to mix studies."""
 
+import math
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -70,6 +71,22 @@ def test_a_sampler_a_trial_draws_what_optunas_own_would_draw() -> None:
         return [trial.params for trial in study.trials]
 
     assert drawn(lambda number: make_sampler("tpe", number, space)) == drawn(_stock_tpe)
+
+
+@pytest.mark.parametrize("epochs", range(1, 101))
+def test_successive_halving_looks_once_before_the_end(epochs: int) -> None:
+    """A second look just before it would end what differs by noise alone."""
+    noted: dict[str, float] = {}
+    study = optuna.create_study(direction="maximize", pruner=make_pruner("sha", epochs))
+    trial = study.ask()
+    looked = []
+    for epoch in range(1, epochs):  # none is judged after its last one
+        trial.report(0.5, epoch)
+        assert not trial.should_prune()
+        found = {name: value for name, value in study.trials[0].system_attrs.items() if "rung" in name}
+        looked += [epoch] * (len(found) - len(noted))
+        noted = found
+    assert looked == ([math.ceil(epochs / 4)] if epochs > 1 else [])
 
 
 def _stock_tpe(seed: int) -> BaseSampler:
