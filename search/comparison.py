@@ -306,6 +306,7 @@ def define(
     layout: str,
     threads: int,
     preprocess: str = "none",
+    pruner: str = "none",
 ) -> StudyDefinition:
     """The identity of a model's study."""
     return StudyDefinition(
@@ -320,6 +321,7 @@ def define(
         source=source_digest(model.name),
         layout=layout,
         threads=threads,
+        pruner=pruner,
     )
 
 

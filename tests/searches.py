@@ -26,7 +26,15 @@ def searching(
     """The study ``idc-MODEL``, made or resumed."""
     loaded = load_model(model)
     definition = define(
-        loaded, None, lock_digest="a" * 64, epochs=3, objective="auc", precision="fp32", layout="contiguous", threads=1
+        loaded,
+        None,
+        lock_digest="a" * 64,
+        epochs=3,
+        objective="auc",
+        precision="fp32",
+        layout="contiguous",
+        threads=1,
+        pruner=pruner,
     )
     study = create_or_resume(
         storage, f"idc-{model}", definition, sampler=make_sampler("random", 0), pruner=make_pruner(pruner, 3)

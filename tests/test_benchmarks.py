@@ -227,20 +227,7 @@ def test_the_peers_training_learns_and_scores_the_validation_patches(development
 @pytest.mark.parametrize("epochs", range(1, 101))
 def test_a_peer_s_rungs_are_ours_the_first_and_the_end(epochs):
     ours = make_pruner("sha", epochs)
-    theirs = peer_optuna._pruner(
-        peer_tune.PeerSearch(
-            model="cnn",
-            development=None,
-            weights="none",
-            trials=1,
-            epochs=epochs,
-            seed=0,
-            first=(),
-            prune=True,
-            workers=1,
-            checkpoints=False,
-        )
-    )
+    theirs = peer_optuna._pruner(peer_tune.PeerSearch("cnn", None, "none", trials=1, epochs=epochs))
     assert vars(theirs) == vars(ours)
     (bracket,) = peer_tune._asha(epochs)._brackets
     rungs = [rung for rung, _ in bracket._rungs if rung < epochs]

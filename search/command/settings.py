@@ -119,7 +119,9 @@ class LaunchSettings:
         "score on the validation patients to maximise", "auc", "average_precision", "balanced_accuracy"
     )] = "auc"  # fmt: skip
     sampler: Annotated[str, choice("how configurations are chosen", "tpe", "random", "gp")] = "tpe"
-    pruner: Annotated[str, choice("how weak trials are stopped", "sha", "hyperband", "median", "none")] = "sha"
+    pruner: Annotated[str, choice(
+        "how weak trials are stopped; a study keeps its own", "sha", "hyperband", "median", "none"
+    )] = "sha"  # fmt: skip
     precision: Annotated[str, choice(
         "numbers of training; auto is bf16 where the hardware has it", "auto", "bf16", "fp32"
     )] = "auto"  # fmt: skip

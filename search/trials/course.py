@@ -254,6 +254,7 @@ def _definition(settings: LaunchSettings, context: WorkerContext, prepared: Prep
         layout=context.layouts[model.name],
         threads=context.threads,
         preprocess=context.preprocess,
+        pruner=settings.pruner,
     )
 
 

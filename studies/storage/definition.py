@@ -12,7 +12,7 @@ DEFINITION = "definition"
 """User attribute of a study that holds its definition."""
 MADE_AS = "made_as"
 """User attribute of a study that a launch has made: its name. One of ``optuna.copy_study`` has that of the original."""
-_LATER = ("source", "layout", "threads")  # studies of earlier versions go on with whatever they are
+_LATER = ("source", "layout", "threads", "pruner")  # studies of earlier versions go on with whatever they are
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class StudyDefinition:
         source: sha256 of the model's file.
         layout: of feature maps in memory.
         threads: on which a worker trains; like the layout, they change the last digits of a sum.
+        pruner: how weak trials are stopped; two kinds note values of different epochs as those of the same rung.
     """
 
     model: str
@@ -44,6 +45,7 @@ class StudyDefinition:
     source: str
     layout: str
     threads: int
+    pruner: str
 
     def as_attributes(self) -> dict[str, Any]:
         """The definition as it is stored in the study's user attributes."""

@@ -206,9 +206,12 @@ def create_or_resume(
             storage=storage, study_name=name, direction="maximize", sampler=sampler, pruner=pruner, load_if_exists=True
         )
     check_resumed(study, definition)
-    if definition_of(study.user_attrs) is None:
+    stored = definition_of(study.user_attrs)
+    if stored is None:
         study.set_user_attr(MADE_AS, name)
         study.set_user_attr(DEFINITION, definition.as_attributes())
+    elif "pruner" not in stored and definition.pruner == "sha":
+        study.pruner = _halving(max(1, definition.epochs // HALVING))  # as such studies were begun
     return study
 
 
@@ -223,7 +226,7 @@ def check_resumed(study: optuna.Study, definition: StudyDefinition) -> None:
     _check_ours(study)
     stored = definition_of(study.user_attrs)
     if stored is not None:
-        check_same(study.study_name, stored, definition)
+        check_same(study.study_name, {**_pruner_before(study), **stored}, definition)
 
 
 def _check_ours(study: optuna.Study) -> None:
@@ -244,6 +247,12 @@ def _check_ours(study: optuna.Study) -> None:
             f"the study {study.study_name} in this database is of another program: nothing was changed in it. "
             "Begin under another name: --study NEW"
         )
+
+
+def _pruner_before(study: optuna.Study) -> dict[str, Any]:
+    """That of a study from before it belonged to the definition: what its last launch was asked for."""
+    settings = study.user_attrs.get("settings", {})
+    return {"pruner": settings["pruner"]} if "pruner" in settings else {}
 
 
 def make_sampler(kind: str, seed: int, space: IntersectionSearchSpace | None = None) -> BaseSampler:
@@ -311,7 +320,7 @@ def make_pruner(kind: str, epochs: int) -> BasePruner:
     Its first rung is stated, since "auto" prunes nothing until a trial is complete.
     """
     if kind == "sha":
-        return SuccessiveHalvingPruner(min_resource=first_rung(epochs), reduction_factor=HALVING)
+        return _halving(first_rung(epochs))
     if kind == "hyperband":
         return HyperbandPruner(min_resource=1, max_resource=epochs, reduction_factor=3)
     if kind == "median":
@@ -319,6 +328,10 @@ def make_pruner(kind: str, epochs: int) -> BasePruner:
     if kind == "none":
         return NopPruner()
     raise ValueError(f"pruner {kind!r} is none of sha, hyperband, median, none")
+
+
+def _halving(rung: int) -> SuccessiveHalvingPruner:
+    return SuccessiveHalvingPruner(min_resource=rung, reduction_factor=HALVING)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from tree import Tree, copy_tree
 from data_utils.split.cache import read_digests
 
 DATA = ("--data", "synthetic:300")
-SEARCH = ("--model", "tiny", "--epochs", "1", *DATA)
+SEARCH = ("--model", "tiny", "--epochs", "1", "--pruner", "none", *DATA)
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def test_a_warm_start_from_a_split_that_meets_the_test_is_refused_and_locks_noth
 
 def test_trials_after_the_opening_change_no_number_and_are_told(tree: Tree) -> None:
     before = report(tree, "one")
-    tree.run("launch", *SEARCH, "--trials", "5", "--study", "one", "--pruner", "none")
+    tree.run("launch", *SEARCH, "--trials", "5", "--study", "one")
     said = tree.run("report", "--study", "one").stdout
     assert "3 trials of one-tiny ended after the plan was frozen, and the report is without them" in said
     after = report(tree, "one")

@@ -77,6 +77,8 @@ def test_a_search_that_was_done_is_not_searched_again_and_gets_its_report(old: t
     before = trials(tree, "done-tiny")
     tree.run("launch", *SEARCH, "--study", "done", "--trials", "3", "--data", data)
     assert trials(tree, "done-tiny") == before
+    other = tree.run("launch", *SEARCH[:-1], "sha", "--study", "done", "--trials", "3", "--data", data, expect=2)
+    assert "study done-tiny was begun with pruner none, not sha: trials would not be comparable" in other.stderr
     tree.run("finalize", "--study", "done", "--draws", "200", "--workers", "1", "--data", data)
     assert (tree.runs / "done" / "report.html").is_file()
 

@@ -19,7 +19,7 @@ from studies.storage.definition import StudyDefinition
 from studies.storage.results import summarise
 from studies.storage.studies import create_or_resume, make_pruner, make_sampler
 
-DEFINITION = StudyDefinition("cnn", "a" * 64, {}, 3, "auc", "none", "fp32", "random", "d" * 64, "contiguous", 1)
+DEFINITION = StudyDefinition("cnn", "a" * 64, {}, 3, "auc", "none", "fp32", "random", "d" * 64, "contiguous", 1, "none")
 CURVES = {0: (0.7, 0.8, 0.9), 1: (0.6, 0.65), 2: ()}  # complete, pruned, failed before its first epoch ended
 SAID = "cnn separates IDC from other tissue better than vgg16."
 

@@ -41,6 +41,7 @@ DEFINITION = StudyDefinition(
     source="d" * 64,
     layout="contiguous",
     threads=1,
+    pruner="none",
 )
 
 
@@ -102,6 +103,7 @@ def _stock_tpe(seed: int) -> BaseSampler:
         ({"objective": "balanced_accuracy"}, "objective auc, not balanced_accuracy"),
         ({"lock_digest": "b" * 64}, "lock_digest aaaaaaaaaaaa, not bbbbbbbbbbbb"),
         ({"space": {"x": "wider", "y": "new"}}, "another space \\(x, y\\)"),
+        ({"pruner": "hyperband"}, "pruner none, not hyperband"),
         ({"weights": "c" * 64}, "weights random, not cccccccccccc"),
     ],
 )
@@ -112,6 +114,22 @@ def test_another_definition_under_the_same_name_is_refused(
     with pytest.raises(DefinitionMismatchError, match=said) as caught:
         new_study(storage, replace(DEFINITION, **changed))  # type: ignore[arg-type]
     assert "--study NEW --warm-start idc" in str(caught.value)
+
+
+def test_a_study_from_before_its_pruner_was_stored_keeps_it_and_its_first_rung(storage: RDBStorage) -> None:
+    """Of its trials, those of epoch 2 are compared with one another; new ones judged after 3 would be among them."""
+    asked = replace(DEFINITION, epochs=10, pruner="sha")
+    study = new_study(storage, asked, "sha")
+    before = {name: value for name, value in asked.as_attributes().items() if name != "pruner"}
+    study.set_user_attr("definition", before)
+    study.set_user_attr("settings", {"pruner": "sha"})
+    trial = new_study(storage, asked, "sha").ask()
+    for epoch in (1, 2):
+        trial.report(0.5, epoch)
+        trial.should_prune()
+    assert "completed_rung_0" in study.trials[0].system_attrs
+    with pytest.raises(DefinitionMismatchError, match="pruner sha, not hyperband"):
+        new_study(storage, replace(asked, pruner="hyperband"), "hyperband")
 
 
 def test_a_trial_that_waits_again_keeps_number_parameters_and_values(storage: RDBStorage) -> None:
