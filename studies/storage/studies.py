@@ -11,7 +11,7 @@ import optuna
 import sqlalchemy
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
-from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.search_space import IntersectionSearchSpace
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial
@@ -20,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from studies.errors import DefinitionMismatchError, StorageError, StorageGoneError
 from studies.secrets import masked, without_password
+from studies.storage._gaussian import GaussianProcess
 from studies.storage._optuna import ALEMBIC, TABLES, contains
 from studies.storage._rdb import PatientStorage
 from studies.storage.database_url import check_file, read_url
@@ -271,7 +272,7 @@ def make_sampler(kind: str, seed: int, space: IntersectionSearchSpace | None = N
     if kind == "random":
         return RandomSampler(seed=seed)
     if kind == "gp":
-        return GPSampler(seed=seed)
+        return GaussianProcess(seed, space or shared_space())
     raise ValueError(f"sampler {kind!r} is none of tpe, random, gp")
 
 

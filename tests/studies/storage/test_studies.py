@@ -17,6 +17,7 @@ from stored import id_of
 
 from studies.errors import DefinitionMismatchError, NoCompleteTrialError, StorageError
 from studies.records import TrialResult
+from studies.storage._gaussian import as_complete
 from studies.storage.attributes import at_once
 from studies.storage.definition import StudyDefinition
 from studies.storage.results import best_trial, count_states, ranking, summarise
@@ -72,6 +73,41 @@ def test_a_sampler_a_trial_draws_what_optunas_own_would_draw() -> None:
         return [trial.params for trial in study.trials]
 
     assert drawn(lambda number: make_sampler("tpe", number, space)) == drawn(_stock_tpe)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_gaussian_process_learns_from_pruned_trials(seed: int) -> None:
+    """With three complete trials it would still draw at random."""
+    study = optuna.create_study(direction="maximize", sampler=make_sampler("random", seed))
+    for number in range(23):
+        trial = study.ask()
+        place = trial.suggest_float("place", 0, 1)
+        trial.report(0.6 - (place - 0.8) ** 2, 1)
+        if number in (4, 9, 15):
+            study.tell(trial, 0.8 - (place - 0.8) ** 2)
+        else:
+            study.tell(trial, state=TrialState.PRUNED)
+    study.sampler = make_sampler("gp", seed)
+    assert study.ask().suggest_float("place", 0, 1) == pytest.approx(0.8, abs=0.1)
+
+
+def test_a_pruned_trial_is_taken_for_what_it_may_have_come_to() -> None:
+    study = optuna.create_study(direction="maximize")
+    for values in ((0.5, 0.7, 0.8), (0.6, 0.7, 0.7)):
+        trial = study.ask()
+        trial.suggest_float("place", 0, 1)
+        for epoch, value in enumerate(values, start=1):
+            trial.report(value, epoch)
+        study.tell(trial, max(values))
+    pruned, failed, running = study.ask(), study.ask(), study.ask()
+    for trial in (pruned, failed, running):
+        trial.suggest_float("place", 0, 1)
+    pruned.report(0.4, 1)
+    study.tell(pruned, state=TrialState.PRUNED)
+    study.tell(failed, state=TrialState.FAIL)
+    told = as_complete(study.trials)
+    assert [trial.value for trial in told] == [0.8, 0.7, pytest.approx(0.6), None]
+    assert [trial.params for trial in told] == [study.trials[number].params for number in (0, 1, 2, 4)]
 
 
 @pytest.mark.parametrize("epochs", range(1, 101))
