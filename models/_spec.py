@@ -55,6 +55,11 @@ class TrialLike(Protocol):
         ...
 
 
+def suggest_or_none(trial: TrialLike, name: str, most: float) -> float:
+    """A float in [0, most] whose 0 is drawn as well, in a fifth of all draws: what is stored below 0 is none."""
+    return max(0.0, trial.suggest_float(name, -most / 4, most))
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How a network is trained; part of every model's configuration.

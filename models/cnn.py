@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from models._layers import GlobalPool, Normalise, pooled_channels
-from models._spec import ParamValue, Recipe, TrialLike
+from models._spec import ParamValue, Recipe, TrialLike, suggest_or_none
 from models._weights import Weights
 
 RGB = 3
@@ -31,7 +31,7 @@ class CnnConfig:
         kernel: side of the first convolution of the second and the third stage; the stem has its own, the others 3.
         normalisation: "batch" or "group".
         activation: "relu", "silu" or "gelu".
-        residual: whether each convolution that keeps its shape adds its input.
+        residual: whether each convolution that keeps its shape adds its input; with a depth of 1 there is none.
         pooling: of the last feature map: "mean", "max" or "both".
         dropout: before the last layer, in [0, 0.5].
         recipe: how it is trained.
@@ -72,13 +72,14 @@ DEFAULT: dict[str, ParamValue] = {
 
 def suggest(trial: TrialLike) -> CnnConfig:
     """The search space."""
+    depth = trial.suggest_int("depth", 1, 3)
     return CnnConfig(
-        depth=trial.suggest_int("depth", 1, 3),
+        depth=depth,
         width=trial.suggest_categorical("width", [16, 24, 32, 48]),
         kernel=trial.suggest_categorical("kernel", [3, 5]),
         normalisation=trial.suggest_categorical("normalisation", ["batch", "group"]),
         activation=trial.suggest_categorical("activation", list(ACTIVATIONS)),
-        residual=trial.suggest_categorical("residual", [False, True]),
+        residual=trial.suggest_categorical("residual", [False, True]) and depth > 1,
         pooling=trial.suggest_categorical("pooling", ["mean", "max", "both"]),
         dropout=trial.suggest_float("dropout", 0.0, 0.5),
         recipe=_suggest_recipe(trial),
@@ -98,9 +99,9 @@ def _suggest_recipe(trial: TrialLike) -> Recipe:
         batch_size=trial.suggest_categorical("batch_size", [32, 64, 128]),
         schedule=trial.suggest_categorical("schedule", ["constant", "cosine", "linear"]),
         warmup=trial.suggest_float("warmup", 0.0, 0.3),
-        label_smoothing=trial.suggest_float("label_smoothing", 0.0, 0.2),
+        label_smoothing=suggest_or_none(trial, "label_smoothing", 0.2),
         class_weighting=trial.suggest_categorical("class_weighting", [False, True]),
-        stain_jitter=trial.suggest_float("stain_jitter", 0.0, 0.2),
+        stain_jitter=suggest_or_none(trial, "stain_jitter", 0.2),
     )
 
 

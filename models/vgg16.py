@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models._layers import GlobalPool, Normalise, pooled_channels
-from models._spec import ParamValue, Recipe, TrialLike
+from models._spec import ParamValue, Recipe, TrialLike, suggest_or_none
 from models._weights import BLOCKS, Weights, read_tensors
 
 PRETRAINED = True
@@ -36,7 +36,7 @@ class Vgg16Config:
         pooling: of the last feature map: "mean", "max" or "both".
         head_width: neurons of the hidden layer of the head; 0 for none.
         dropout: before each layer of the head, in [0, 0.6].
-        backbone_rate: peak learning rate of the blocks that learn; the recipe's rate is the head's.
+        backbone_rate: peak learning rate of the blocks that learn, 0 where none does; the recipe's rate is the head's.
         recipe: how it is trained.
     """
 
@@ -69,13 +69,15 @@ DEFAULT: dict[str, ParamValue] = {
 
 def suggest(trial: TrialLike) -> Vgg16Config:
     """The search space."""
+    frozen = trial.suggest_int("frozen_blocks", 0, len(BLOCKS))
+    rate = trial.suggest_float("backbone_learning_rate", 1e-5, 1e-3, log=True)
     return Vgg16Config(
-        frozen_blocks=trial.suggest_int("frozen_blocks", 0, 5),
+        frozen_blocks=frozen,
         input_size=trial.suggest_categorical("input_size", [50, 64, 96]),
         pooling=trial.suggest_categorical("pooling", ["mean", "max", "both"]),
         head_width=trial.suggest_categorical("head_width", [0, 64, 128, 256]),
         dropout=trial.suggest_float("dropout", 0.0, 0.6),
-        backbone_rate=trial.suggest_float("backbone_learning_rate", 1e-5, 1e-3, log=True),
+        backbone_rate=rate if frozen < len(BLOCKS) else 0.0,
         recipe=Recipe(
             optimizer="adamw",
             learning_rate=trial.suggest_float("head_learning_rate", 1e-4, 1e-2, log=True),
@@ -83,7 +85,7 @@ def suggest(trial: TrialLike) -> Vgg16Config:
             batch_size=trial.suggest_categorical("batch_size", [16, 32, 64]),
             schedule=trial.suggest_categorical("schedule", ["constant", "cosine", "linear"]),
             warmup=trial.suggest_float("warmup", 0.0, 0.3),
-            label_smoothing=trial.suggest_float("label_smoothing", 0.0, 0.2),
+            label_smoothing=suggest_or_none(trial, "label_smoothing", 0.2),
             class_weighting=trial.suggest_categorical("class_weighting", [False, True]),
             # None at all is a choice of its own: what frozen layers make of a patch then never changes, and is kept.
             stain_jitter=trial.suggest_categorical("stain_jitter", [0.0, 0.05, 0.1, 0.2]),

@@ -113,7 +113,7 @@ def _entry(study: "StudySummary", comparison: str, engine: "Engine") -> dict[str
         "finished": sum(states[state] for state in ("COMPLETE", "PRUNED", "FAIL")),
         "wanted": study.settings.get("trials"),
         "by_hand": by_hand(study.trials),
-        "best": None if best is None else {"trial": best.number, "value": best.value, "parameters": best.params},
+        "best": None if best is None else {"trial": best.number, "value": best.value, "parameters": best.counted},
         "cost": asdict(cost_of(study)),
         "running": [_running(trial, trial.number in left) for trial in study.trials if trial.state == "RUNNING"],
         "failures": Counter(

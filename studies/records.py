@@ -118,6 +118,8 @@ BEST_EPOCH = "best_epoch"
 """User attribute of every trial that a launch has trained to an end other than a failure."""
 TRAINED_AS = "trained_as"
 """User attribute of the same trials: study and number. One that was copied has those of the trial it is a copy of."""
+IGNORED = "ignored"
+"""User attribute of a trial: names of parameters that were drawn and make no difference to its configuration."""
 CUT_SHORT = "cut_short"
 """User attribute of a PRUNED trial that no pruner ended: why it could not go on, as its time was over."""
 
@@ -144,6 +146,12 @@ class TrialResult:
     started: datetime | None
     finished: datetime | None
     attributes: dict[str, Any]
+
+    @property
+    def counted(self) -> dict[str, ParamValue]:
+        """The parameters that made a difference: not the rate of an optimizer that was not drawn."""
+        ignored = self.attributes.get(IGNORED, ())
+        return {name: value for name, value in self.params.items() if name not in ignored}
 
     @property
     def by_hand(self) -> bool:

@@ -132,7 +132,8 @@ class LaunchSettings:
     )] = None  # fmt: skip
     seed: Annotated[int, Flag("N", SEED, "seed of the search")] = 0
     timeout: Annotated[float | None, Flag(
-        "SECONDS", kinds.or_none(positive), "end the search in order after this time", "default: none", choices=_NONE
+        "SECONDS", kinds.or_none(positive), "end the search in order so long after the command began", "default: none",
+        choices=_NONE,
     )] = None  # fmt: skip
     trial_timeout: Annotated[float | None, Flag(
         "SECONDS", kinds.or_none(positive), "end a trial after the epoch in which so much training is over; it keeps its "

@@ -70,6 +70,7 @@ def run_trials(
     presence: Presence,
     ray: RaySession | None,
     log: Path,
+    until: float | None = None,
 ) -> int:
     """Runs the trials that are missing; the exit code.
 
@@ -81,6 +82,7 @@ def run_trials(
         presence: of this launch.
         ray: a Ray that is starting; None where no trial is missing.
         log: the log file, to be named.
+        until: in monotonic seconds, the end of its time; None for no limit.
 
     Raises:
         SearchFailed: a study holds all its trials, and none is COMPLETE.
@@ -101,7 +103,7 @@ def run_trials(
             for name in settings.models
         ]
         if ray is not None:
-            _run_to_the_end(settings, searches, context, crew, ray, console, signals)
+            _run_to_the_end(settings, searches, context, crew, ray, console, signals, until)
     tell_end(console, settings.common, comparison, searches)
     return 0
 
@@ -289,6 +291,7 @@ def _run_to_the_end(
     ray: RaySession,
     console: Console,
     signals: Signals,
+    until: float | None,
 ) -> None:
     terminal = Terminal(
         title=f"{settings.common.study}: {crew}",
@@ -301,7 +304,7 @@ def _run_to_the_end(
         signals.check()
         ray.check()
 
-    work = Searches(searches, timeout=settings.timeout, watcher=terminal, check=check)
+    work = Searches(searches, until=until, watcher=terminal, check=check)
     try:
         if work.unfinished():
             with terminal.shown():

@@ -10,7 +10,7 @@ from optuna.distributions import BaseDistribution, json_to_distribution
 from data_utils.command import did_you_mean
 from data_utils.errors import DataError
 from data_utils.readers.files import parse_json, read_small, shown
-from models._spec import Model
+from models._spec import Model, ParamValue
 from search.comparison import Comparison, space_of
 from search.errors import UsageError
 from studies.storage.results import ORIGIN, ranking, summarise
@@ -29,13 +29,13 @@ def enqueue_first(study: optuna.Study, model: Model, file: Path | None, older: o
     Raises:
         UsageError: a configuration of the file lies outside the space.
     """
-    _enqueue(study, dict(model.default), "default")
-    for params in read_configurations(file, model) if file is not None else []:
-        _enqueue(study, params, "file")
     space = _distributions(space_of(model))
+    _enqueue(study, model.default, space, "default")
+    for params in read_configurations(file, model) if file is not None else []:
+        _enqueue(study, params, space, "file")
     for trial in ranking(summarise(older).trials)[:WARM_START_TRIALS] if older is not None else []:
         inside = {name: value for name, value in trial.params.items() if name in space and holds(space[name], value)}
-        _enqueue(study, inside, "warm start")
+        _enqueue(study, inside, space, "warm start")
 
 
 def read_configurations(file: Path, model: Model) -> list[dict[str, Any]]:
@@ -76,8 +76,17 @@ def older_study(comparison: Comparison, name: str, model: str) -> optuna.Study:
     return older.load_study(model)
 
 
-def _enqueue(study: optuna.Study, params: dict[str, Any], origin: str) -> None:
-    study.enqueue_trial(params, user_attrs={ORIGIN: origin}, skip_if_exists=True)
+def _enqueue(
+    study: optuna.Study, params: Mapping[str, Any], space: Mapping[str, BaseDistribution], origin: str
+) -> None:
+    """Once, however a number is written."""
+    drawn = {name: as_drawn(space[name], value) for name, value in params.items()}
+    study.enqueue_trial(drawn, user_attrs={ORIGIN: origin}, skip_if_exists=True)
+
+
+def as_drawn(distribution: BaseDistribution, value: ParamValue) -> Any:
+    """The value in the type in which the space has it: 0 for a choice of 0.0 and 0.1 is 0.0."""
+    return distribution.to_external_repr(distribution.to_internal_repr(value))
 
 
 def check_inside(params: Mapping[str, Any], space: Mapping[str, str], where: str) -> None:

@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from optuna.distributions import BaseDistribution, json_to_distribution
+from optuna.distributions import json_to_distribution
 
 from models._spec import Model, ModelConfig, ParamValue, TrialLike
 from search.command.fixed import Fixed
 from search.comparison import load_models, space_of
-from search.trials.enqueue import check_inside
+from search.trials.enqueue import as_drawn, check_inside
 
 
 def searched_models(names: tuple[str, ...], fixed: Sequence[Fixed]) -> list[Model]:
@@ -38,17 +38,12 @@ def hold(model: Model, values: Mapping[str, ParamValue]) -> Model:
         return model
     space = space_of(model)
     check_inside(values, space, f"--set {model.name}")
-    inside = {name: _as_drawn(json_to_distribution(space[name]), value) for name, value in values.items()}
+    inside = {name: as_drawn(json_to_distribution(space[name]), value) for name, value in values.items()}
 
     def suggest(trial: TrialLike) -> ModelConfig:
         return model.suggest(_Held(trial, inside))
 
     return replace(model, suggest=suggest, default={**model.default, **inside})
-
-
-def _as_drawn(distribution: BaseDistribution, value: ParamValue) -> Any:
-    """The value in the type in which the space has it: 0 for a choice of 0.0 and 0.1 is 0.0."""
-    return distribution.to_external_repr(distribution.to_internal_repr(value))
 
 
 class _Held:

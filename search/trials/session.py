@@ -1,5 +1,6 @@
 """One launch: opens what it needs, starts Ray beside the seconds that torch takes to import, and runs the trials."""
 
+import time
 from contextlib import nullcontext
 from functools import partial
 
@@ -25,6 +26,7 @@ def search(settings: LaunchSettings, signals: Signals) -> int:
         DataError, ModelError, StudyError, SearchError: see where each is raised.
         Interrupted: a signal came; everything is in order by then.
     """
+    until = None if settings.timeout is None else time.monotonic() + settings.timeout
     check_asked(settings)
     comparison = Comparison.open(settings.common, begin=True, patience=settings.storage_timeout)
     interrupt(comparison.storage.engine, signals.check)
@@ -48,4 +50,4 @@ def search(settings: LaunchSettings, signals: Signals) -> int:
         with RaySession(settings.worker, last_words) if missing else nullcontext() as ray:
             from search.trials.course import run_trials
 
-            return run_trials(settings, signals, comparison, prepared, presence, ray, log)
+            return run_trials(settings, signals, comparison, prepared, presence, ray, log, until)

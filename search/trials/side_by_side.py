@@ -52,15 +52,15 @@ class Searches:
         self,
         searches: Sequence[StudySearch],
         *,
-        timeout: float | None,
+        until: float | None,
         watcher: Watcher,
         check: Callable[[], None],
     ) -> None:
-        """``timeout`` in seconds from now, None for no limit; ``check`` raises where a signal has come."""
+        """``until`` in monotonic seconds, None for no limit; ``check`` raises where a signal has come."""
         self.only_measures = False  # hands out one trial of each study that has no measured memory yet
         self.workers = 1  # that share the trials
         self._searches = {search.model.name: search for search in searches}
-        self._until = None if timeout is None else time.monotonic() + timeout
+        self._until = until
         self._watcher = watcher
         self._check = check
         self._failures = Failures()

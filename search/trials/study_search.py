@@ -22,10 +22,11 @@ from search.errors import UsageError
 from search.training.jobs import EpochReport, Job, forget_checkpoint
 from search.training.seeds import derive_seed
 from search.trials.enqueue import check_inside
+from search.trials.ignored import ignored
 from search.trials.in_hand import InHand
 from search.trials.launches import Presence
 from studies.ledger.ledger import Ledger
-from studies.records import BEST_EPOCH, CUT_SHORT, TRAINED_AS
+from studies.records import BEST_EPOCH, CUT_SHORT, IGNORED, TRAINED_AS
 from studies.storage.attributes import at_once, set_attributes
 from studies.storage.results import trained_as
 
@@ -176,6 +177,8 @@ class StudySearch:
     def _drawn(self, trial: Trial) -> Job:
         with at_once(self._storage, self._hand.held[trial.number].trial_id):
             self.model.suggest(trial)
+            if names := ignored(self.model, trial.params, trial.distributions):
+                trial.set_user_attr(IGNORED, names)
             if "seed" not in trial.user_attrs:  # a trial that goes on keeps its own, whatever --seed is now
                 trial.set_user_attr("seed", self.trial_seed(trial.number))
         return self._job(trial)

@@ -84,7 +84,7 @@ def _parallel(study: StudySummary) -> Figure:
                 mode="lines+markers",
                 name="best",
                 line={"color": COLOURS[1], "width": 3},
-                text=[plain(trial.params.get(name)) for name in names],
+                text=[plain(trial.counted.get(name)) for name in names],
                 hovertemplate="%{text}<extra></extra>",
             )
     _parallel_axes(figure, study, names)
@@ -108,7 +108,8 @@ def _told(study: StudySummary) -> str:
 
 
 def _places(trial: TrialResult, names: Sequence[str], study: StudySummary) -> Drawn:
-    return [place_in_range(trial.params[name], study.space[name]) if name in trial.params else None for name in names]
+    told = trial.counted
+    return [place_in_range(told[name], study.space[name]) if name in told else None for name in names]
 
 
 def _parallel_axes(figure: go.Figure, study: StudySummary, names: Sequence[str]) -> None:
@@ -128,8 +129,8 @@ def _parallel_axes(figure: go.Figure, study: StudySummary, names: Sequence[str])
 
 
 def _range_table(study: StudySummary, names: Sequence[str]) -> Table:
-    best = next((trial.params for trial in study.trials if trial.number == study.best), {})
-    default = next((trial.params for trial in study.trials if trial.number == study.default), {})
+    best = next((trial.counted for trial in study.trials if trial.number == study.best), {})
+    default = next((trial.counted for trial in study.trials if trial.number == study.default), {})
     rows = []
     for name in names:
         space = study.space[name]
@@ -164,9 +165,10 @@ def _importance(study: StudySummary) -> Figure:
 def _slices(study: StudySummary) -> Figure:
     names = _ordered(study)[:SLICES]
     rows = tuple(
-        (name, trial.number, trial.params.get(name), trial.value, trial.state)
+        (name, trial.number, trial.counted[name], trial.value, trial.state)
         for name in names
         for trial in with_value(study)
+        if name in trial.counted
     )
     return Figure(
         key=key_of(study, "slices"),
@@ -185,7 +187,7 @@ def _slice(study: StudySummary, name: str) -> go.Figure:
     figure = canvas(210, x=words(name), legend=False)
     space = study.space[name]
     for state in ("PRUNED", "COMPLETE"):
-        own = [trial for trial in with_value(study, state) if name in trial.params]
+        own = [trial for trial in with_value(study, state) if name in trial.counted]
         colour, symbol = STATES[state]
         marker = {"color": colour, "symbol": symbol, "size": 6, "opacity": 0.8}
         values = [trial.params[name] for trial in own]

@@ -93,7 +93,7 @@ def _trial_table(study: StudySummary) -> Table:
                 len(trial.curve),
                 _number(about.get("seconds")),
                 str(about.get("failure") or about.get(CUT_SHORT) or ""),
-                *(trial.params.get(name) for name in names),
+                *(trial.counted.get(name) for name in names),
             )
         )
     return Table(("Trial", "State", objective_of(study), "Epochs", "Seconds", "Failure", *names), tuple(rows))

@@ -19,7 +19,7 @@ from optuna_dashboard import get_note, save_note
 
 from studies.figures.curve import curve_picture
 from studies.files import write_whole
-from studies.records import StudySummary
+from studies.records import IGNORED, StudySummary
 from studies.storage.studies import quiet_optuna
 
 ARTIFACTS = "artifacts"
@@ -43,7 +43,17 @@ def publish(storage: BaseStorage, study: StudySummary, report: Path, headline: s
         if trial.curve:
             name = f"learning-curve-{trial.number}.svg"
             shelf.keep(name, "image/svg+xml", curve_picture(study, trial), trial.number)
-    _say(storage, study.name, f"{_OURS} {headline} [Open the report]({link}), or find it at `{report.resolve()}`.")
+    told = f"{_OURS} {headline} [Open the report]({link}), or find it at `{report.resolve()}`.{_of_ignored(study)}"
+    _say(storage, study.name, told)
+
+
+def _of_ignored(study: StudySummary) -> str:
+    """What optuna-dashboard cannot know: its own importances and slices take what was drawn for what was used."""
+    names = sorted({name for trial in study.trials for name in trial.attributes.get(IGNORED, ())})
+    if not names:
+        return ""
+    listed = ", ".join(f"`{name}`" for name in names)
+    return f" Drawn in all trials but without effect in some, which this page does not tell apart: {listed}."
 
 
 class _Shelf:

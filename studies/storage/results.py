@@ -10,10 +10,10 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, distribution_to_json
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from studies.errors import NoCompleteTrialError
-from studies.records import BEST_EPOCH, CUT_SHORT, TRAINED_AS, StudySummary, TrialResult
+from studies.records import BEST_EPOCH, CUT_SHORT, IGNORED, TRAINED_AS, StudySummary, TrialResult
 from studies.storage.definition import definition_of
 from studies.storage.studies import quiet_optuna
 
@@ -219,12 +219,15 @@ def _describe(distribution: BaseDistribution) -> dict[str, Any]:
 def _importance(
     trials: Sequence[FrozenTrial], direction: optuna.study.StudyDirection, complete: int
 ) -> dict[str, float] | None:
-    """Importance by PED-ANOVA (Watanabe, Bansal, Hutter 2023, arXiv:2304.10255); None with too few trials for it."""
+    """Importance by PED-ANOVA (Watanabe, Bansal, Hutter 2023, arXiv:2304.10255); None with too few trials for it.
+
+    A parameter that some trials ignored is judged by those in which it counted.
+    """
     if complete < _FEWEST_FOR_IMPORTANCE:
         return None
     with quiet_optuna():
         study = optuna.create_study(direction=direction)
-        study.add_trials([trial for trial in trials if trial.state == TrialState.COMPLETE])
+        study.add_trials([_as_counted(trial) for trial in trials if trial.state == TrialState.COMPLETE])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it warns of what the report says in words: too few trials
         evaluator = optuna.importance.PedAnovaImportanceEvaluator()
@@ -232,3 +235,13 @@ def _importance(
             return dict(optuna.importance.get_param_importances(study, evaluator=evaluator))
         except (ValueError, RuntimeError):
             return None  # all values equal, or one distinct configuration
+
+
+def _as_counted(trial: FrozenTrial) -> FrozenTrial:
+    """Without the parameters that made no difference to it, as if its space were conditional."""
+    names = trial.params.keys() - set(trial.user_attrs.get(IGNORED, ()))
+    return create_trial(
+        value=trial.value,
+        params={name: value for name, value in trial.params.items() if name in names},
+        distributions={name: value for name, value in trial.distributions.items() if name in names},
+    )

@@ -112,6 +112,15 @@ def test_stored_parameters_read_back_as_the_same_configuration(
         assert pickle.loads(pickle.dumps(again)) == again
 
 
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [("cnn", "stain_jitter"), ("cnn", "label_smoothing"), ("vgg16", "stain_jitter"), ("vgg16", "label_smoothing")],
+)
+def test_none_at_all_is_drawn_too(name: str, part: str, sampled: dict[str, list[optuna.Trial]]) -> None:
+    drawn = [getattr(load_model(name).suggest(trial).recipe, part) for trial in sampled[name]]
+    assert 0 < drawn.count(0.0) < SAMPLES / 2
+
+
 @EVERY
 def test_recipes_stay_in_their_ranges(name: str, sampled: dict[str, list[optuna.Trial]]) -> None:
     for trial in sampled[name]:

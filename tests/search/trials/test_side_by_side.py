@@ -29,7 +29,7 @@ def both(storage: RDBStorage, tmp_path: Path) -> Searches:
     presence = Presence(Ledger(storage.engine), "idc")
     cnn = searching(storage, presence, tmp_path, wanted=2, epochs=1)
     vgg16 = searching(storage, presence, tmp_path, model="vgg16", wanted=1, epochs=1)
-    searches = Searches([cnn, vgg16], timeout=None, watcher=Silent(), check=lambda: None)
+    searches = Searches([cnn, vgg16], until=None, watcher=Silent(), check=lambda: None)
     searches.only_measures = True
     return searches
 

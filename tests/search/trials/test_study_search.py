@@ -1,10 +1,13 @@
 """What the driver writes down, without Ray: reports in, rows in the database out."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import ANY
 
 import optuna
 import pytest
+from optuna.distributions import json_to_distribution
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
@@ -12,8 +15,12 @@ from searches import searching
 from sqlalchemy import event
 from stored import id_of
 
+from models._registry import load_model
+from search.comparison import space_of
 from search.training.jobs import EpochReport, Job
 from search.training.seeds import derive_seed
+from search.trials.enqueue import enqueue_first
+from search.trials.ignored import ignored
 from search.trials.launches import Presence
 from search.trials.study_search import LOST, RUNNING, StudySearch
 from studies.ledger.ledger import Ledger
@@ -290,7 +297,11 @@ def test_an_epoch_is_written_with_its_rung_and_a_trial_s_end_with_its_descriptio
     with pytest.raises(ZeroDivisionError):
         search.report(job, report(3, 0.8))
     (trial,) = trials(storage)
-    assert (trial.state, trial.value, trial.user_attrs) == (TrialState.RUNNING, None, {"seed": job.seed})
+    assert (trial.state, trial.value, trial.user_attrs) == (
+        TrialState.RUNNING,
+        None,
+        {"seed": job.seed, "ignored": ANY},
+    )
     assert trial.intermediate_values == {1: 0.6, 2: 0.7}
 
 
@@ -303,7 +314,7 @@ def test_the_end_of_a_trial_that_was_ended_by_hand_in_the_same_moment_is_dropped
     optuna.load_study(study_name="idc-cnn", storage=storage).tell(job.number, state=TrialState.FAIL)
     assert search.worker_lost(job, "it died") == LOST
     (trial,) = trials(storage)
-    assert (trial.state, trial.user_attrs) == (TrialState.FAIL, {"seed": job.seed})
+    assert (trial.state, trial.user_attrs) == (TrialState.FAIL, {"seed": job.seed, "ignored": ANY})
 
 
 def test_the_leader_is_the_first_of_the_ranking(storage: RDBStorage, presence: Presence, tmp_path: Path) -> None:
@@ -316,3 +327,34 @@ def test_the_leader_is_the_first_of_the_ranking(storage: RDBStorage, presence: P
     first = leader(name, search.study.get_trials())
     assert first is not None
     assert first.number == ranking(summarise(search.study).trials)[0].number == 1
+
+
+def test_what_a_trial_drew_without_effect_is_noted(storage: RDBStorage, presence: Presence, tmp_path: Path) -> None:
+    search = searching(storage, presence, tmp_path, wanted=12)
+    seen = set()
+    for _ in range(12):
+        job = job_of(search)
+        other = {"adamw": "sgd", "sgd": "adamw"}[str(job.params["optimizer"])]
+        expected = {f"{other}_learning_rate"} | ({"residual"} if job.params["depth"] == 1 else set())
+        assert set(trials(storage)[job.number].user_attrs["ignored"]) == expected
+        seen |= expected
+    assert seen == {"adamw_learning_rate", "sgd_learning_rate", "residual"}
+
+
+@pytest.mark.parametrize(("frozen", "expected"), [(4, []), (5, ["backbone_learning_rate"])])
+def test_the_backbone_s_rate_counts_only_where_a_block_learns(frozen: int, expected: list[str]) -> None:
+    model = load_model("vgg16")
+    space = {name: json_to_distribution(text) for name, text in space_of(model).items()}
+    assert ignored(model, {**model.default, "frozen_blocks": frozen}, space) == expected
+
+
+def test_a_configuration_is_enqueued_once_however_its_numbers_are_written(
+    storage: RDBStorage, presence: Presence, tmp_path: Path
+) -> None:
+    study = searching(storage, presence, tmp_path).study
+    model = load_model("cnn")
+    file = tmp_path / "first.json"
+    again = {**model.default, "label_smoothing": 0, "class_weighting": 0, "residual": 0.0, "depth": 2.0}
+    file.write_text(json.dumps([again, {"dropout": 0}, {"dropout": 0.0}]))
+    enqueue_first(study, model, file, None)
+    assert [trial.system_attrs["fixed_params"] for trial in study.trials] == [dict(model.default), {"dropout": 0.0}]

@@ -99,9 +99,10 @@ def test_a_pruned_trial_is_taken_for_what_it_may_have_come_to() -> None:
         for epoch, value in enumerate(values, start=1):
             trial.report(value, epoch)
         study.tell(trial, max(values))
-    pruned, failed, running = study.ask(), study.ask(), study.ask()
-    for trial in (pruned, failed, running):
+    pruned, failed, running, empty = study.ask(), study.ask(), study.ask(), study.ask()
+    for trial in (pruned, failed, running, empty):
         trial.suggest_float("place", 0, 1)
+    study.tell(empty, state=TrialState.PRUNED)  # by hand, before it had a value
     pruned.report(0.4, 1)
     study.tell(pruned, state=TrialState.PRUNED)
     study.tell(failed, state=TrialState.FAIL)
@@ -166,6 +167,28 @@ def test_a_study_from_before_its_pruner_was_stored_keeps_it_and_its_first_rung(s
     assert "completed_rung_0" in study.trials[0].system_attrs
     with pytest.raises(DefinitionMismatchError, match="pruner sha, not hyperband"):
         new_study(storage, replace(asked, pruner="hyperband"), "hyperband")
+
+
+def test_a_parameter_is_important_by_the_trials_in_which_it_counted() -> None:
+    """Under adamw the rate of sgd was drawn without effect: that it happens to be large in good trials is no merit."""
+
+    def importance_of(ignored: list[str]) -> dict[str, float]:
+        study = optuna.create_study(direction="maximize", sampler=make_sampler("random", 0))
+        for _ in range(60):
+            trial = study.ask()
+            sgd = trial.suggest_categorical("optimizer", ["adamw", "sgd"]) == "sgd"
+            rate, width = trial.suggest_float("sgd_rate", 0, 1), trial.suggest_float("width", 0, 1)
+            trial.set_user_attr("best_epoch", 1)  # as of every trial that a launch has trained
+            if not sgd:
+                trial.set_user_attr("ignored", ignored)
+            study.tell(trial, 0.1 * width if sgd else 0.5 + 0.1 * rate)
+        found = summarise(study).importance
+        assert found is not None
+        assert sum(found.values()) == pytest.approx(1)
+        return found
+
+    assert importance_of(["sgd_rate"])["sgd_rate"] == 0
+    assert importance_of([])["sgd_rate"] > 0.2
 
 
 def test_a_trial_that_waits_again_keeps_number_parameters_and_values(storage: RDBStorage) -> None:
