@@ -32,6 +32,7 @@ from studies.files import write_whole
 from studies.ledger.ledger import Ledger
 from studies.records import DataSummary, PartSummary, Terms, to_json
 from studies.storage.definition import StudyDefinition, definition_of, own_studies
+from studies.storage.results import own_trials
 from studies.storage.studies import SERVER_SECONDS, open_existing, open_storage, quiet_optuna
 
 OPENING = "opening"
@@ -108,7 +109,15 @@ class Comparison:
         if model not in self.models():
             return 0
         trials = self.load_study(model).get_trials(deepcopy=False)
-        return sum(trial.state.is_finished() for trial in trials)
+        return sum(trial.state.is_finished() for trial in own_trials(trials))
+
+    def same_division(self, other: str) -> bool:
+        """Whether another comparison of the database has the same patients, or patches, in each part."""
+        locks = [self.ledger.lock(name) for name in (self.name, other)]
+        ours, theirs = (None if text is None else SplitLock.from_json(text, "a stored lock") for text in locks)
+        if ours is None or theirs is None:
+            return False
+        return (ours.fingerprint, ours.assignment) == (theirs.fingerprint, theirs.assignment)
 
     def terms(self) -> Terms | None:
         """What its models have in common, by the launch that was first; None before that.

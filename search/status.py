@@ -100,7 +100,7 @@ def _look(settings: StatusSettings) -> _Seen:
 
 def _entry(study: "StudySummary", comparison: str, engine: "Engine") -> dict[str, Any]:
     from studies.findings.costs import cost_of
-    from studies.storage.results import by_hand, cut_short, way_out
+    from studies.storage.results import by_hand, cut_short, taken_over, way_out
 
     states = Counter(trial.state for trial in study.trials)
     left = _left(study, comparison, engine)
@@ -113,6 +113,7 @@ def _entry(study: "StudySummary", comparison: str, engine: "Engine") -> dict[str
         "finished": sum(states[state] for state in ("COMPLETE", "PRUNED", "FAIL")),
         "wanted": study.settings.get("trials"),
         "by_hand": by_hand(study.trials),
+        "taken_over": taken_over(study),
         "best": None if best is None else {"trial": best.number, "value": best.value, "parameters": best.counted},
         "cost": asdict(cost_of(study)),
         "running": [_running(trial, trial.number in left) for trial in study.trials if trial.state == "RUNNING"],
@@ -175,6 +176,8 @@ def _parts(entry: dict[str, Any]) -> list[Any]:
     table.add_row("finished", f"{entry['finished']} of {entry['wanted']}")
     if entry["by_hand"]:
         table.add_row("by hand", entry["by_hand"])
+    if entry["taken_over"]:
+        table.add_row("taken over", entry["taken_over"])
     best = entry["best"]
     if best is not None:
         table.add_row(f"best {entry['objective']}", f"{best['value']:.4f} (trial {best['trial']})")

@@ -172,6 +172,7 @@ class StudySummary:
     default: int | None  # number of the trial of the default configuration
     importance: dict[str, float] | None  # by parameter; None with too few complete trials
     settings: dict[str, Any] = field(default_factory=dict)  # sampler, pruner, seed, workers of the last launch
+    taken_over: int = 0  # trials of an older study that the sampler learns of; they are not among these
 
 
 # --- retraining -----------------------------------------------------------------------------------------------------

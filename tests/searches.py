@@ -22,8 +22,10 @@ def searching(
     epochs: int = 3,
     pruner: str = "none",
     seed: int = 1,
+    sampler: str = "random",
+    name: str = "idc",
 ) -> StudySearch:
-    """The study ``idc-MODEL``, made or resumed."""
+    """The study ``NAME-MODEL``, made or resumed."""
     loaded = load_model(model)
     definition = define(
         loaded,
@@ -37,7 +39,7 @@ def searching(
         pruner=pruner,
     )
     study = create_or_resume(
-        storage, f"idc-{model}", definition, sampler=make_sampler("random", 0), pruner=make_pruner(pruner, 3)
+        storage, f"{name}-{model}", definition, sampler=make_sampler("random", 0), pruner=make_pruner(pruner, 3)
     )
     return StudySearch(
         study,
@@ -45,7 +47,7 @@ def searching(
         storage=storage,
         ledger=Ledger(storage.engine),
         presence=presence,
-        make_sampler=lambda seed: make_sampler("random", seed),
+        make_sampler=lambda seed: make_sampler(sampler, seed),
         wanted=wanted,
         epochs=epochs,
         objective="auc",

@@ -136,8 +136,8 @@ class LaunchSettings:
         choices=_NONE,
     )] = None  # fmt: skip
     trial_timeout: Annotated[float | None, Flag(
-        "SECONDS", kinds.or_none(positive), "end a trial after the epoch in which so much training is over; it keeps its "
-        "value", "default: none", choices=_NONE,
+        "SECONDS", kinds.or_none(positive), "end a trial after the epoch in which so much training is over; it keeps "
+        "its value", "default: none", choices=_NONE,
     )] = None  # fmt: skip
     dry_run: Annotated[bool, switch("show the space and what it would take, write nothing")] = False
     split: Annotated[tuple[int, int, int], Group("data and split, locked when a study begins"), Flag(
@@ -161,8 +161,8 @@ class LaunchSettings:
         choices=_NONE,
     )] = None  # fmt: skip
     warm_start: Annotated[str | None, Flag(
-        "STUDY", kinds.or_none(kinds.study_name), "try the best configurations of this comparison first",
-        "default: none", choices=_NONE,
+        "STUDY", kinds.or_none(kinds.study_name), "try the best configurations of this comparison first, and learn "
+        "from its trials", "default: none", choices=_NONE,
     )] = None  # fmt: skip
     vgg16_weights: Weights = None
     common: Annotated[CommonSettings, BY_DATA]

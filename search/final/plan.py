@@ -20,7 +20,7 @@ from studies.errors import RecordError
 from studies.files import read_file
 from studies.findings.predictions import PREDICTIONS_FILE
 from studies.records import AnalysisPlan, DataSummary, FinalModel, StudySummary, digest, from_json, to_json
-from studies.storage.results import FINISHED, summarise, trials_digest
+from studies.storage.results import FINISHED, own_trials, summarise, trials_digest
 
 TRIALS, RECORDS, FOLD_SIZES, TRAINED_AGAIN = "trials", "records", "fold sizes", "trained again"
 """Settings of a plan that decide nothing: which trials of each study it knew, and the files that a report reads
@@ -117,7 +117,7 @@ def came_later(comparison: Comparison, plan: AnalysisPlan) -> tuple[str, ...]:
         return ()
     found = []
     for model in comparison.models():
-        trials = comparison.load_study(model).get_trials(deepcopy=False)
+        trials = own_trials(comparison.load_study(model).get_trials(deepcopy=False))
         later = sum(trial.state.is_finished() and trial.number not in known.get(model, ()) for trial in trials)
         if later:
             trials_of_it = f"{later} {'trial' if later == 1 else 'trials'} of {comparison.study_name(model)}"

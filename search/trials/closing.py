@@ -13,7 +13,7 @@ from search.command.terminal import Standing, say
 from search.comparison import Comparison
 from search.errors import SearchFailed
 from search.trials.study_search import StudySearch
-from studies.storage.results import by_hand, leader, summarise, way_out, why_no_best
+from studies.storage.results import by_hand, leader, own_trials, summarise, taken_over, way_out, why_no_best
 
 
 def tell_end(console: Console, common: CommonSettings, comparison: Comparison, searches: Sequence[StudySearch]) -> None:
@@ -39,7 +39,7 @@ def _next(common: CommonSettings, comparison: Comparison) -> str:
 
 def standing(search: StudySearch) -> Standing:
     """How a study stands now."""
-    trials = search.study.get_trials(deepcopy=False)
+    trials = own_trials(search.study.get_trials(deepcopy=False))
     first = leader(search.study.study_name, trials)
     best = None if first is None else (first.value or 0.0, first.number, first.params)
     return Standing(Counter(trial.state.name for trial in trials), search.wanted, best)
@@ -49,8 +49,9 @@ def _closing(search: StudySearch) -> str:
     now = standing(search)
     states = ", ".join(f"{count} {state}" for state, count in sorted(now.states.items()))
     best = "no trial is COMPLETE" if now.best is None else f"best {now.best[0]:.4f} (trial {now.best[1]})"
-    told = by_hand(summarise(search.study, importance=False).trials)
-    return "; ".join(filter(None, [f"{search.study.study_name}: {states}; {best}", told]))
+    study = summarise(search.study, importance=False)
+    told = [f"{search.study.study_name}: {states}; {best}", by_hand(study.trials), taken_over(study)]
+    return "; ".join(filter(None, told))
 
 
 def _check_outcome(searches: Sequence[StudySearch]) -> None:

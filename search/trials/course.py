@@ -33,7 +33,7 @@ from search.training.device import choose_device, has_bf16, layout_on
 from search.training.jobs import FeatureStore, WorkerContext
 from search.training.preprocess import place_of
 from search.trials.closing import standing, tell_end
-from search.trials.enqueue import enqueue_first, older_study
+from search.trials.enqueue import enqueue_first
 from search.trials.fixed import searched_models
 from search.trials.launches import Presence, scratch
 from search.trials.marks import check_folder, check_new
@@ -42,6 +42,7 @@ from search.trials.refusals import begun, check_asked
 from search.trials.side_by_side import Searches, TimeLimitReached
 from search.trials.study_search import StudySearch
 from search.trials.terms import asked_terms
+from search.trials.warm_start import older_study, start_from
 from search.workers.bridge import run_work
 from search.workers.cluster import Crew, RaySession, pack, plan_crew, settled
 from search.workers.trainable import TrialWorker
@@ -215,7 +216,10 @@ def _study_search(
     older = None if settings.warm_start is None else older_study(comparison, settings.warm_start, name)
     with comparison.ledger.lease(comparison.study_name(name), presence.launch):  # one of two launches makes it
         study = _open_study(settings, comparison, context, prepared, model)
-        enqueue_first(study, model, settings.enqueue, older)
+        enqueue_first(study, model, settings.enqueue)
+        if older is not None and settings.warm_start is not None:
+            same = comparison.same_division(settings.warm_start)
+            say(Console(), start_from(study, model, older, same_patches=same))
         study.set_user_attr("settings", about)
     space = shared_space()
     return StudySearch(

@@ -1,4 +1,4 @@
-"""What a study tries before its sampler chooses: the default configuration, a file's, an older study's best."""
+"""What a study tries before its sampler chooses: the default configuration and those of a file."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,31 +11,26 @@ from data_utils.command import did_you_mean
 from data_utils.errors import DataError
 from data_utils.readers.files import parse_json, read_small, shown
 from models._spec import Model, ParamValue
-from search.comparison import Comparison, space_of
+from search.comparison import space_of
 from search.errors import UsageError
-from studies.storage.results import ORIGIN, ranking, summarise
+from studies.storage.results import ORIGIN
 from studies.storage.studies import holds
 
-WARM_START_TRIALS = 5
-"""So many of the best configurations of an older study are tried first."""
 _LARGEST = 4 * 2**20  # bytes of a file of configurations
 _MOST_VALUES = 100_000  # in it
 _MOST_CONFIGURATIONS = 1000  # more than a search tries; enqueuing takes time that grows with their square
 
 
-def enqueue_first(study: optuna.Study, model: Model, file: Path | None, older: optuna.Study | None) -> None:
+def enqueue_first(study: optuna.Study, model: Model, file: Path | None) -> None:
     """Enqueues what the study has not tried yet; call it under the study's lease.
 
     Raises:
         UsageError: a configuration of the file lies outside the space.
     """
     space = _distributions(space_of(model))
-    _enqueue(study, model.default, space, "default")
+    enqueue(study, model.default, space, "default")
     for params in read_configurations(file, model) if file is not None else []:
-        _enqueue(study, params, space, "file")
-    for trial in ranking(summarise(older).trials)[:WARM_START_TRIALS] if older is not None else []:
-        inside = {name: value for name, value in trial.params.items() if name in space and holds(space[name], value)}
-        _enqueue(study, inside, space, "warm start")
+        enqueue(study, params, space, "file")
 
 
 def read_configurations(file: Path, model: Model) -> list[dict[str, Any]]:
@@ -64,21 +59,7 @@ def read_configurations(file: Path, model: Model) -> list[dict[str, Any]]:
     return listed
 
 
-def older_study(comparison: Comparison, name: str, model: str) -> optuna.Study:
-    """The study of this model in the comparison that a search starts from.
-
-    Raises:
-        UsageError: there is none.
-    """
-    older = Comparison(name, comparison.folder.parent / name, comparison.storage, comparison.ledger)
-    if model not in older.models():
-        raise UsageError(f"--warm-start {name}: the database holds no study {older.study_name(model)}")
-    return older.load_study(model)
-
-
-def _enqueue(
-    study: optuna.Study, params: Mapping[str, Any], space: Mapping[str, BaseDistribution], origin: str
-) -> None:
+def enqueue(study: optuna.Study, params: Mapping[str, Any], space: Mapping[str, BaseDistribution], origin: str) -> None:
     """Once, however a number is written."""
     drawn = {name: as_drawn(space[name], value) for name, value in params.items()}
     study.enqueue_trial(drawn, user_attrs={ORIGIN: origin}, skip_if_exists=True)

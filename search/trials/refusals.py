@@ -83,7 +83,7 @@ def _check_older(settings: LaunchSettings, name: str) -> None:
     comparison = begun(settings.common)
     if comparison is None:
         raise UsageError(f"--warm-start {name}: there is no database yet in which it could be")
-    from search.trials.enqueue import older_study
+    from search.trials.warm_start import older_study
 
     try:
         for model in settings.models:

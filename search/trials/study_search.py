@@ -28,7 +28,7 @@ from search.trials.launches import Presence
 from studies.ledger.ledger import Ledger
 from studies.records import BEST_EPOCH, CUT_SHORT, IGNORED, TRAINED_AS
 from studies.storage.attributes import at_once, set_attributes
-from studies.storage.results import trained_as
+from studies.storage.results import own_trials, trained_as
 
 Refused = Callable[[Job, EpochReport], object]
 RUNNING, LOST = "RUNNING", "LOST"
@@ -108,7 +108,7 @@ class StudySearch:
         return self._counted(self.study.get_trials(deepcopy=False))
 
     def _counted(self, trials: Sequence[FrozenTrial]) -> Counts:
-        return Counts(Counter(trial.state.name for trial in trials), self.wanted)
+        return Counts(Counter(trial.state.name for trial in own_trials(trials)), self.wanted)
 
     def outlook(self) -> Outlook:
         """How much of the study is left, and what a trial of it takes."""
@@ -129,7 +129,7 @@ class StudySearch:
 
         Those that were refused say nothing of the model.
         """
-        finished = self.study.get_trials(deepcopy=False, states=FINISHED)
+        finished = own_trials(self.study.get_trials(deepcopy=False, states=FINISHED))
         trials = [trial for trial in finished if "refused" not in trial.user_attrs]
         failed = [trial for trial in trials if trial.state == TrialState.FAIL]
         return [str(trial.user_attrs.get("failure", "")) for trial in failed] if len(failed) == len(trials) else []

@@ -57,10 +57,19 @@ def _history(study: StudySummary) -> Figure:
         key=key_of(study, "history"),
         title="Every trial in order",
         alt=f"Objective of {len(study.trials)} trials in the order they were asked for, with the best so far.",
-        note="A trial's value is that of its best epoch. Pruned trials ended early, so theirs are lower bounds.",
+        note=(
+            "A trial's value is that of its best epoch. Pruned trials ended early, so theirs are lower bounds."
+            f"{_of_taken_over(study)}"
+        ),
         plots=(figure,),
         table=_trial_table(study),
     )
+
+
+def _of_taken_over(study: StudySummary) -> str:
+    if not study.taken_over:
+        return ""
+    return f" {study.taken_over} trials of an older study, of which the sampler learned, are not shown nor counted."
 
 
 def _best_so_far(trials: Sequence[TrialResult]) -> tuple[list[int], list[float]]:

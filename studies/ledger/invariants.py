@@ -9,7 +9,7 @@ from optuna.trial import FrozenTrial, TrialState
 from studies.ledger import chain
 from studies.ledger.ledger import Launch, Ledger
 from studies.storage.definition import own_studies
-from studies.storage.results import FINISHED, trained_here
+from studies.storage.results import FINISHED, own_trials, trained_here
 from studies.storage.studies import quiet_optuna
 
 
@@ -46,7 +46,7 @@ def left_running(running: Iterable[int], owners: Mapping[int, str], alive: Conta
 
 
 def _of_study(comparison: str, study: optuna.Study, ledger: Ledger, is_alive: Callable[[Launch], bool]) -> list[str]:
-    trials = study.get_trials(deepcopy=False)
+    trials = own_trials(study.get_trials(deepcopy=False))
     alive = {launch.id for launch in ledger.open_launches(comparison) if is_alive(launch)}
     problems = [
         *_counted(study, trials, at_rest=not alive),

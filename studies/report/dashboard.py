@@ -43,8 +43,19 @@ def publish(storage: BaseStorage, study: StudySummary, report: Path, headline: s
         if trial.curve:
             name = f"learning-curve-{trial.number}.svg"
             shelf.keep(name, "image/svg+xml", curve_picture(study, trial), trial.number)
-    told = f"{_OURS} {headline} [Open the report]({link}), or find it at `{report.resolve()}`.{_of_ignored(study)}"
+    place = f"[Open the report]({link}), or find it at `{report.resolve()}`."
+    told = f"{_OURS} {headline} {place}{_of_ignored(study)}{_of_taken_over(study)}"
     _say(storage, study.name, told)
+
+
+def _of_taken_over(study: StudySummary) -> str:
+    """Nor can it know that a value was reached elsewhere."""
+    if not study.taken_over:
+        return ""
+    return (
+        f" {study.taken_over} trials were taken over from an older study (`origin`: taken over): what this page calls "
+        "the best may be one of them."
+    )
 
 
 def _of_ignored(study: StudySummary) -> str:

@@ -19,8 +19,15 @@ from studies.storage.studies import quiet_optuna
 
 FINISHED = ("COMPLETE", "PRUNED", "FAIL")
 ORIGIN = "origin"
-"""User attribute of a trial that was not sampled: "default", "file" or "warm start"."""
+"""User attribute of a trial that was not sampled: "default", "file", "warm start" or ``TAKEN_OVER``."""
+TAKEN_OVER = "taken over"
+"""Trained in an older study: the sampler learns of it, and it counts for nothing else."""
 _FEWEST_FOR_IMPORTANCE = 5
+
+
+def own_trials(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Those of the study itself, without those that were taken over from an older one."""
+    return [trial for trial in trials if trial.user_attrs.get(ORIGIN) != TAKEN_OVER]
 
 
 def trained_as(study: str, number: int) -> str:
@@ -151,6 +158,13 @@ def by_hand(trials: Sequence[TrialResult]) -> str:
     return f"{count} added or told by hand, which count but are never the best nor retrained" if count else ""
 
 
+def taken_over(study: StudySummary) -> str:
+    """In words, how many trials of an older study the sampler learned of; empty where there are none."""
+    return (
+        f"{study.taken_over} taken over by --warm-start, of which only the sampler learns" if study.taken_over else ""
+    )
+
+
 def trials_digest(study: StudySummary) -> str:
     """Sha256 over the finished trials: number, state, configuration, and the objective after each epoch."""
     rows = [
@@ -169,7 +183,8 @@ def summarise(study: optuna.Study, *, importance: bool = True, only: Collection[
         importance: whether that of the parameters is wanted, which takes a moment.
         only: numbers of the trials that count, as if there were no others; None for all.
     """
-    frozen = [trial for trial in study.get_trials(deepcopy=False) if only is None or trial.number in only]
+    stored = study.get_trials(deepcopy=False)
+    frozen = [trial for trial in own_trials(stored) if only is None or trial.number in only]
     trials = tuple(trial_result(study.study_name, trial) for trial in frozen)
     ranked = ranking(trials)
     default = [trial.number for trial in trials if trial.attributes.get(ORIGIN) == "default"]
@@ -184,6 +199,7 @@ def summarise(study: optuna.Study, *, importance: bool = True, only: Collection[
         default=default[0] if default else None,
         importance=_importance(frozen, study.direction, len(ranked)) if importance else None,
         settings=study.user_attrs.get("settings", {}),
+        taken_over=len(stored) - len(own_trials(stored)),
     )
 
 

@@ -356,5 +356,5 @@ def test_a_configuration_is_enqueued_once_however_its_numbers_are_written(
     file = tmp_path / "first.json"
     again = {**model.default, "label_smoothing": 0, "class_weighting": 0, "residual": 0.0, "depth": 2.0}
     file.write_text(json.dumps([again, {"dropout": 0}, {"dropout": 0.0}]))
-    enqueue_first(study, model, file, None)
+    enqueue_first(study, model, file)
     assert [trial.system_attrs["fixed_params"] for trial in study.trials] == [dict(model.default), {"dropout": 0.0}]

@@ -1,0 +1,125 @@
+"""What a search takes from an older one: its best configurations, tried first, and its trials, for its sampler."""
+
+from collections.abc import Mapping
+from statistics import fmean
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, json_to_distribution
+from optuna.trial import TrialState, create_trial
+
+from models._spec import Model
+from search.comparison import Comparison, space_of
+from search.errors import UsageError
+from search.trials.enqueue import as_drawn, enqueue
+from studies.records import TrialResult
+from studies.storage.definition import definition_of
+from studies.storage.results import ORIGIN, TAKEN_OVER, summarise
+from studies.storage.studies import holds
+
+TRIED_FIRST = 5
+"""So many of the best configurations of an older study are tried first."""
+_SMOOTHED = 3
+"""A configuration is ranked by the mean of so many last epochs: the largest of all is mostly luck."""
+_FROM = "from"
+"""User attribute of a trial that was taken over: its study and its number there."""
+
+
+def older_study(comparison: Comparison, name: str, model: str) -> optuna.Study:
+    """The study of this model in the comparison that a search starts from.
+
+    Raises:
+        UsageError: there is none.
+    """
+    older = Comparison(name, comparison.folder.parent / name, comparison.storage, comparison.ledger)
+    if model not in older.models():
+        raise UsageError(f"--warm-start {name}: the database holds no study {older.study_name(model)}")
+    return older.load_study(model)
+
+
+def start_from(study: optuna.Study, model: Model, older: optuna.Study, *, same_patches: bool) -> str:
+    """Enqueues what was best in an older study, and takes its trials over; call it under the study's lease.
+
+    Trials are taken over once. Only the sampler sees them: they are not counted, never the best, and not retrained.
+
+    Args:
+        study: that is searched.
+        model: whose study.
+        older: the older one.
+        same_patches: whether both are scored by the same validation patches, so that values can be compared.
+
+    Returns:
+        What was taken, in words.
+    """
+    space = {name: json_to_distribution(text) for name, text in space_of(model).items()}
+    ended = [trial for trial in summarise(older, importance=False).trials if _tells(trial)]
+    first = _foremost(ended, model, space)
+    for params in first.values():
+        enqueue(study, params, space, "warm start")
+    told = f"warm start from {older.study_name}: {_first(first)}"
+    if not same_patches or not _same_objective(study, older):
+        return f"{told}; its values are not comparable with those of this search, so the sampler learns nothing of them"
+    count = _take_over(study, ended, older.study_name, space)
+    return f"{told}; the sampler learns of {count} {'trial' if count == 1 else 'trials'}"
+
+
+def _tells(trial: TrialResult) -> bool:
+    """Whether a trial was trained in its study and has a value."""
+    return trial.state in ("COMPLETE", "PRUNED") and bool(trial.curve) and not trial.by_hand
+
+
+def _first(first: Mapping[int, object]) -> str:
+    if not first:
+        return "no configuration beside the default has a value there that lies in this space"
+    return f"first the configurations of its trials {', '.join(map(str, first))}"
+
+
+def _foremost(
+    ended: list[TrialResult], model: Model, space: Mapping[str, BaseDistribution]
+) -> dict[int, dict[str, Any]]:
+    """Trial -> what of its configuration lies in the space, of the foremost that differ from one another."""
+    found: dict[int, dict[str, Any]] = {}
+    for trial in sorted(ended, key=_worth, reverse=True):
+        params = _inside(trial, space)
+        if params and params not in (dict(model.default), *found.values()) and len(found) < TRIED_FIRST:
+            found[trial.number] = params
+    return found
+
+
+def _worth(trial: TrialResult) -> tuple[bool, int, float]:
+    """Complete ones come first, then those that went furthest."""
+    return trial.state == "COMPLETE", len(trial.curve), fmean(value for _, value in trial.curve[-_SMOOTHED:])
+
+
+def _inside(trial: TrialResult, space: Mapping[str, BaseDistribution]) -> dict[str, Any]:
+    params = {name: value for name, value in trial.params.items() if name in space and holds(space[name], value)}
+    return {name: as_drawn(space[name], value) for name, value in params.items()}
+
+
+def _same_objective(study: optuna.Study, older: optuna.Study) -> bool:
+    ours, theirs = (definition_of(one.user_attrs) or {} for one in (study, older))
+    return ours.get("objective") == theirs.get("objective")
+
+
+def _take_over(study: optuna.Study, ended: list[TrialResult], older: str, space: Mapping[str, BaseDistribution]) -> int:
+    """How many trials the sampler can learn of: those with a value in the space for every parameter."""
+    known = {trial.user_attrs.get(_FROM) for trial in study.get_trials(deepcopy=False)}
+    taken = [trial for trial in ended if _inside(trial, space).keys() == space.keys()]
+    for trial in taken:
+        source = f"{older} {trial.number}"
+        if source not in known:
+            study.add_trial(_copied(trial, source, space))
+    return len(taken)
+
+
+def _copied(trial: TrialResult, source: str, space: Mapping[str, BaseDistribution]) -> optuna.trial.FrozenTrial:
+    """Without its rungs, and without the epochs of a complete one: pruners compare what is trained here."""
+    pruned = trial.state == "PRUNED"
+    return create_trial(
+        state=TrialState[trial.state],
+        params=_inside(trial, space),
+        distributions=dict(space),
+        value=trial.curve[-1][1] if pruned else trial.value,
+        intermediate_values=dict(trial.curve) if pruned else {},
+        user_attrs={ORIGIN: TAKEN_OVER, _FROM: source},
+    )

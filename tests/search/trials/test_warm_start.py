@@ -1,0 +1,131 @@
+"""What is taken from an older study, and that it counts for nothing but the sampler."""
+
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.storages import RDBStorage
+from optuna.trial import TrialState
+from searches import searching
+
+from models._registry import load_model
+from search.training.jobs import EpochReport
+from search.trials.launches import Presence
+from search.trials.study_search import StudySearch
+from search.trials.warm_start import start_from
+from studies.ledger.invariants import broken
+from studies.ledger.ledger import Ledger
+from studies.storage.results import leader, ranking, summarise, taken_over
+
+SPIKED, STEADY = (0.70, 0.95, 0.70), (0.80, 0.85, 0.86)
+"""Curves: the first has the larger maximum, by one lucky epoch."""
+
+
+@pytest.fixture
+def presence(storage: RDBStorage) -> Presence:
+    return Presence(Ledger(storage.engine), "idc")
+
+
+@pytest.fixture
+def older(storage: RDBStorage, presence: Presence, tmp_path: Path) -> StudySearch:
+    """A study of cnn in the same database."""
+    return searching(storage, presence, tmp_path / "older", wanted=20, name="old")
+
+
+def train(search: StudySearch, *curves: tuple[float, ...], state: str = "COMPLETE") -> None:
+    for curve in curves:
+        job = search.next_job()
+        assert job is not None
+        told = [search.report(job, EpochReport(n, {"auc": auc}, 0.1)) for n, auc in enumerate(curve, start=1)]
+        if state == "PRUNED":
+            told = [search.report(job, EpochReport(0, {}, 0.1, failure="OutOfTimeError: no", keeps_value=True))]
+        assert told[-1] == state
+
+
+def test_the_foremost_are_ranked_by_their_last_epochs_and_pruned_ones_follow(
+    storage: RDBStorage, presence: Presence, tmp_path: Path, older: StudySearch
+) -> None:
+    train(older, SPIKED, STEADY)
+    train(older, (0.9,), (0.7, 0.7), (0.7, 0.8), (0.2,), (0.1,), state="PRUNED")
+    study = searching(storage, presence, tmp_path).study
+    told = start_from(study, load_model("cnn"), older.study, same_patches=True)
+    first = [trial for trial in study.trials if trial.user_attrs["origin"] == "warm start"]
+    old = older.study.trials
+    assert [trial.system_attrs["fixed_params"] for trial in first] == [old[number].params for number in (1, 0, 4, 3, 2)]
+    assert all(trial.state == TrialState.WAITING for trial in first)
+    assert told == (
+        "warm start from old-cnn: first the configurations of its trials 1, 0, 4, 3, 2; the sampler learns of 7 trials"
+    )
+
+
+def test_trials_are_taken_over_once_and_count_for_nothing_but_the_sampler(
+    storage: RDBStorage, presence: Presence, tmp_path: Path, older: StudySearch
+) -> None:
+    train(older, SPIKED, STEADY)
+    train(older, (0.6,), state="PRUNED")
+    search = searching(storage, presence, tmp_path, wanted=2)
+    for _ in range(2):  # as a launch that goes on
+        start_from(search.study, load_model("cnn"), older.study, same_patches=True)
+    taken = [trial for trial in search.study.trials if trial.user_attrs["origin"] == "taken over"]
+    assert [(trial.state.name, trial.value) for trial in taken] == [
+        ("COMPLETE", 0.95), ("COMPLETE", 0.86), ("PRUNED", 0.6),
+    ]  # fmt: skip
+    assert [trial.user_attrs["from"] for trial in taken] == ["old-cnn 0", "old-cnn 1", "old-cnn 2"]
+    assert search.counts().finished == 0
+    assert leader("idc-cnn", search.study.trials) is None
+    train(search, (0.5, 0.5, 0.5), (0.4, 0.4, 0.4))
+    assert search.next_job() is None
+    study = summarise(search.study)
+    assert ranking(study.trials)[0].value == 0.5
+    assert study.best == ranking(study.trials)[0].number
+    assert {trial.attributes["origin"] for trial in study.trials} == {"warm start"}
+    assert taken_over(study) == "3 taken over by --warm-start, of which only the sampler learns"
+    assert broken(storage, lambda _launch: True, "idc") == []
+
+
+def test_the_sampler_learns_of_them(
+    storage: RDBStorage, presence: Presence, tmp_path: Path, older: StudySearch
+) -> None:
+    """Twenty trials are twice what TPE draws at random before it learns."""
+    for _ in range(20):
+        job = older.next_job()
+        assert job is not None
+        auc = 0.9 if job.params["width"] == 16 else 0.5
+        for epoch in (1, 2, 3):
+            older.report(job, EpochReport(epoch, {"auc": auc}, 0.1))
+    search = searching(storage, presence, tmp_path, wanted=20, sampler="tpe")
+    start_from(search.study, load_model("cnn"), older.study, same_patches=True)
+    widths = []
+    for _ in range(15):
+        job = search.next_job()
+        assert job is not None
+        widths.append(job.params["width"])
+        search.report(job, EpochReport(0, {}, 0.1, failure="ValueError: no"))
+    assert widths[5:].count(16) >= 6  # the first five are enqueued; at random a quarter
+
+
+def test_values_of_other_patches_or_another_objective_are_not_learned_from(
+    storage: RDBStorage, presence: Presence, tmp_path: Path, older: StudySearch
+) -> None:
+    train(older, STEADY)
+    study = searching(storage, presence, tmp_path).study
+    told = start_from(study, load_model("cnn"), older.study, same_patches=False)
+    assert told.endswith("values are not comparable with those of this search, so the sampler learns nothing of them")
+    assert [trial.user_attrs["origin"] for trial in study.trials] == ["warm start"]
+    optuna.load_study(study_name="old-cnn", storage=storage).set_user_attr(
+        "definition", {**older.study.user_attrs["definition"], "objective": "balanced_accuracy"}
+    )
+    again = optuna.load_study(study_name="old-cnn", storage=storage)
+    assert "not comparable" in start_from(study, load_model("cnn"), again, same_patches=True)
+
+
+def test_that_there_is_nothing_to_try_is_said(
+    storage: RDBStorage, presence: Presence, tmp_path: Path, older: StudySearch
+) -> None:
+    model = load_model("cnn")
+    older.study.enqueue_trial(dict(model.default))
+    train(older, STEADY)
+    study = searching(storage, presence, tmp_path).study
+    told = start_from(study, model, older.study, same_patches=True)
+    assert "no configuration beside the default has a value there that lies in this space" in told
+    assert told.endswith("; the sampler learns of 1 trial")
