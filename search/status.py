@@ -100,7 +100,7 @@ def _look(settings: StatusSettings) -> _Seen:
 
 def _entry(study: "StudySummary", comparison: str, engine: "Engine") -> dict[str, Any]:
     from studies.findings.costs import cost_of
-    from studies.storage.results import by_hand, cut_short, taken_over, way_out
+    from studies.storage.results import by_hand, counted, cut_short, taken_over, way_out
 
     states = Counter(trial.state for trial in study.trials)
     left = _left(study, comparison, engine)
@@ -114,7 +114,7 @@ def _entry(study: "StudySummary", comparison: str, engine: "Engine") -> dict[str
         "wanted": study.settings.get("trials"),
         "by_hand": by_hand(study.trials),
         "taken_over": taken_over(study),
-        "best": None if best is None else {"trial": best.number, "value": best.value, "parameters": best.counted},
+        "best": None if best is None else {"trial": best.number, "value": best.value, "parameters": counted(best)},
         "cost": asdict(cost_of(study)),
         "running": [_running(trial, trial.number in left) for trial in study.trials if trial.state == "RUNNING"],
         "failures": Counter(

@@ -20,8 +20,7 @@ _MOST_VALUES = 500_000  # of a record; that of the data names each development p
 _MOST_NESTED = 100_000  # of them lists and objects, each of which takes pydantic 350 bytes
 Record = TypeVar("Record")
 Floats = npt.NDArray[np.float64]
-ParamValue = bool | int | float | str
-"""What a hyperparameter can be."""
+ParamValue = bool | int | float | str  # what a hyperparameter can be
 
 
 def to_json(record: object) -> str:
@@ -118,10 +117,6 @@ BEST_EPOCH = "best_epoch"
 """User attribute of every trial that a launch has trained to an end other than a failure."""
 TRAINED_AS = "trained_as"
 """User attribute of the same trials: study and number. One that was copied has those of the trial it is a copy of."""
-IGNORED = "ignored"
-"""User attribute of a trial: names of parameters that were drawn and make no difference to its configuration."""
-CUT_SHORT = "cut_short"
-"""User attribute of a PRUNED trial that no pruner ended: why it could not go on, as its time was over."""
 
 
 @dataclass(frozen=True)
@@ -146,12 +141,6 @@ class TrialResult:
     started: datetime | None
     finished: datetime | None
     attributes: dict[str, Any]
-
-    @property
-    def counted(self) -> dict[str, ParamValue]:
-        """The parameters that made a difference: not the rate of an optimizer that was not drawn."""
-        ignored = self.attributes.get(IGNORED, ())
-        return {name: value for name, value in self.params.items() if name not in ignored}
 
     @property
     def by_hand(self) -> bool:

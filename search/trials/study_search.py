@@ -26,9 +26,9 @@ from search.trials.ignored import ignored
 from search.trials.in_hand import InHand
 from search.trials.launches import Presence
 from studies.ledger.ledger import Ledger
-from studies.records import BEST_EPOCH, CUT_SHORT, IGNORED, TRAINED_AS
+from studies.records import BEST_EPOCH, TRAINED_AS
 from studies.storage.attributes import at_once, set_attributes
-from studies.storage.results import own_trials, trained_as
+from studies.storage.results import CUT_SHORT, IGNORED, own_trials, trained_as
 
 Refused = Callable[[Job, EpochReport], object]
 RUNNING, LOST = "RUNNING", "LOST"

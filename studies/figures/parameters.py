@@ -20,6 +20,7 @@ from studies.figures.style import (
     words,
 )
 from studies.records import ParamValue, StudySummary, TrialResult
+from studies.storage.results import counted
 
 TRUSTED_TRIALS = 50
 """Complete trials that PED-ANOVA wants before its importances mean much."""
@@ -84,7 +85,7 @@ def _parallel(study: StudySummary) -> Figure:
                 mode="lines+markers",
                 name="best",
                 line={"color": COLOURS[1], "width": 3},
-                text=[plain(trial.counted.get(name)) for name in names],
+                text=[plain(counted(trial).get(name)) for name in names],
                 hovertemplate="%{text}<extra></extra>",
             )
     _parallel_axes(figure, study, names)
@@ -108,7 +109,7 @@ def _told(study: StudySummary) -> str:
 
 
 def _places(trial: TrialResult, names: Sequence[str], study: StudySummary) -> Drawn:
-    told = trial.counted
+    told = counted(trial)
     return [place_in_range(told[name], study.space[name]) if name in told else None for name in names]
 
 
@@ -129,8 +130,8 @@ def _parallel_axes(figure: go.Figure, study: StudySummary, names: Sequence[str])
 
 
 def _range_table(study: StudySummary, names: Sequence[str]) -> Table:
-    best = next((trial.counted for trial in study.trials if trial.number == study.best), {})
-    default = next((trial.counted for trial in study.trials if trial.number == study.default), {})
+    best = next((counted(trial) for trial in study.trials if trial.number == study.best), {})
+    default = next((counted(trial) for trial in study.trials if trial.number == study.default), {})
     rows = []
     for name in names:
         space = study.space[name]
@@ -165,10 +166,10 @@ def _importance(study: StudySummary) -> Figure:
 def _slices(study: StudySummary) -> Figure:
     names = _ordered(study)[:SLICES]
     rows = tuple(
-        (name, trial.number, trial.counted[name], trial.value, trial.state)
+        (name, trial.number, counted(trial)[name], trial.value, trial.state)
         for name in names
         for trial in with_value(study)
-        if name in trial.counted
+        if name in counted(trial)
     )
     return Figure(
         key=key_of(study, "slices"),
@@ -187,7 +188,7 @@ def _slice(study: StudySummary, name: str) -> go.Figure:
     figure = canvas(210, x=words(name), legend=False)
     space = study.space[name]
     for state in ("PRUNED", "COMPLETE"):
-        own = [trial for trial in with_value(study, state) if name in trial.counted]
+        own = [trial for trial in with_value(study, state) if name in counted(trial)]
         colour, symbol = STATES[state]
         marker = {"color": colour, "symbol": symbol, "size": 6, "opacity": 0.8}
         values = [trial.params[name] for trial in own]

@@ -19,7 +19,8 @@ from studies.figures.style import (
     plain,
     whole_numbers,
 )
-from studies.records import CUT_SHORT, StudySummary, TrialResult
+from studies.records import StudySummary, TrialResult
+from studies.storage.results import CUT_SHORT, counted
 
 
 def search_figures(study: StudySummary) -> list[Figure]:
@@ -102,7 +103,7 @@ def _trial_table(study: StudySummary) -> Table:
                 len(trial.curve),
                 _number(about.get("seconds")),
                 str(about.get("failure") or about.get(CUT_SHORT) or ""),
-                *(trial.counted.get(name) for name in names),
+                *(counted(trial).get(name) for name in names),
             )
         )
     return Table(("Trial", "State", objective_of(study), "Epochs", "Seconds", "Failure", *names), tuple(rows))

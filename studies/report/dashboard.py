@@ -19,7 +19,8 @@ from optuna_dashboard import get_note, save_note
 
 from studies.figures.curve import curve_picture
 from studies.files import write_whole
-from studies.records import IGNORED, StudySummary
+from studies.records import StudySummary
+from studies.storage.results import IGNORED
 from studies.storage.studies import quiet_optuna
 
 ARTIFACTS = "artifacts"

@@ -13,16 +13,26 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, dist
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from studies.errors import NoCompleteTrialError
-from studies.records import BEST_EPOCH, CUT_SHORT, IGNORED, TRAINED_AS, StudySummary, TrialResult
+from studies.records import BEST_EPOCH, TRAINED_AS, ParamValue, StudySummary, TrialResult
 from studies.storage.definition import definition_of
 from studies.storage.studies import quiet_optuna
 
 FINISHED = ("COMPLETE", "PRUNED", "FAIL")
 ORIGIN = "origin"
 """User attribute of a trial that was not sampled: "default", "file", "warm start" or ``TAKEN_OVER``."""
+IGNORED = "ignored"
+"""User attribute of a trial: names of parameters that were drawn and make no difference to its configuration."""
+CUT_SHORT = "cut_short"
+"""User attribute of a PRUNED trial that no pruner ended: why it could not go on, as its time was over."""
 TAKEN_OVER = "taken over"
 """Trained in an older study: the sampler learns of it, and it counts for nothing else."""
 _FEWEST_FOR_IMPORTANCE = 5
+
+
+def counted(trial: TrialResult) -> dict[str, ParamValue]:
+    """The parameters that made a difference: not the rate of an optimizer that was not drawn."""
+    ignored = trial.attributes.get(IGNORED, ())
+    return {name: value for name, value in trial.params.items() if name not in ignored}
 
 
 def own_trials(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
