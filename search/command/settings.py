@@ -324,8 +324,10 @@ def _asked(kind: type[Settings], argv: Sequence[str] | None, environ: Mapping[st
         known = [option for other in (kind, LaunchSettings, *COMMANDS.values()) for option in options(other)]
         asked.add_file(str(asked.given["config"]), read_settings(asked.given["config"], known, asked.refuse))
     values = asked.complete(environ)
-    if "runs" in values:
-        _settle_place(values, environ)
+    if "storage" in values:
+        _settle_storage(values, environ)
+    if "study" in values and not values["study"] and values["data"]:
+        values["study"] = study_name_of(values["data"])
     if values.get("device") == "cpu" and values.get("gpus_per_worker"):
         one = "no GPU is used with --device cpu; leave one of the two out"
         asked.refuse(f"--gpus-per-worker: {one}", "device", "gpus_per_worker")
@@ -335,15 +337,13 @@ def _asked(kind: type[Settings], argv: Sequence[str] | None, environ: Mapping[st
     return asked
 
 
-def _settle_place(values: dict[str, Any], environ: Mapping[str, str]) -> None:
-    """The database, and the study where its data name it. A URL without its password takes that from the variable."""
+def _settle_storage(values: dict[str, Any], environ: Mapping[str, str]) -> None:
+    """The database: by default that of the folder of results. A URL without its password takes it from the variable."""
     variable = environ.get("HISTOTUNE_STORAGE", "")
     if not values["storage"]:
-        values["storage"] = f"sqlite:///{values['runs']}/studies.db"
+        values["storage"] = f"sqlite:///{values['runs']}/studies.db" if "runs" in values else ""
     elif values["storage"] == bare(variable):
         values["storage"] = variable
-    if not values["study"] and values["data"]:
-        values["study"] = study_name_of(values["data"])
 
 
 def _name(values: dict[str, Any], environ: Mapping[str, str]) -> str:

@@ -181,6 +181,17 @@ def test_storage_comes_from_the_option_then_the_environment_then_the_runs_folder
     assert launch(environ={"HISTOTUNE_STORAGE": ""}).common.storage == "sqlite:///runs/studies.db"
 
 
+@pytest.mark.parametrize("parse", [parse_launch, parse_report, parse_predict], ids=["launch", "report", "predict"])
+def test_every_command_takes_the_password_of_the_variable_for_a_url_without_it(parse):
+    needed = {parse_launch: ["--model", "cnn"], parse_predict: ["--model", "runs/x/cnn", "--out", "p.csv"]}
+    whole = {"HISTOTUNE_STORAGE": "postgresql://u:secret@h/d"}
+    for typed, expected in (("u@h/d", "u:secret@h/d"), ("u@h/other", "u@h/other"), ("u:own@h/d", "u:own@h/d")):
+        settings = parse([*needed.get(parse, []), "--storage", f"postgresql://{typed}"], whole)
+        assert getattr(settings, "common", settings).storage == f"postgresql://{expected}"
+    bare = parse([*needed.get(parse, [])], {})
+    assert getattr(bare, "common", bare).storage == ("" if parse is parse_predict else "sqlite:///runs/studies.db")
+
+
 def test_no_password_is_in_the_repr_of_settings():
     assert "secret" not in repr(launch("--storage", "postgresql://u:secret@h/d"))
 
