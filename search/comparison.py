@@ -224,7 +224,8 @@ class Comparison:
         if in_file is not None and in_database is not None and in_file.digest != in_database.digest:
             raise LockMismatchError(
                 f"{file} is not the split lock that the database holds for {self.name}: it was edited or belongs to "
-                f"another database. Delete the file to have it written again, or start anew: --study NEW"
+                "another database. Put the original back, name that database by --storage (is $HISTOTUNE_STORAGE set "
+                "or forgotten?), or start anew: --study NEW"
             )
         return in_database or in_file
 

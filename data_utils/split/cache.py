@@ -65,9 +65,9 @@ def read_cache(folder: Path) -> tuple[PatchSet, Strings, dict[str, Any]]:
     for name, column in columns.items():
         row, kind = _COLUMNS[name]
         if column.shape != (count, *row) or column.dtype.kind != kind:
-            raise _not_whole(folder, f"{name} has the shape {column.shape} and holds {column.dtype}")
+            raise not_whole(folder, f"{name} has the shape {column.shape} and holds {column.dtype}")
     if not isinstance(meta.get("source"), str) or not isinstance(meta.get("digest"), str):
-        raise _not_whole(folder, f"{META} names no source and digest")
+        raise not_whole(folder, f"{META} names no source and digest")
     patches = PatchSet(
         pixels=columns["pixels"],
         labels=columns["labels"],
@@ -91,7 +91,7 @@ def read_digests(folder: Path) -> Strings:
     """
     digests = _column(folder, "digests")
     if digests.ndim != 1 or digests.dtype != np.dtype("U64"):
-        raise _not_whole(folder, f"digests has the shape {digests.shape} and holds {digests.dtype}")
+        raise not_whole(folder, f"digests has the shape {digests.shape} and holds {digests.dtype}")
     return digests
 
 
@@ -116,14 +116,21 @@ def read_meta(folder: Path) -> dict[str, Any]:
     try:
         meta = parse_json(read_small(folder / META, _LARGEST_META), _MOST_VALUES)
     except (FormatError, ValueError) as error:
-        raise _not_whole(folder, error) from error
+        raise not_whole(folder, error) from error
     if not isinstance(meta, dict):
-        raise _not_whole(folder, f"{META} holds no fields")
+        raise not_whole(folder, f"{META} holds no fields")
     return meta
 
 
-def _not_whole(folder: Path, reason: object) -> FormatError:
-    return FormatError(f"{folder} is not a whole cache ({reason}); delete it and run the same command again")
+def way_out(folder: Path) -> str:
+    """What to do about a cache that is not what it was: its summary goes, and nothing that a seal rests on."""
+    summary = folder.parent / META
+    return f"delete {summary}, and the next search.launch or search.finalize of this name reads the patches anew"
+
+
+def not_whole(folder: Path, reason: object) -> FormatError:
+    """An error that says so."""
+    return FormatError(f"{folder} is not a whole cache ({reason}); {way_out(folder)}")
 
 
 def _column(folder: Path, name: str) -> npt.NDArray[Any]:
@@ -131,5 +138,5 @@ def _column(folder: Path, name: str) -> npt.NDArray[Any]:
     try:
         column = map_array(folder / f"{name}.npy")
     except FormatError as error:
-        raise _not_whole(folder, error) from error
+        raise not_whole(folder, error) from error
     return column if name == "pixels" else np.array(column)

@@ -26,12 +26,10 @@ def open_sealed(folder: Path, sealed: str) -> PatchSet:
     if sealed and fingerprint(patches) != sealed:
         raise SealError(
             f"{folder} does not hold what was sealed: pixels, labels or patients were changed since; "
-            "delete the folder above it and run the same command again"
+            f"{cache.way_out(folder)}"
         )
     if (part != "test").any():
-        raise SealError(
-            f"{folder} holds rows of other parts than the test split; delete the folder above it, run again"
-        )
+        raise SealError(f"{folder} holds rows of other parts than the test split; {cache.way_out(folder)}")
     return patches
 
 
@@ -57,5 +55,5 @@ def _check(folder: Path, digests: Strings, sealed: str) -> None:
     if found != sealed:
         raise SealError(
             f"{folder} does not hold the patches that were sealed: digest {found[:12]}, sealed {sealed[:12]}; "
-            "delete the folder above it and run the same command again"
+            f"{cache.way_out(folder)}"
         )

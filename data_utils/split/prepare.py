@@ -166,7 +166,7 @@ def load_development(folder: Path) -> DevelopmentSet:
     """
     patches, part, meta = cache.read_cache(folder)
     if (part == "test").any():
-        raise LockMismatchError(f"{folder} holds test rows; delete it and run the same command again")
+        raise LockMismatchError(f"{folder} holds test rows; {cache.way_out(folder)}")
     columns = {field.name: getattr(patches, field.name) for field in fields(patches)}
     return DevelopmentSet(**columns, part=part, digest=meta["digest"])
 

@@ -9,6 +9,7 @@ import data_utils
 from data_utils.errors import FormatError, LockMismatchError, SealError
 from data_utils.readers.patches import PatchSet, fingerprint, read_patches
 from data_utils.split import prepare as prepare_module
+from data_utils.split.cache import read_digests
 from data_utils.split.draw import parts
 from data_utils.split.holdout import open_sealed, sealed_digests
 from data_utils.split.lock import SplitLock
@@ -241,8 +242,25 @@ def test_sealed_labels_and_patients_that_were_changed_are_refused(tmp_path: Path
 
 
 def test_a_development_cache_that_is_not_whole_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FormatError, match=r"is not a whole cache .*delete it and run the same command again"):
+    with pytest.raises(FormatError, match=r"is not a whole cache .*; delete .*meta.json, and the next search.launch"):
         load_development(tmp_path)
+
+
+def test_what_messages_advise_about_damaged_caches_reads_them_anew_and_deletes_no_seal(tmp_path: Path) -> None:
+    first = prepared_in(tmp_path)
+    before = read_digests(first.sealed).tolist()
+    labels = np.load(first.sealed / "labels.npy")
+    for damage in (b"damaged", None):
+        if damage is None:
+            np.save(first.sealed / "labels.npy", 1 - labels)
+        else:
+            (first.sealed / "labels.npy").write_bytes(damage)
+        with pytest.raises(SealError, match=f"; delete {tmp_path / 'cache' / 'meta.json'}, and the next search.launch"):
+            open_sealed(first.sealed, first.lock.sealed)
+        (tmp_path / "cache" / "meta.json").unlink()
+        assert read_digests(first.sealed).tolist() == before
+        prepared_in(tmp_path, lock=first.lock)
+        assert open_sealed(first.sealed, first.lock.sealed).labels.tolist() == labels.tolist()
 
 
 def test_nothing_but_the_opening_imports_the_holdout() -> None:

@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 
 from data_utils.errors import DataError, LockMismatchError, NotFoundError
+from data_utils.readers.patches import read_patches
+from data_utils.split.draw import draw_lock
 from models._registry import load_model
 from search.command.settings import LaunchSettings, parse_explore, parse_finalize, parse_launch
 from search.command.signals import Signals
-from search.comparison import OPENING, Comparison, Division, define
+from search.comparison import LOCK_FILE, OPENING, Comparison, Division, define
 from search.errors import UsageError
 from search.trials.dry_run import _keeps_features
 from search.trials.launches import Presence
@@ -133,6 +135,16 @@ def test_a_dry_run_refuses_the_folder_of_an_opening_that_the_database_does_not_k
     for run in (dry_run, lambda settings: search(settings, Signals(""))):
         with pytest.raises(UsageError, match="is of an opening that this database knows nothing of"):
             run(asked(tmp_path))
+
+
+def test_the_lock_of_another_database_is_not_advised_to_be_deleted(begun: Comparison, tmp_path: Path) -> None:
+    other = draw_lock(read_patches(PATCHES), "s", (70, 15, 15), 1)
+    (begun.folder / LOCK_FILE).write_text(other.to_json(), encoding="utf-8")
+    with pytest.raises(
+        LockMismatchError, match=r"belongs to another database. Put the original back, name that .*"
+    ) as no:
+        search(asked(tmp_path), Signals(""))
+    assert "elete" not in str(no.value)
 
 
 def test_a_launch_that_has_nothing_to_train_asks_for_no_ray(begun: Comparison, tmp_path: Path) -> None:
