@@ -17,7 +17,7 @@ from data_utils.errors import LockMismatchError
 from data_utils.quality.rules import easing
 from data_utils.readers.patches import Progress, where_is_data
 from data_utils.split.lock import Fractions, SplitLock
-from data_utils.split.prepare import Prepared, prepare
+from data_utils.split.prepare import Prepared, digests_by_part, prepare
 from data_utils.split.split_file import PatientLists, read_lists
 from models._registry import load_model, source_digest
 from models._spec import Model
@@ -30,6 +30,7 @@ from search.training.device import layout_on
 from search.training.preprocess import kind_of, text_of, write_derived
 from studies.files import write_whole
 from studies.ledger.ledger import Ledger
+from studies.ledger.patches import are_kept, keep_patches
 from studies.records import DataSummary, PartSummary, Terms, to_json
 from studies.storage.definition import StudyDefinition, definition_of, own_studies
 from studies.storage.results import own_trials
@@ -91,6 +92,10 @@ class Comparison:
         name = common.study or _only_name(storage)
         return cls(name, common.runs / name, storage, ledger)
 
+    def beside(self, name: str) -> "Comparison":
+        """Another one of the same database and folder of results."""
+        return Comparison(name, self.folder.parent / name, self.storage, self.ledger)
+
     def study_name(self, model: str) -> str:
         """Of the Optuna study of this model."""
         return f"{self.name}-{model}"
@@ -149,7 +154,7 @@ class Comparison:
         division: "Division",
         *,
         rehash: bool = False,
-        check: Callable[[SplitLock], None] = lambda _: None,
+        check: Callable[[Prepared], None] = lambda _: None,
     ) -> Prepared:
         """The data behind its lock, which is made at the first call and verified at every other.
 
@@ -186,7 +191,7 @@ class Comparison:
         return alone(self.folder / LOGS / ".finalizing", refuse)
 
     def _prepared(
-        self, data: str | None, division: "Division", rehash: bool, check: Callable[[SplitLock], None]
+        self, data: str | None, division: "Division", rehash: bool, check: Callable[[Prepared], None]
     ) -> Prepared:
         lock = self.stored_lock()
         if lock is not None and self.ledger.lock(self.name) is None:
@@ -196,10 +201,13 @@ class Comparison:
                 data_source(data), self.folder / "data", name=self.name, lock=lock, rehash=rehash,
                 progress=progress, **vars(division),
             )  # fmt: skip
-        check(prepared.lock)
+        check(prepared)
         text = self.ledger.keep_lock(self.name, prepared.lock.digest, prepared.lock.to_json())
         if text != prepared.lock.to_json():
             raise UsageError(f"another launch drew another split for {self.name} at the same moment; run this again")
+        if not are_kept(self.ledger.engine, self.name):  # also of a lock from before they were
+            parts = digests_by_part(self.folder / "data")
+            keep_patches(self.ledger.engine, self.name, {part: digests.tolist() for part, digests in parts.items()})
         write_whole(self.folder / LOCK_FILE, text)
         write_whole(self.folder / DATA_FILE, to_json(summary_of(prepared)))
         return prepared
@@ -228,6 +236,12 @@ class Comparison:
                 "or forgotten?), or start anew: --study NEW"
             )
         return in_database or in_file
+
+
+def holds_lock(folder: Path, text: str | None) -> bool:
+    """Whether the lock in a folder of results is this one, as a database has it."""
+    file = folder / LOCK_FILE
+    return file.is_file() and file.read_text(encoding="utf-8", errors="replace") == text
 
 
 def prepared_by(lock: SplitLock, common: CommonSettings) -> Prepared:

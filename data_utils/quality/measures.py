@@ -43,6 +43,13 @@ def blurred(pixels: Pixels) -> Bools:
     return sharpness(pixels) < BLUR
 
 
+def one_colour(pixels: Pixels) -> Bools:
+    """(N,) whether all pixels of a patch are equal, as of clipped glass: it shows nothing, and others have it too."""
+    other = _of_each(pixels, lambda piece: (piece != piece[:, :1, :1]).mean(axis=(1, 2, 3)))
+    equal: Bools = other == 0
+    return equal
+
+
 def white_share(pixels: Pixels) -> Floats:
     """(N,) share of pixels, 0 to 1, that reach 220 in every channel."""
     return _of_each(pixels, lambda piece: (_over_channels(np.minimum, piece) >= WHITE_LEVEL).mean(axis=(1, 2)))

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from data_utils.errors import DataError, FormatError, LockMismatchError
 from data_utils.quality.cleaning import clean
+from data_utils.quality.measures import one_colour
 from data_utils.readers.patches import check_classes, fingerprint, read_patches, signature
 from data_utils.readers.patchset import Bools, PatchSet, Progress, Strings, known
 from data_utils.scratch import of_dead_processes
@@ -58,6 +59,7 @@ class Summary:
         notes: of the reader, and that the split is not the one that was asked for.
         folds: of the development patches, over which final models are retrained.
         few_folds: why they are fewer than 5, in words; "" where they are not.
+        plain: sha256 of patches of one colour throughout, whichever part they are in; none are known of earlier caches.
     """
 
     signature: str
@@ -74,6 +76,7 @@ class Summary:
     notes: tuple[str, ...] = ()
     folds: int = MOST_FOLDS  # caches from before it was counted were written where there are five
     few_folds: str = ""
+    plain: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,6 +174,27 @@ def load_development(folder: Path) -> DevelopmentSet:
     return DevelopmentSet(**columns, part=part, digest=meta["digest"])
 
 
+def digests_by_part(folder: Path) -> dict[str, Strings]:
+    """Train, validation and test -> sha256 of the pixels of their patches, but for those of one colour.
+
+    By them other data are known again; a patch of clipped glass is in everybody's.
+
+    Args:
+        folder: of both caches.
+
+    Raises:
+        FormatError: they are not whole.
+    """
+    development = folder / DEVELOPMENT
+    part, digests = load_development(development).part, cache.read_digests(development)
+    if part.shape != digests.shape:
+        raise cache.not_whole(development, f"{len(part)} parts and {len(digests)} digests")
+    found: dict[str, Strings] = {name: digests[part == name] for name in PARTS if name != "test"}
+    found["test"] = cache.read_digests(folder / SEALED)
+    plain = cache.read_meta(folder).get("plain", ())
+    return {name: column[~np.isin(column, plain)] for name, column in found.items()}
+
+
 def can_be_made_again(folder: Path) -> bool:
     """Whether the source of the caches in ``folder`` is where it was, unchanged."""
     try:
@@ -250,6 +274,7 @@ def _write(folder: Path, patches: PatchSet, lock: SplitLock, mark: str) -> Summa
         notes=(*patches.notes, *unlike_asked(lock), *near_across(lock)),
         folds=folds,
         few_folds=few_folds,
+        plain=tuple(sorted(patches.digests[one_colour(patches.pixels)].tolist())),
     )
     cache.write_meta(folder, TypeAdapter(Summary).dump_python(summary, mode="json"))
     return summary

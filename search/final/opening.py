@@ -26,8 +26,9 @@ from search.final.examples import save_test_examples
 from search.final.members import MODEL_FILE, Progress, SharedOutputs, StoredModel, member_logits
 from search.final.plan import decides_the_same, last_plan, trained_otherwise
 from search.final.scored import scored
-from search.trials.looks import SEALED_FILE, by
+from search.trials.looks import by
 from search.trials.marks import Mark, check_folder, lost
+from search.trials.seals import SEALED_FILE
 from studies.files import write_whole
 from studies.findings.examples import problem_with_pictures
 from studies.findings.predictions import TABLE_FILE, as_table, problem_with, save_predictions
@@ -190,7 +191,8 @@ def _opening(
     elif last is not None and reopen is None:
         raise UsageError(_refusal(study))
     ledger.freeze_plan(study, plan_digest, to_json(plan))
-    return ledger.record_opening(study, plan_digest, sealed_digests(prepared.sealed).tolist(), reopen or "", by())
+    sealed = sealed_digests(prepared.sealed).tolist()
+    return ledger.record_opening(study, plan_digest, sealed, reopen or "", by(), prepared.plain)
 
 
 def _begin_anew(folder: Path, mark: Mark) -> None:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.progress import Progress as Bar
 
+from data_utils.quality.measures import one_colour
 from data_utils.readers.array_file import map_array
 from data_utils.readers.patches import PatchSet, read_patches
 from search.command.settings import PredictSettings
@@ -20,12 +21,13 @@ from search.comparison import data_source
 from search.errors import UsageError
 from search.final.members import StoredModel, load_stored, member_logits
 from search.training.device import choose_device
-from search.trials.looks import PREDICTION, SEALED_FILE, Met, one_look, sealed_among
+from search.trials.looks import PREDICTION, one_look
+from search.trials.seals import SEALED_FILE, Met, sealed_among
 from studies.errors import StudyError
 from studies.files import write_whole
 from studies.ledger.ledger import Ledger
 from studies.statistics.calibration import sigmoid
-from studies.storage.studies import open_existing
+from studies.storage.studies import is_there, open_existing
 
 Floats = npt.NDArray[np.float64]
 _COLUMNS = ("name", "patient", "x", "y", "label", "probability", "predicted", "member_spread")
@@ -60,16 +62,15 @@ def _looks(patches: PatchSet, settings: PredictSettings, study: str) -> list[str
     """That some are sealed test patches, of this model's comparison or another; it is recorded where it can be.
 
     Raises:
-        UsageError: their test split was not opened yet.
+        UsageError: their test split was not opened yet, or what another comparison has sealed is not known.
     """
-    folder = settings.model.resolve()
-    runs = folder.parent.parent
-    found = _met(patches, study, folder, runs)
+    ledger = _ledger(settings)
+    found = _met(patches, study, settings.model.resolve(), ledger)
     _check_opened(found, len(patches))
     lines = []
     for met in found:
         patches_of_it = f"{met.count} of {len(patches)} patches are sealed test patches of {met.study}"
-        recorded = _record(met, settings, runs)
+        recorded = _record(met, settings, ledger)
         lines.append(
             f"{patches_of_it}: a score on them is no new evidence, and a choice made by it spoils the test; {recorded}"
         )
@@ -92,26 +93,34 @@ def _check_opened(found: Sequence[Met], count: int) -> None:
             )
 
 
-def _met(patches: PatchSet, study: str, model: Path, runs: Path) -> list[Met]:
+def _ledger(settings: PredictSettings) -> Ledger | None:
+    """Of the database that was named, or else lies beside the results that the model is of; None where none does.
+
+    Raises:
+        StorageError: the one that was named is not there.
+    """
+    url = settings.storage or f"sqlite:///{settings.model.resolve().parent.parent}/studies.db"
+    return Ledger(open_existing(url).engine) if settings.storage or is_there(url) else None
+
+
+def _met(patches: PatchSet, study: str, model: Path, ledger: Ledger | None) -> list[Met]:
     """The comparisons whose sealed patches are among these; of a model that was copied elsewhere, its own."""
-    found = sealed_among(runs, patches.digests)
+    found = sealed_among(model.parent.parent, ledger, patches)
     sealed = model / SEALED_FILE
     if any(met.study == study for met in found) or not os.path.lexists(sealed):
         return found
-    own = Met(study, np.isin(patches.digests, map_array(sealed)), opened=True)
-    return [*found, own] if own.count else found
+    rows = np.isin(patches.digests, map_array(sealed)) & ~one_colour(patches.pixels)
+    return [*found, Met(study, rows, opened=True, recordable=False)] if rows.any() else found
 
 
-def _record(met: Met, settings: PredictSettings, runs: Path) -> str:
+def _record(met: Met, settings: PredictSettings, ledger: Ledger | None) -> str:
     """Whether the look was written down, in words."""
-    url = settings.storage or f"sqlite:///{runs}/studies.db"
+    if ledger is None or not met.recordable:
+        return f"that could not be recorded: the database holds no lock of {met.study}; name its own by --storage"
     words = f"scored by search.predict with the model {settings.model}"
     try:
-        ledger = Ledger(open_existing(url).engine)
-        if ledger.lock(met.study) is None:
-            return f"that could not be recorded: the database holds no lock of {met.study}; name its own by --storage"
         ledger.record_look(met.study, PREDICTION, words, met.count, one_look())
-    except StudyError as error:  # no database, none that may be written to, a full disk
+    except StudyError as error:  # it may not be written to, or the disk is full
         return f"that could not be recorded: {error}"
     return "that is recorded"
 

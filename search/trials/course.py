@@ -134,7 +134,7 @@ def dry_run(settings: LaunchSettings) -> int:
         )
         context = _context(settings, comparison, prepared, crew)
         if comparison is not None:
-            check_warm_start(comparison, settings.warm_start, prepared.lock)
+            check_warm_start(comparison, settings.warm_start, prepared)
             _check_studies(settings, comparison, context, prepared)
         describe_launch(settings, prepared, context, crew, Console())
     return 0

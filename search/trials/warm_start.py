@@ -31,7 +31,7 @@ def older_study(comparison: Comparison, name: str, model: str) -> optuna.Study:
     Raises:
         UsageError: there is none.
     """
-    older = Comparison(name, comparison.folder.parent / name, comparison.storage, comparison.ledger)
+    older = comparison.beside(name)
     if model not in older.models():
         raise UsageError(f"--warm-start {name}: the database holds no study {older.study_name(model)}")
     return older.load_study(model)

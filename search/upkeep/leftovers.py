@@ -21,7 +21,7 @@ from data_utils.scratch import dead_scratch_in
 from data_utils.split.prepare import can_be_made_again, discard, leftovers, pieces_left
 from search.command.settings import CleanSettings, CommonSettings
 from search.command.terminal import say
-from search.comparison import LOCK_FILE, Comparison
+from search.comparison import Comparison, holds_lock
 from search.errors import UsageError
 from search.training.features import idle_entries, remove_idle
 from search.trials.launches import dead_scratch, is_alive
@@ -141,10 +141,7 @@ def _is_old(path: Path) -> bool:
 
 def _hands_off(comparison: Comparison) -> str | None:
     """Why nothing of a comparison may be touched; None where it may."""
-    lock = comparison.folder / LOCK_FILE
-    if not lock.is_file() or lock.read_text(encoding="utf-8", errors="replace") != comparison.ledger.lock(
-        comparison.name
-    ):
+    if not holds_lock(comparison.folder, comparison.ledger.lock(comparison.name)):
         return "its lock.json is not the lock in this database"
     if any(is_alive(launch) for launch in comparison.ledger.open_launches(comparison.name)):
         return "a launch works on it"

@@ -1,6 +1,7 @@
 """Which patches an exploration may show: development patches, by the lock or by the split that a launch would draw.
 
-What is sealed under any name in the same folder of results is never shown but by --all, and that is recorded.
+What is sealed under another name, by the database or in the same folder of results, is never shown but by --all, and
+that is recorded.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,12 +23,12 @@ from data_utils.split.prepare import Prepared, load_development
 from search.command.settings import SPLIT, SPLIT_SEED, ExploreSettings
 from search.comparison import LOCK_FILE, data_source, prepared_by
 from search.errors import UsageError
-from search.trials.looks import EXPLORATION, Met, one_look, remember, sealed_among
+from search.trials.looks import EXPLORATION, one_look, remember
 from search.trials.refusals import begun
+from search.trials.seals import Met, sealed_among
 from search.upkeep.leftovers import EXPLORING
 from studies.exploration.explored import SEALED_FOR, Sealed
 from studies.ledger.ledger import Ledger
-from studies.storage.studies import is_there, open_existing
 
 Step = Callable[[str], AbstractContextManager[Progress]]
 """Shows that a long step is at work; called with its name."""
@@ -50,9 +51,10 @@ def may_be_seen(settings: ExploreSettings, folder: Path, step: Step) -> Iterator
 
     Raises:
         DataError: they cannot be read, or are not those of the lock.
-        UsageError: none is left.
+        UsageError: none is left, or what another comparison has sealed is not known.
     """
     comparison = begun(settings.common)
+    ledger = None if comparison is None else comparison.ledger
     lock = SplitLock.read(folder / LOCK_FILE) if comparison is None else comparison.stored_lock()
     if lock is not None:
         if settings.all:
@@ -60,28 +62,32 @@ def may_be_seen(settings: ExploreSettings, folder: Path, step: Step) -> Iterator
                 f"--all: the split of {settings.common.study} is locked, and its test patches are not shown; leave it "
                 "out, or look under another name, which is recorded: --study NEW"
             )
-        yield _development(prepared_by(lock, settings.common))
+        with scratch_in(folder, EXPLORING) as draft:
+            yield _development(settings, ledger, prepared_by(lock, settings.common), draft)
         return
     with scratch_in(folder, EXPLORING) as draft:
         with step("reading") as progress:
             patches = read_patches(data_source(settings.common.data), progress=progress, into=draft / "read.npy")
         patches = _with_patient(patches, draft / "kept.npy")
         if settings.all:
-            _record_sealed(settings, patches)
+            _record_sealed(settings, ledger, patches)
             shown, sealed = patches, None
         else:
             with step("drawing the split that search.launch would draw"):
                 test, sealed = _would_be_sealed(settings.common.study, patches, draft)
-            shown = _without_sealed(settings, patches, test, draft / "development.npy")
-        remember(folder, shown.digests)
+            shown = _without_sealed(settings, ledger, patches, test, draft / "development.npy")
+        remember(folder, shown)
         yield Shown(shown, shown.found, shown.exclusions, shown.notes, sealed)
 
 
-def _development(prepared: Prepared) -> Shown:
+def _development(settings: ExploreSettings, ledger: Ledger | None, prepared: Prepared, draft: Path) -> Shown:
+    """Of a locked split, without what other comparisons have sealed: one's development is another's test."""
     _, patients, patches, idc = prepared.parts[-1]  # of the test split
     sealed = Sealed(prepared.lock.digest, patients, patches, idc)
-    development = load_development(prepared.development)
-    return Shown(development, prepared.found, prepared.exclusions, prepared.notes, sealed)
+    development = replace(load_development(prepared.development), exclusions=prepared.exclusions)
+    nothing = np.zeros(len(development), dtype=np.bool_)
+    shown = _without_sealed(settings, ledger, development, nothing, draft / "unsealed.npy", "--study NEW --all")
+    return Shown(shown, prepared.found, shown.exclusions, prepared.notes, sealed)
 
 
 def _with_patient(patches: PatchSet, into: Path) -> PatchSet:
@@ -111,13 +117,22 @@ def _would_be_sealed(study: str, patches: PatchSet, draft: Path) -> tuple[Bools,
 # --- what other comparisons have sealed -----------------------------------------------------------------------------
 
 
-def _without_sealed(settings: ExploreSettings, patches: PatchSet, test: Bools, into: Path) -> PatchSet:
+def _without_sealed(
+    settings: ExploreSettings,
+    ledger: Ledger | None,
+    patches: PatchSet,
+    test: Bools,
+    into: Path,
+    otherwise: str = "--all",
+) -> PatchSet:
     """Without those that a launch would seal, (N,) ``test``, and without those that other comparisons have sealed.
+
+    ``otherwise`` are the flags that would show them.
 
     Raises:
         UsageError: nothing is left.
     """
-    met = sealed_among(settings.common.runs, patches.digests)
+    met = sealed_among(settings.common.runs, ledger, patches)
     hidden = test.copy()
     counted = []
     for one in met:
@@ -127,31 +142,32 @@ def _without_sealed(settings: ExploreSettings, patches: PatchSet, test: Bools, i
     if hidden.all():
         raise UsageError(
             f"every patch of {patches.source} is sealed for the test of {', '.join(one.study for one in met)}, or "
-            f"would be for that of {settings.common.study}; to look at them all the same, and have that recorded: --all"
+            f"would be for that of {settings.common.study}; to look at them all the same, and have that recorded: "
+            f"{otherwise}"
         )
     if not hidden.any():
         return patches
     return replace(patches.take(~hidden, into), exclusions=(*patches.exclusions, *counted))
 
 
-def _record_sealed(settings: ExploreSettings, patches: PatchSet) -> None:
-    """Writes down which sealed patches of other comparisons are shown."""
-    for met in sealed_among(settings.common.runs, patches.digests):
-        _record(settings, met)
-
-
-def _record(settings: ExploreSettings, met: Met) -> None:
-    """Writes down that sealed patches of another comparison are shown.
+def _record_sealed(settings: ExploreSettings, ledger: Ledger | None, patches: PatchSet) -> None:
+    """Writes down which sealed patches of other comparisons are shown.
 
     Raises:
-        UsageError: there is no database in which it could be.
+        UsageError: there is no database in which it could be; none is written down then.
     """
-    if not is_there(settings.common.storage):
+    found = sealed_among(settings.common.runs, ledger, patches)
+    for met in found:
+        _check_recordable(met)
+    words = f"shown with their labels by search.explore --study {settings.common.study} --all"
+    if ledger is not None:
+        for met in found:
+            ledger.record_look(met.study, EXPLORATION, words, met.count, one_look())
+
+
+def _check_recordable(met: Met) -> None:
+    if not met.recordable:
         raise UsageError(
             f"--all: {met.count} patches are sealed for the test of {met.study}, and its database, in which this look "
             "would be recorded, is not at hand: name it by --storage, or leave --all out"
         )
-    words = f"shown with their labels by search.explore --study {settings.common.study} --all"
-    Ledger(open_existing(settings.common.storage).engine).record_look(
-        met.study, EXPLORATION, words, met.count, one_look()
-    )

@@ -18,6 +18,14 @@ locks = sa.Table(
     sa.Column("text", sa.Text, nullable=False),
     sa.Column("drawn_at", sa.Float, nullable=False),
 )
+patches = sa.Table(
+    "histotune_patches",
+    METADATA,
+    sa.Column("study", sa.String(255), primary_key=True),
+    sa.Column("train", sa.LargeBinary, nullable=False),  # sha256 of pixels, 32 bytes each; so in the other parts
+    sa.Column("validation", sa.LargeBinary, nullable=False),
+    sa.Column("test", sa.LargeBinary, nullable=False),
+)
 terms = sa.Table(
     "histotune_terms",
     METADATA,
@@ -106,8 +114,8 @@ chain = sa.Table(
     sa.UniqueConstraint("kind", "key"),
 )
 
-APPEND_ONLY = (locks, plans, openings, closings, opened_patches, looks, chain)
-_WRITTEN_AGAIN = (locks, plans, closings)  # by ourselves, where a row that is there is to stay
+APPEND_ONLY = (locks, patches, plans, openings, closings, opened_patches, looks, chain)
+_WRITTEN_AGAIN = (locks, patches, plans, closings)  # by ourselves, where a row that is there is to stay
 _SQLITE = """CREATE TRIGGER IF NOT EXISTS {table}_no_{operation} BEFORE {operation} ON {table}
 BEGIN SELECT RAISE(ABORT, 'histotune: {table} is append-only'); END"""
 # INSERT OR REPLACE takes the old row away without a DELETE that a trigger would see

@@ -1,4 +1,4 @@
-"""A chain of hashes over split locks, plans and openings: what is changed afterwards breaks it.
+"""A chain of hashes over split locks, their patches, plans and openings: what is changed afterwards breaks it.
 
 Each record adds a link: the hash of the link before it and of the record's content. The newest link, the head, stands
 in every report, so that a report that left the house exposes a chain that was rewritten. It does not protect against
@@ -25,7 +25,7 @@ def append(connection: Connection, kind: str, key: str, content: Mapping[str, An
 
     Args:
         connection: of that transaction.
-        kind: "lock", "plan", "opening", "closing" or "look".
+        kind: "lock", "patches", "plan", "opening", "closing" or "look".
         key: of the record among its kind.
         content: all of the record.
     """
@@ -91,10 +91,17 @@ def digest_of_patches(patches: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(sorted(patches)).encode()).hexdigest()
 
 
+def hashed(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A record with the sha256 of each of its columns that is no text."""
+    return {key: hashlib.sha256(value).hexdigest() if isinstance(value, bytes) else value for key, value in row.items()}
+
+
 def _records(connection: Connection) -> Iterable[tuple[tuple[str, str], dict[str, Any]]]:
     """Every record that belongs into the chain: ((kind, key), content)."""
     for row in connection.execute(sa.select(tables.locks)).mappings():
         yield ("lock", row["study"]), dict(row)
+    for row in connection.execute(sa.select(tables.patches)).mappings():
+        yield ("patches", row["study"]), hashed(dict(row))
     for row in connection.execute(sa.select(tables.plans)).mappings():
         yield ("plan", row["digest"]), dict(row)
     for row in connection.execute(sa.select(tables.openings)).mappings():

@@ -6,7 +6,7 @@ read. All times are the database's own clock, in seconds since 1970 (UTC), so th
 
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -240,11 +240,15 @@ class Ledger:
         return None if row is None else (row.text, _moment(row.frozen_at))
 
     @waits
-    def record_opening(self, study: str, plan_digest: str, patches: Sequence[str], reason: str, by: str) -> int:
+    def record_opening(
+        self, study: str, plan_digest: str, patches: Sequence[str], reason: str, by: str, plain: Collection[str] = ()
+    ) -> int:
         """Writes down that the test rows are about to be read; returns the number of the record.
 
-        ``by`` names the process: what it has written down, but has not closed yet, is not written again.
+        ``by`` names the process: what it has written down, but has not closed yet, is not written again. By patches
+        that are ``plain``, of one colour, no opening is counted: other data have the same.
         """
+        telling = [patch for patch in patches if patch not in plain]
         with self.engine.begin() as connection:
             begun = connection.execute(_begun(study, plan_digest, by)).scalar()
             if begun is not None:
@@ -259,10 +263,11 @@ class Ledger:
             }
             key = connection.execute(tables.openings.insert().values(values)).inserted_primary_key
             opening = int(key[0]) if key is not None else 0
-            connection.execute(
-                tables.opened_patches.insert(), [{"opening": opening, "patch": patch} for patch in patches]
-            )
-            append(connection, "opening", str(opening), {"id": opening, **values, "of": digest_of_patches(patches)})
+            if telling:
+                connection.execute(
+                    tables.opened_patches.insert(), [{"opening": opening, "patch": patch} for patch in telling]
+                )
+            append(connection, "opening", str(opening), {"id": opening, **values, "of": digest_of_patches(telling)})
         return opening
 
     @waits

@@ -15,6 +15,7 @@ from data_utils.quality.measures import (
     duplicate_groups,
     near_black,
     near_white,
+    one_colour,
     sharpness,
     stain_density,
     white_share,
@@ -160,3 +161,11 @@ def test_stain_density_unmixes_what_was_mixed() -> None:
 def test_idc_is_bluer_in_the_real_patches(real: PatchSet) -> None:
     haematoxylin, _ = stain_density(real.pixels)
     assert haematoxylin[real.labels == 1].mean() > 1.2 * haematoxylin[real.labels == 0].mean()
+
+
+def test_a_patch_of_one_colour_is_told_from_one_that_is_nearly_so(made: PatchSet) -> None:
+    pixels = made.pixels[:5].copy()
+    pixels[0], pixels[1], pixels[2], pixels[3] = 255, 0, (240, 238, 241), 255
+    pixels[3, 49, 49, 2] = 254
+    assert one_colour(pixels).tolist() == [True, True, True, False, False]
+    assert one_colour(pixels[:0]).tolist() == []

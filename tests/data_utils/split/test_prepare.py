@@ -7,13 +7,13 @@ import pytest
 
 import data_utils
 from data_utils.errors import FormatError, LockMismatchError, SealError
-from data_utils.readers.patches import PatchSet, fingerprint, read_patches
+from data_utils.readers.patches import PatchSet, fingerprint, patch_digests, read_patches
 from data_utils.split import prepare as prepare_module
 from data_utils.split.cache import read_digests
 from data_utils.split.draw import parts
 from data_utils.split.holdout import open_sealed, sealed_digests
 from data_utils.split.lock import SplitLock
-from data_utils.split.prepare import Prepared, load_development, prepare
+from data_utils.split.prepare import Prepared, digests_by_part, load_development, prepare
 
 
 def prepared_in(folder: Path, source: Path | str = "synthetic:120", **options: object) -> Prepared:
@@ -261,6 +261,25 @@ def test_what_messages_advise_about_damaged_caches_reads_them_anew_and_deletes_n
         assert read_digests(first.sealed).tolist() == before
         prepared_in(tmp_path, lock=first.lock)
         assert open_sealed(first.sealed, first.lock.sealed).labels.tolist() == labels.tolist()
+
+
+def test_patches_are_known_by_part_but_for_those_of_one_colour(arrays: Path, made: PatchSet, tmp_path: Path) -> None:
+    whole = prepared_in(tmp_path / "whole", arrays)
+    found = digests_by_part(whole.sealed.parent)
+    part = parts(whole.lock, made)
+    assert {name: sorted(digests) for name, digests in found.items()} == {
+        name: sorted(made.digests[part == name]) for name in ("train", "validation", "test")
+    }
+    plain = {name: int(np.flatnonzero(part == name)[0]) for name in found}
+    pixels = made.pixels.copy()
+    for level, row in enumerate(plain.values()):
+        pixels[row] = 255 - level
+    np.save(arrays / "X.npy", pixels)
+    prepared = prepared_in(tmp_path / "plain", arrays)
+    assert sorted(prepared.plain) == sorted(patch_digests(pixels[list(plain.values())]))
+    assert {name: len(digests) for name, digests in digests_by_part(prepared.sealed.parent).items()} == {
+        name: int((part == name).sum()) - 1 for name in found
+    }
 
 
 def test_nothing_but_the_opening_imports_the_holdout() -> None:

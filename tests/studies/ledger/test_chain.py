@@ -10,8 +10,10 @@ from sqlalchemy.exc import DBAPIError
 from studies.ledger import _tables as tables
 from studies.ledger.chain import BEGINNING, broken, head, is_first, links_of
 from studies.ledger.ledger import Ledger
+from studies.ledger.patches import are_kept, keep_patches, opened_patches, patches_of, sealed_patches
 
 PATCHES = ["b" * 64, "a" * 64]
+PARTS = {"train": ["d" * 64, "c" * 64], "validation": ["e" * 64], "test": PATCHES}
 
 
 @pytest.fixture
@@ -24,6 +26,7 @@ def engine(storage: RDBStorage) -> sa.Engine:
     opening = ledger.record_opening("idc", "2" * 64, PATCHES, "", "host")
     ledger.close_opening(opening, "3" * 64)
     ledger.record_look("idc", "prediction", "scored by search.predict", 2, "host")
+    keep_patches(storage.engine, "idc", PARTS)
     return storage.engine
 
 
@@ -57,6 +60,7 @@ def test_what_was_recorded_is_neither_changed_nor_deleted(engine: sa.Engine, tab
 
 REPLACEMENTS = {
     "locks": "values ('idc', 'x', 'a kinder lock', 0)",
+    "patches": "values ('idc', 'cc', 'dd', '')",
     "plans": f"values ('{'2' * 64}', 'idc', 'a better plan', 0)",
     "openings": "values (1, 'idc', 'x', 'a better reason', 'host', 2, 0)",
     "closings": "values (1, 'x', 0)",
@@ -120,12 +124,12 @@ def test_the_order_of_a_plan_and_its_opening_is_that_of_the_chain_not_of_clocks(
 def test_every_record_adds_a_link_and_nothing_is_found_broken(engine: sa.Engine) -> None:
     assert broken(engine) == []
     before = links_of(engine)
-    assert len(before) == 5
+    assert len(before) == 6
     ledger = Ledger(engine)
     ledger.freeze_plan("idc", "2" * 64, "the plan")  # again: nothing new
     assert links_of(engine) == before
     ledger.freeze_plan("idc", "4" * 64, "another plan")
-    assert links_of(engine)[:5] == before
+    assert links_of(engine)[:6] == before
     assert head(engine) not in before
 
 
@@ -141,7 +145,9 @@ def test_every_record_adds_a_link_and_nothing_is_found_broken(engine: sa.Engine)
         ("update histotune_chain set digest = 'x' where position = 1", "edited at its link 1"),
         ("delete from histotune_chain where position = 2", "edited at its link 2"),
         ("update histotune_looks set patches = 1", "the look 1 was edited in the database"),
-        ("delete from histotune_chain where position = 4", "the look 1 was written past the chain"),
+        ("delete from histotune_chain where position >= 4", "the look 1 was written past the chain"),
+        ("update histotune_patches set test = train", "the patches idc was edited in the database"),
+        ("delete from histotune_patches", "the patches idc was recorded, but is gone"),
     ],
 )
 def test_what_was_changed_past_the_application_is_named(engine: sa.Engine, statement: str, found: str) -> None:
@@ -158,3 +164,18 @@ def test_a_rewritten_chain_no_longer_holds_the_head_of_an_old_report(storage: RD
     ledger.freeze_plan("idc", "2" * 64, "the plan")
     assert broken(storage.engine) == []
     assert mailed not in links_of(storage.engine)
+
+
+def test_patches_are_kept_once_by_part_and_known_with_what_was_opened(engine: sa.Engine) -> None:
+    assert not are_kept(engine, "other")
+    assert patches_of(engine, "other") is sealed_patches(engine, "other") is None
+    assert opened_patches(engine, "other") == []
+    before = links_of(engine)
+    keep_patches(engine, "idc", {"train": [], "validation": [], "test": ["f" * 64]})
+    assert are_kept(engine, "idc")
+    assert patches_of(engine, "idc") == {part: sorted(digests) for part, digests in PARTS.items()}
+    assert sealed_patches(engine, "idc") == sorted(opened_patches(engine, "idc")) == sorted(PATCHES)
+    assert links_of(engine) == before
+    keep_patches(engine, "other", {"train": ["a" * 64], "validation": [], "test": []})
+    assert patches_of(engine, "other") == {"train": ["a" * 64], "validation": [], "test": []}
+    assert broken(engine) == []

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from optuna.storages import RDBStorage
 
+from studies.ledger.chain import broken
 from studies.ledger.ledger import LEASE_SECONDS, Ledger
 from studies.records import Terms
 
@@ -135,6 +136,15 @@ def test_openings_are_counted_by_patches_over_all_names(ledger: Ledger) -> None:
         ("two", "again", 2),
     ]
     assert [opening.study for opening in ledger.openings_of_same_patches("three")] == ["three"]
+
+
+def test_no_opening_is_counted_by_a_patch_of_one_colour(ledger: Ledger) -> None:
+    for study, patches in (("one", ["a", "white"]), ("two", ["white", "c"]), ("three", ["white"])):
+        ledger.record_opening(study, "p" * 64, patches, "", "host", ["white", "black"])
+    (seen,) = ledger.openings_of_same_patches("one")
+    assert (seen.study, seen.patches) == ("one", 2)
+    assert ledger.openings_of_same_patches("three") == ()
+    assert broken(ledger.engine) == []
 
 
 def test_a_plan_is_found_by_its_digest(ledger: Ledger) -> None:
