@@ -6,10 +6,10 @@ scored by the mean logit of the 8 views. A fold's reference is fitted on that fo
 initial weights of a seed are the same in all arms, so that every difference is paired. Patches without a patient, and
 copies, are left out.
 
-    python -m benchmarks.preprocessing [--epochs 8] [--folds 3] [--seeds 3] [--patches N] [--processes 2] [--draws 2000]
+    python -m benchmarks.preprocessing [--epochs 8] [--folds 3] [--seeds 3] [--patches N] [--processes 2]
 
 A row of the table: AUC of the pooled out-of-fold scores, mean and range over the seeds; AUC minus that of pixels as
-they are, mean over the seeds, with a 95 % interval over patients (the paired bootstrap of the report; the seeds are
+they are, mean over the seeds, with a 95 % interval over patients (paired, as in the report; the seeds are
 those that were run, so that their spread is not in it); balanced accuracy where as many patches are called as have IDC;
 AUC of a logistic regression on colour histograms, which tells how much colour an arm leaves, and its difference;
 seconds of one core, transforming, training and scoring. Five intervals are looked at side by side, unadjusted.
@@ -185,24 +185,25 @@ def run_all(jobs: Sequence[Job], processes: int) -> Iterator[tuple[Job, Scores]]
 
 
 def sampled(logits: Sequence[Floats], labels: Ints, resampling: Resampling) -> tuple[Sampled, list[dict[str, float]]]:
-    """AUC as the mean over the seeds, on all patches and on each draw; and AUC and balanced accuracy of each seed."""
+    """AUC as the mean over the seeds with what its interval rests on; and AUC and balanced accuracy of each seed."""
     found = []
     for each in logits:
         probabilities = sigmoid(each)
         cut = float(np.quantile(probabilities, 1 - labels.mean()))  # as many are called as there are
         found.append(ranking(labels, each, resampling) | at_threshold(labels, probabilities, cut, resampling))
     aucs = [seed["auc"] for seed in found]
-    mean = Sampled(float(np.mean([one.value for one in aucs])), np.mean([one.draws for one in aucs], axis=0))
+    reduced = np.mean([one.reduced for one in aucs], axis=0)
+    mean = Sampled(float(np.mean([one.value for one in aucs])), reduced, aucs[0].bases)
     names = ("auc", "balanced_accuracy")
     return mean, [{name: seed[name].value for name in names} for seed in found]
 
 
-def rows_of(found: Sequence[tuple[Job, Scores]], kept: PatchSet, draws: int) -> list[Row]:
+def rows_of(found: Sequence[tuple[Job, Scores]], kept: PatchSet) -> list[Row]:
     """The table, an arm a row."""
     labels, patients = kept.labels, kept.patients
     assert labels is not None
     assert patients is not None
-    resampling = resample(patients, labels, draws, STATISTICS_SEED)
+    resampling = resample(patients, labels, draws=0, seed=STATISTICS_SEED)
     network = {arm: sampled(pooled(found, arm, "network", len(labels)), labels, resampling) for arm in ARMS}
     colour = {arm: sampled(pooled(found, arm, "colour", len(labels)), labels, resampling)[0] for arm in ARMS}
     return [
@@ -260,7 +261,7 @@ def difference(row: Row, found: Difference) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Prints the conditions and the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default in (("epochs", 8), ("folds", 3), ("seeds", 3), ("processes", 2), ("draws", 2000)):
+    for name, default in (("epochs", 8), ("folds", 3), ("seeds", 3), ("processes", 2)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--patches", type=int, default=None, help="of whole patients; all by default")
     asked = parser.parse_args(argv)
@@ -274,7 +275,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(
             f"{source.words}, {len(kept)} of {len(np.unique(kept.patients))} patients; {MODEL}, {asked.epochs} epochs, "
             f"{asked.folds} folds, {asked.seeds} seeds; {compute.precision}, {compute.layout}, one thread in each of "
-            f"{asked.processes} processes; {asked.draws} draws of patients",
+            f"{asked.processes} processes",
             flush=True,
         )
         jobs = [
@@ -285,9 +286,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         ]
         began = time.perf_counter()
         found = list(run_all(jobs, asked.processes))
-        print(
-            f"{len(jobs)} networks in {time.perf_counter() - began:.0f} s\n\n{table(rows_of(found, kept, asked.draws))}"
-        )
+        print(f"{len(jobs)} networks in {time.perf_counter() - began:.0f} s\n\n{table(rows_of(found, kept))}")
     return 0
 
 

@@ -260,7 +260,7 @@ class AnalysisPlan:
     Attributes:
         study: the name of the comparison.
         statistics: name of each statistic that will be computed, primary first.
-        draws: bootstrap draws; statistics_seed their seed.
+        draws: of patients, behind the bands of curves; statistics_seed their seed.
         settings: folds, views, epochs, precision, versions and whatever else shapes the numbers.
         margin: difference of AUC that is taken to be of no consequence; None for no such claim.
     """

@@ -179,7 +179,7 @@ class FinalizeSettings:
         "REASON", kinds.some_text,
         "open the test split once more (under another plan, or as its predictions were lost), and say why", kept=False,
     )] = None  # fmt: skip
-    draws: Annotated[int, Flag("N", whole(100, 100_000), "bootstrap draws")] = 2000
+    draws: Annotated[int, Flag("N", whole(100, 100_000), "draws of patients, for the bands of curves")] = 2000
     margin: Annotated[float | None, Flag(
         "AUC", kinds.margin, "difference of AUC that is of no consequence, planned before the opening: the report may "
         "then call models equivalent within it, or one not worse by more", "default: none",

@@ -11,7 +11,6 @@ from studies.statistics.metrics import PRIMARY, Sampled, ranking
 from studies.statistics.resampling import FEWEST_PATIENTS, Floats, resample
 
 _MOST = 10_000  # development patches that are scored
-_DRAWS = 500
 
 
 def can_show(development: DevelopmentSet, test_patients: int, test_patches: int) -> str:
@@ -61,7 +60,7 @@ def _difference(development: DevelopmentSet) -> tuple[Difference, int] | None:
     patients = np.full(len(rows), "") if development.patients is None else development.patients[rows]
     groups = np.arange(len(rows)) if development.patients is None else np.unique(patients, return_inverse=True)[1]
     pixels = development.pixels[rows]
-    resampling = resample(patients, labels, _DRAWS, seed=0)
+    resampling = resample(patients, labels, draws=0, seed=0)
 
     def auc_of(values: Floats) -> Sampled | None:
         scored = out_of_fold(values, labels, groups, seed=0)

@@ -9,7 +9,6 @@ from studies.exploration.explored import FLAGS, MEASURES, Explored, Scored, Stri
 from studies.statistics.metrics import Estimate, auc, estimate, ranking
 from studies.statistics.resampling import Floats, Ints, Resampling, effective_number, resample
 
-DRAWS = 1000
 CLASSES: Mapping[str, int] = {"IDC": 1, "not IDC": 0}
 DARK = 1
 """Level up to which a patch is black to every network: pixels in 0 to 1, rounded, hold nothing above it."""
@@ -290,7 +289,7 @@ def _scores(explored: Explored, seed: int) -> tuple[ScoreNumbers, ...]:
     if not explored.scored:
         return ()
     labels = explored.labels[explored.modelled]
-    resampling = resample(explored.patients[explored.modelled], labels, DRAWS, seed)
+    resampling = resample(explored.patients[explored.modelled], labels, draws=0, seed=seed)
     found = []
     for one in explored.scored:
         whole = _auc(labels, one.probabilities, resampling)
@@ -308,7 +307,7 @@ def tells_classes_apart(labels: Ints, patients: Strings, probabilities: Floats, 
         probabilities: (M,) of IDC, out of fold.
         seed: as in ``summarise``, so that the page shows the same interval.
     """
-    found = _auc(labels, probabilities, resample(patients, labels, DRAWS, seed))
+    found = _auc(labels, probabilities, resample(patients, labels, draws=0, seed=seed))
     least = found.value if found.low is None else found.low
     return least is not None and least > 0.5
 

@@ -150,8 +150,8 @@ def add_estimates(
         error_x={
             "type": "data",
             "symmetric": False,
-            "array": [(one.high or one.value) - one.value for _, one in known if one.value is not None],
-            "arrayminus": [one.value - (one.low or one.value) for _, one in known if one.value is not None],
+            "array": [above_and_below(one)[0] for _, one in known],
+            "arrayminus": [above_and_below(one)[1] for _, one in known],
             "thickness": 1.6,
             "width": 0,
         },
@@ -159,6 +159,13 @@ def add_estimates(
         name=plain(name),
         marker={"color": COLOURS[place % 4], "symbol": SYMBOLS[place % 4], "size": size},
     )
+
+
+def above_and_below(one: Estimate) -> tuple[float, float]:
+    """How far an interval reaches above and below its value; 0 where there is none."""
+    if one.value is None or one.low is None or one.high is None:
+        return 0.0, 0.0
+    return one.high - one.value, one.value - one.low
 
 
 def rows_axis(figure: go.Figure, labels: Sequence[str]) -> None:

@@ -13,6 +13,7 @@ from studies.figures.style import (
     Cell,
     Figure,
     Table,
+    above_and_below,
     add_curve,
     add_estimates,
     canvas,
@@ -185,8 +186,8 @@ def _reliability_of(name: str, model: ModelFindings, place: int) -> go.Figure:
         error_y={
             "type": "data",
             "symmetric": False,
-            "array": [(b.observed.high or 0) - (b.observed.value or 0) for b in after],
-            "arrayminus": [(b.observed.value or 0) - (b.observed.low or 0) for b in after],
+            "array": [above_and_below(b.observed)[0] for b in after],
+            "arrayminus": [above_and_below(b.observed)[1] for b in after],
             "width": 0,
             "thickness": 1.4,
         },

@@ -112,9 +112,11 @@ class TestSplit:
 
     Attributes:
         patients: 0 where ids are unknown.
-        effective_patients: patients of equal weight that would tell as much; t has one less degrees of freedom.
+        effective_patients: patients of equal weight that would tell as much about the rarer class.
         intervals: whether there are patients enough for any interval.
         one_class_patients: patients whose test patches are all IDC or all not; they have no AUC of their own.
+        band_draws, undefined_draws: draws of patients behind the bands, and how many of these left out all patients of
+            one class, so that no curve is defined on them.
     """
 
     patches: int
@@ -126,6 +128,8 @@ class TestSplit:
     patient_ids: bool
     intervals: bool
     near_white: int
+    band_draws: int
+    undefined_draws: int
 
 
 @dataclass(frozen=True)
@@ -326,4 +330,6 @@ def _test_split(test: Predictions, resampling: Resampling) -> TestSplit:
         patient_ids=resampling.known,
         intervals=resampling.enough,
         near_white=int(test.near_white.sum()),
+        band_draws=min(resampling.draws, curves.DRAWS),
+        undefined_draws=curves.undefined_draws(test.labels, resampling),
     )

@@ -139,7 +139,7 @@ def _open(pair: Comparison, margin: float | None) -> str:
     if pair.alike and not one.standard_error:
         return _ALIKE[pair.alike]
     if one.standard_error == 0:
-        return "that is the same whichever patients are drawn, so there is neither an interval nor a p"
+        return "that is the same whichever patient is taken away, so there is neither an interval nor a p"
     if one.low is None or one.high is None or pair.smallest_detectable is None:
         return "the test split is too small to say how sure that is"
     largest = max(-one.low, one.high)

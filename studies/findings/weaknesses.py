@@ -10,6 +10,7 @@ from studies.records import FinalModel, Look, ReportData, TrialResult
 from studies.statistics.calibration import at_bound
 from studies.statistics.comparison import LEVEL
 from studies.statistics.estimands import JUDGED, Estimands
+from studies.statistics.intervals import FEWEST_OF_A_CLASS
 from studies.statistics.metrics import FEW_PATIENTS
 from studies.statistics.resampling import FEWEST_PATIENTS, Resampling
 
@@ -23,6 +24,8 @@ MOST = 0.5
 """Share of the test patches from which on one patient has too many of them."""
 MOST_NEAR = 0.01
 """Share of the test patches from which on near copies of them in development are too many."""
+FEW_OF_A_CLASS = 5
+"""Below this number of patients with patches of a class the report warns."""
 MADE_UP, FEW = "Made-up patches", "Few patients"
 
 
@@ -41,6 +44,7 @@ def weaknesses(data: ReportData, resampling: Resampling) -> tuple[Weakness, ...]
     return (
         *about_records(data.broken),
         *about_patches(synthetic=data.data.synthetic, known=known, patients=resampling.patients),
+        *(about_classes(data.test.patients, data.test.labels) if known else ()),
         *about_shares(data.test.patients if known else ()),
         *about_near_copies(data.data.near_sealed, len(data.test.labels)),
         *about_cleaning(data.data.easing, dict(data.data.exclusions)),
@@ -83,6 +87,22 @@ def about_patches(*, synthetic: bool, known: bool, patients: int) -> list[Weakne
             "the truth are wide: too wide to tell models apart that differ by little."
         )
         found.append(Weakness(FEW, meaning, True))
+    return found
+
+
+def about_classes(patients: npt.NDArray[np.str_], labels: npt.NDArray[np.int64]) -> list[Weakness]:
+    """Of the test patches' patients: only a few of them have one of the classes."""
+    found = []
+    for label, which in ((1, "with IDC"), (0, "without IDC")):
+        count, all_of_them = len(np.unique(patients[labels == label])), len(np.unique(patients))
+        if count >= FEW_OF_A_CLASS or all_of_them < FEWEST_PATIENTS:
+            continue
+        what = "has no interval" if count < FEWEST_OF_A_CLASS else "stands or falls with one of them"
+        meaning = (
+            f"{count} of {all_of_them} test patients {'has' if count == 1 else 'have'} patches {which}: every number "
+            f"that rests on these {what}."
+        )
+        found.append(Weakness(f"Few patients {which}", meaning, True))
     return found
 
 

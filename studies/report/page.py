@@ -190,11 +190,16 @@ class Numbers:
         return _data(self._at(steps), _pointer(steps), form)
 
     def est(self, *path: str | int, form: str = "3") -> Markup:
-        """An estimate at a place: its value with its interval."""
+        """An estimate at a place: its value with its interval, or why it has none."""
         one = self._at(path)
         value = self.num(*path, "value", form=form)
         if one["low"] is None:
-            return value
+            reason = one.get("reason")  # none of a value that is not defined
+            return (
+                value
+                if reason is None
+                else Markup('{} <span class="reason">no interval: {}</span>').format(value, reason)
+            )
         low, high = self.num(*path, "low", form=form), self.num(*path, "high", form=form)
         return Markup('{} <span class="interval">{} to {}</span>').format(value, low, high)
 

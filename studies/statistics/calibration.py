@@ -12,7 +12,7 @@ from statsmodels.genmod import families
 from statsmodels.genmod.generalized_linear_model import GLM
 from statsmodels.tools.sm_exceptions import PerfectSeparationError, PerfectSeparationWarning
 
-from studies.statistics.metrics import Estimate, Sampled, equal_mass_bins, estimate
+from studies.statistics.metrics import Estimate, Sampled, by_class, equal_mass_bins, estimate, rate
 from studies.statistics.resampling import Floats, Ints, Resampling
 from studies.statistics.thresholds import refuse_one_class
 
@@ -75,26 +75,24 @@ def reliability(labels: Ints, probabilities: Floats, resampling: Resampling) -> 
     """The reliability diagram over equal-mass bins; every patch is in exactly one bin."""
     bins = equal_mass_bins(probabilities)
     inside = np.stack([bins == k for k in range(int(bins.max()) + 1)], axis=1).astype(np.float64)
-    counts, idc = resampling.sum(inside), resampling.sum(inside * labels[:, None])
-    shares = np.divide(idc, counts, out=np.full(counts.shape, np.nan), where=counts > 0)
+    shares = resampling.sum_reduced(inside * labels[:, None]) / np.maximum(resampling.sum_reduced(inside), 1e-9)
     rows = []
     for k in range(inside.shape[1]):
         members = bins == k
         if members.any():
-            count = int(members.sum())
-            observed = estimate(Sampled(float(labels[members].mean()), shares[:, k]), resampling, count)
-            rows.append(ReliabilityBin(count, float(probabilities[members].mean()), observed))
+            observed = rate(float(labels[members].mean()), shares[:, k], resampling, inside[:, k])
+            rows.append(
+                ReliabilityBin(int(members.sum()), float(probabilities[members].mean()), estimate(observed, resampling))
+            )
     return tuple(rows)
 
 
 def calibration_line(labels: Ints, logits: Floats, resampling: Resampling) -> tuple[Estimate, Estimate]:
     """Calibration intercept (slope held at 1) and slope, by logistic regression of the label on the logit.
 
-    On the logits themselves: of a probability that is 1 to the last digit, no logit is left to go back to.
-
-    Intervals from the sandwich covariance clustered by patient, with t(effective patients - 1). 0 and 1 are
+    On the logits themselves: of a probability that is 1 to the last digit, no logit is left to go back to. 0 and 1 are
     perfect; a slope below 1 means too extreme probabilities (Van Calster et al. 2019, doi:10.1186/s12916-019-1466-7).
-    Not defined for constant scores, one class, fewer than 5 patients, or scores that separate the classes.
+    Not defined for constant scores, one class, or scores that separate the classes.
 
     Args:
         labels: (N,) 1 is IDC.
@@ -111,19 +109,26 @@ def calibration_line(labels: Ints, logits: Floats, resampling: Resampling) -> tu
 
 
 def _clustered_fit(labels: Ints, design: Floats, offset: Floats, resampling: Resampling) -> Estimate:
-    """First coefficient of a logistic regression with its clustered interval."""
-    if len(np.unique(labels)) < 2 or not resampling.enough:
+    """First coefficient of a logistic regression with its interval over patients."""
+    if len(np.unique(labels)) < 2:
         return _NONE
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", PerfectSeparationWarning)
             warnings.filterwarnings("error", message="overflow|divide by zero|invalid value", category=RuntimeWarning)
-            fit = GLM(labels, design, family=families.Binomial(), offset=offset).fit(
-                cov_type="cluster", cov_kwds={"groups": resampling.clusters}
-            )
+            fit = GLM(labels, design, family=families.Binomial(), offset=offset).fit()
+            reduced = _refitted(fit.params, fit.mu, labels, design, resampling)
     except (PerfectSeparationError, PerfectSeparationWarning, RuntimeWarning, np.linalg.LinAlgError):
         return _NONE
-    value, spread = float(fit.params[0]), float(fit.bse[0])
-    if not np.isfinite(value) or not np.isfinite(spread):
+    value = float(fit.params[0])
+    if not np.isfinite(value) or not np.all(np.isfinite(reduced)):
         return _NONE
-    return Estimate(value, value - resampling.t * spread, value + resampling.t * spread)
+    return estimate(Sampled(value, reduced, by_class(labels, resampling), "plain"), resampling)
+
+
+def _refitted(params: Floats, means: Floats, labels: Ints, design: Floats, resampling: Resampling) -> Floats:
+    """(patients,) first coefficient with most of each patient taken away, one step of Newton's from the whole fit."""
+    scores = resampling.sum_reduced(design * (labels - means)[:, None])  # (patients, p)
+    information = resampling.sum_reduced(design[:, :, None] * design[:, None, :] * (means * (1 - means))[:, None, None])
+    refitted: Floats = params[0] + np.linalg.solve(information, scores[:, :, None])[:, 0, 0]
+    return refitted

@@ -1,6 +1,6 @@
 """Whether one model is better than another: paired over the same patients, and able to say "no difference".
 
-Primary is the difference of AUC, with the same bootstrap draws of patients for both models. The tests that are usual in
+Primary is the difference of AUC, with the same patients taken away from both models. The tests that are usual in
 the literature (DeLong, McNemar) stand apart, as what a naive analysis would have said: they take patches for
 independent and reject equal models far too often.
 """
@@ -14,7 +14,9 @@ import numpy.typing as npt
 from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
 
-from studies.statistics.metrics import NAIVE, PRIMARY, SECONDARY, Sampled
+from studies.statistics.intervals import Spread
+from studies.statistics.metrics import NAIVE, PRIMARY, SAME, SECONDARY, Sampled, how_sure
+from studies.statistics.obuchowski import components, obuchowski
 from studies.statistics.resampling import Floats, Ints, Resampling
 
 Bools = npt.NDArray[np.bool_]
@@ -23,6 +25,7 @@ LEVEL = 0.05
 POWER = 0.8
 LARGEST = 0.5
 """Difference of AUC between a perfect score and a random one."""
+SECOND_OPINION = "Difference of AUC, Obuchowski's variance"
 _NO_SPREAD = 1e-12  # standard errors below it are rounding, not spread
 
 
@@ -35,11 +38,12 @@ class Difference:
         value: the difference; for McNemar, of accuracy.
         low, high: 95 % interval, simultaneous over all tests of its family (primary or secondary); None where it is
             not defined.
-        standard_error: over draws of patients, or of DeLong; 0 where the difference is the same on every draw, which
-            allows neither an interval nor a p.
+        standard_error: over patients, or of DeLong; 0 where the difference is the same without any one patient,
+            which allows neither an interval nor a p.
         freedom: degrees of freedom of Student's t; None where there is no interval.
         p: two-sided, of this test alone.
         p_adjusted: the same, adjusted for all tests of its family; below .05 exactly where the interval is without 0.
+        reason: why there is no interval over patients, of a difference that is defined.
     """
 
     statistic: str
@@ -50,6 +54,7 @@ class Difference:
     freedom: float | None = None
     p: float | None = None
     p_adjusted: float | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,7 @@ class Comparison:
         smallest_detectable: true difference of AUC that this test finds with 80 % power, at the level of its interval.
         alike: "scores" where both give every patch the same one, "ranking" where both rank the patches alike,
             "separation" where both tell the classes apart without an error; "" otherwise.
+        second_opinion: the primary test with Obuchowski's variance in the place of ours; nothing rests on it.
     """
 
     first: str
@@ -81,6 +87,7 @@ class Comparison:
     smallest_detectable: float | None
     agreement: Agreement
     alike: str = ""
+    second_opinion: Difference | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +97,7 @@ class Contestant:
     Attributes:
         probabilities: (N,) on the test patches.
         right: (N,) bool, whether the call at the frozen threshold is right.
-        measured: by metric, over the draws that are shared with its opponents.
+        measured: by metric, over the patients that are shared with its opponents.
     """
 
     name: str
@@ -104,12 +111,14 @@ def compare_all(labels: Ints, contestants: Sequence[Contestant], resampling: Res
     pairs = [_compare(labels, first, second, resampling) for first, second in combinations(contestants, 2)]
     primaries = simultaneous([pair.primary for pair in pairs])
     secondaries = simultaneous([test for pair in pairs for test in pair.secondary])
+    opinions = simultaneous([pair.second_opinion for pair in pairs if pair.second_opinion])
     each, tested = len(SECONDARY), sum(test.p is not None for test in primaries)
     return tuple(
         replace(
             pair,
             primary=primaries[k],
             secondary=tuple(secondaries[k * each : (k + 1) * each]),
+            second_opinion=opinions[k],
             smallest_detectable=detectable(primaries[k], tested),
         )
         for k, pair in enumerate(pairs)
@@ -123,7 +132,19 @@ def _compare(labels: Ints, first: Contestant, second: Contestant, resampling: Re
     )
     naive = (delong(labels, first.probabilities, second.probabilities), exact_mcnemar(first.right, second.right))
     same = agreement(first.right, second.right)
-    return Comparison(first.name, second.name, primary, tuple(secondary), naive, None, same, _alike(first, second))
+    opinion = _second_opinion(labels, first, second, primary, resampling)
+    alike = _alike(first, second)
+    return Comparison(first.name, second.name, primary, tuple(secondary), naive, None, same, alike, opinion)
+
+
+def _second_opinion(
+    labels: Ints, first: Contestant, second: Contestant, primary: Difference, resampling: Resampling
+) -> Difference:
+    """With the degrees of freedom of the primary test, and undefined where that has none."""
+    if primary.freedom is None:
+        return replace(primary, statistic=SECOND_OPINION)
+    value, error = obuchowski(labels, resampling, first.probabilities, second.probabilities)
+    return _difference(SECOND_OPINION, value, error, primary.freedom)
 
 
 def _alike(first: Contestant, second: Contestant) -> str:
@@ -134,10 +155,20 @@ def _alike(first: Contestant, second: Contestant) -> str:
     return "separation" if first.measured["auc"].value == second.measured["auc"].value == 1 else ""
 
 
+def difference(first: Sampled, second: Sampled) -> Sampled:
+    """First minus second of one statistic; what is common to both drops out."""
+    bases = (*first.bases, *second.bases)
+    return Sampled(first.value - second.value, first.reduced - second.reduced, bases, "plain")
+
+
 def paired_difference(statistic: str, first: Sampled, second: Sampled, resampling: Resampling) -> Difference:
-    """First minus second over the same draws; interval and p from one standard error and t(effective patients - 1)."""
-    value, spread = first.value - second.value, resampling.standard_error(first.draws - second.draws)
-    return _difference(statistic, value, spread, resampling.effective - 1)
+    """First minus second over the same patients; interval and p from one standard error and its degrees of freedom."""
+    both = difference(first, second)
+    sure = how_sure(both, resampling)
+    if isinstance(sure, Spread):
+        return _difference(statistic, both.value, sure.error, sure.freedom)
+    found = _difference(statistic, both.value, 0.0 if sure == SAME else float("nan"), float("nan"))
+    return found if found.value is None else replace(found, reason=sure)
 
 
 def _difference(statistic: str, value: float, spread: float, freedom: float) -> Difference:
@@ -212,7 +243,7 @@ def delong(labels: Ints, first: Floats, second: Floats) -> Difference:
     positives, negatives = labels == 1, labels != 1
     if not positives.any() or not negatives.any():
         return Difference(NAIVE[0], None)
-    parts = [_components(scores[positives], scores[negatives]) for scores in (first, second)]
+    parts = [components(scores[positives], scores[negatives]) for scores in (first, second)]
     value = float(parts[0][0].mean() - parts[1][0].mean())
     return _difference(NAIVE[0], value, _spread([one - other for one, other in zip(*parts, strict=True)]), np.inf)
 
@@ -224,15 +255,6 @@ def _spread(components: Sequence[Floats]) -> float:
     return float(np.sqrt(sum(np.var(one, ddof=1) / len(one) for one in components)))
 
 
-def _components(positive: Floats, negative: Floats) -> tuple[Floats, Floats]:
-    """Structural components: for each patch, the share of the other class that it is ranked against rightly."""
-    together = stats.rankdata(np.concatenate([positive, negative]))
-    m, n = len(positive), len(negative)
-    above = (together[:m] - stats.rankdata(positive)) / n
-    below = 1 - (together[m:] - stats.rankdata(negative)) / m
-    return above, below
-
-
 def delong_interval(labels: Ints, scores: Floats) -> tuple[float, float | None, float | None] | None:
     """AUC with DeLong's 95 % interval on the logit scale, patches taken for independent.
 
@@ -241,7 +263,7 @@ def delong_interval(labels: Ints, scores: Floats) -> tuple[float, float | None, 
     positives, negatives = labels == 1, labels != 1
     if not positives.any() or not negatives.any():
         return None
-    above, below = _components(scores[positives], scores[negatives])
+    above, below = components(scores[positives], scores[negatives])
     value, spread = float(above.mean()), _spread([above, below])
     if not np.isfinite(spread):
         return value, None, None

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from studies.statistics.metrics import Estimate, confusion, cumulative_counts
+from studies.statistics.intervals import Bases, too_few
+from studies.statistics.metrics import Estimate, by_class, confusion, cumulative_counts
 from studies.statistics.resampling import Floats, Ints, Resampling
 
 DRAWS = 1000
@@ -40,7 +41,7 @@ def roc(labels: Ints, probabilities: Floats, resampling: Resampling) -> Curve:
         ]
         return np.stack(rows)
 
-    return _curve(GRID, heights, resampling)
+    return _curve(GRID, heights, resampling, by_class(labels, resampling))
 
 
 _UNDEFINED = np.full(len(GRID), np.nan)
@@ -65,7 +66,7 @@ def precision_recall(labels: Ints, probabilities: Floats, resampling: Resampling
         ]
         return np.stack(rows)
 
-    return _curve(GRID[1:], heights, resampling)
+    return _curve(GRID[1:], heights, resampling, by_class(labels, resampling))
 
 
 def _at_recall(hits: Floats, precision: Floats) -> Floats:
@@ -74,24 +75,31 @@ def _at_recall(hits: Floats, precision: Floats) -> Floats:
     return reached
 
 
-def _curve(grid: Floats, heights: Callable[[Floats], Floats], resampling: Resampling) -> Curve:
+def _curve(grid: Floats, heights: Callable[[Floats], Floats], resampling: Resampling, bases: Bases) -> Curve:
     """The curve on all patches, with the spread of its heights over the draws."""
     whole = heights(np.ones((1, len(resampling.clusters))))[0]
     draws = np.concatenate([heights(block[:, resampling.clusters].astype(float)) for block in resampling.blocks(DRAWS)])
-    return _points(grid, whole, draws, resampling)
+    return _points(grid, whole, draws, resampling.enough and not too_few(bases))
 
 
-def _points(grid: Floats, whole: Floats, draws: Floats, resampling: Resampling) -> Curve:
+def _points(grid: Floats, whole: Floats, draws: Floats, enough: bool) -> Curve:
     return tuple(
-        Point(round(float(x), 6), _with_band(float(whole[k]), draws[:, k], resampling)) for k, x in enumerate(grid)
+        Point(round(float(x), 6), _with_band(float(whole[k]), draws[:, k], enough)) for k, x in enumerate(grid)
     )
 
 
-def _with_band(value: float, draws: Floats, resampling: Resampling) -> Estimate:
+def undefined_draws(labels: Ints, resampling: Resampling) -> int:
+    """How many of the draws behind the bands left out all patients with IDC, or all without; no curve uses them."""
+    drawn = resampling.weights[:DRAWS]
+    both = np.all([np.any(drawn[:, base > 0], axis=1) for base in by_class(labels, resampling)], axis=0)
+    return int(np.sum(~both))
+
+
+def _with_band(value: float, draws: Floats, enough: bool) -> Estimate:
     defined = draws[np.isfinite(draws)]
     if not np.isfinite(value):
         return Estimate(None, None, None)
-    if not resampling.enough or not len(defined):
+    if not enough or not len(defined):
         return Estimate(value, None, None)
     low, high = np.percentile(defined, [2.5, 97.5])
     return Estimate(value, float(low), float(high))
@@ -114,8 +122,10 @@ def sweep(labels: Ints, probabilities: Floats, resampling: Resampling) -> Sweep:
     with np.errstate(divide="ignore", invalid="ignore"):
         draws = [part / total for part, total in zip(summed, totals, strict=True)]
         whole = [(called & idc).sum(0) / idc.sum(), (~called & ~idc).sum(0) / (~idc).sum()]
+    both = by_class(labels, resampling)
+    enough = [resampling.enough and not too_few(bases) for bases in (both[:1], both[1:], both)]
     pairs = [*zip(whole, draws, strict=True), ((whole[0] + whole[1]) / 2, (draws[0] + draws[1]) / 2)]
-    curves = [_points(THRESHOLDS, value, draw, resampling) for value, draw in pairs]
+    curves = [_points(THRESHOLDS, *pair, sure) for pair, sure in zip(pairs, enough, strict=True)]
     return Sweep(*curves)
 
 
@@ -132,7 +142,7 @@ def net_benefit(labels: Ints, probabilities: Floats, resampling: Resampling) -> 
     called, idc = _called(probabilities), (labels == 1)[:, None]
     per_patch = np.where(called, np.where(idc, 1.0, -THRESHOLDS / (1 - THRESHOLDS)), 0.0)
     draws = resampling.sum(per_patch)[:DRAWS] / resampling.sum(np.ones((len(labels), 1)))[:DRAWS]
-    return _points(THRESHOLDS, per_patch.mean(axis=0), draws, resampling)
+    return _points(THRESHOLDS, per_patch.mean(axis=0), draws, resampling.enough)
 
 
 def net_benefit_of_all(labels: Ints) -> tuple[float, ...]:

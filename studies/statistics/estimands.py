@@ -112,8 +112,8 @@ def _own(labels: Ints, probabilities: Floats, resampling: Resampling) -> Floats:
 
 def _mean(own: Floats, resampling: Resampling) -> Sampled:
     """The mean over the patients that have a value."""
-    has = np.isfinite(own)
-    values = np.where(has, own, 0.0)
-    weights = resampling.weights.astype(np.float64)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return Sampled(float(values.sum() / has.sum()) if has.any() else np.nan, weights @ values / (weights @ has))
+    has = np.isfinite(own).astype(np.float64)
+    values = np.where(np.isfinite(own), own, 0.0)
+    value = float(values.sum() / has.sum()) if has.any() else float("nan")
+    with np.errstate(invalid="ignore"):
+        return Sampled(value, (resampling.reduced @ values) / (resampling.reduced @ has), (has,))

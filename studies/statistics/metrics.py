@@ -1,17 +1,24 @@
 """How good a score is, with intervals that respect patients: arrays in, frozen dataclasses out.
 
-Patients are drawn (``resampling``), and the spread of the draws is taken on the logit scale and widened by Student's t
-with (effective patients - 1) degrees of freedom; the plain percentile interval is too narrow with few patients.
-docs/statistics.md explains each statistic in plain words.
+Most of each patient is taken away in turn (``resampling``), and an interval comes from how much that changes a number
+(``intervals``). docs/statistics.md explains each statistic in plain words.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import special
 
-from studies.statistics.resampling import Floats, Ints, Resampling
+from studies.statistics.intervals import (
+    Bases,
+    Spread,
+    at_the_edge,
+    of_a_rate,
+    on_the_logit_scale,
+    spread,
+    too_few,
+)
+from studies.statistics.resampling import FEWEST_PATIENTS, Floats, Ints, Resampling
 
 FEW_PATIENTS = 20
 """Below this number of patients no interval can be trusted much; the report warns."""
@@ -65,67 +72,85 @@ PLANNED: tuple[str, ...] = (PRIMARY, *SECONDARY, *NAIVE, *METRICS.values(), *ILL
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its 95 % interval; None where it is not defined (one class only, fewer than 5 patients)."""
+    """A number with its 95 % interval.
+
+    Attributes:
+        value: None where it is not defined (one class only).
+        low, high: None where there is no interval.
+        reason: why there is none, of a value that is defined.
+    """
 
     value: float | None
     low: float | None
     high: float | None
+    reason: str | None = None
 
 
-# --- from draws to intervals ----------------------------------------------------------------------------------------
+# --- from patients to intervals -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
 class Sampled:
-    """A statistic on all patches and on every draw.
+    """A statistic on all patches, and with most of each patient taken away.
 
     Attributes:
         value: on all patches; NaN where it is not defined.
-        draws: (draws,) on each draw; NaN where a draw left it undefined.
-        scale: "logit" for what lies in [0, 1], "log" for what is positive, "plain" for differences.
+        reduced: (patients,) with ``TAKEN`` of the first patient taken away, of the second, ...
+        bases: the patches that it rests on, each (patients,); an interval takes enough patients in each.
+        scale: "rate" for a share of one kind of patches, "logit" for what else lies in [0, 1], "log" for what is
+            positive, "plain" for differences, and "none" for what no interval holds as often as it says.
+        least: the standard error if patches were independent, where the statistic has such a lower bound.
     """
 
     value: float
-    draws: Floats
+    reduced: Floats
+    bases: Bases
     scale: str = "logit"
+    least: float = 0.0
 
 
-def estimate(sampled: Sampled, resampling: Resampling, patches: int | None = None) -> Estimate:
-    """The value with its 95 % interval over patients; ``patches`` it rests on, where these are not all."""
-    if not np.isfinite(sampled.value):
-        return Estimate(None, None, None)
+BIASED = "biased upwards with few patches"
+SAME = "it is the same without any one patient, so nothing says how sure it is"
+
+
+def how_sure(sampled: Sampled, resampling: Resampling) -> Spread | str:
+    """The standard error of a statistic with its degrees of freedom, or why there is none."""
     if not resampling.enough:
-        return Estimate(sampled.value, None, None)
-    if sampled.scale == "logit" and sampled.value in (0.0, 1.0):
-        return _at_the_edge(sampled.value, resampling.patients)
-    there, back = _scale(sampled, patches or len(resampling.clusters))
-    spread = resampling.standard_error(there(sampled.draws))
-    if not np.isfinite(spread):
-        return Estimate(sampled.value, None, None)
-    centre = there(np.array([sampled.value]))[0]
-    low, high = back(np.array([centre - resampling.t * spread, centre + resampling.t * spread]))
-    return Estimate(sampled.value, float(low), float(high))
+        return f"there are {resampling.patients} patients; an interval takes {FEWEST_PATIENTS}"
+    if few := too_few(sampled.bases):
+        return few
+    found = spread(sampled.value, sampled.reduced, sampled.bases, sampled.least)
+    return found if found.error else SAME
 
 
-def _scale(sampled: Sampled, patches: int) -> tuple[Callable[[Floats], Floats], Callable[[Floats], Floats]]:
-    """There and back; half a patch keeps the logit finite where a draw is perfect.
+def estimate(sampled: Sampled, resampling: Resampling) -> Estimate:
+    """The value with its 95 % interval over patients."""
+    value = sampled.value
+    if not np.isfinite(value):
+        return Estimate(None, None, None)
+    if sampled.scale == "none":
+        return Estimate(value, None, None, BIASED)
+    found = how_sure(sampled, resampling)
+    at_an_edge = sampled.scale in ("rate", "logit") and value in (0.0, 1.0)
+    if found == SAME and at_an_edge:
+        return Estimate(value, *at_the_edge(value, sampled.bases))
+    if isinstance(found, str):
+        return Estimate(value, None, None, found)
+    return Estimate(value, *_interval(sampled, found))
 
-    Never more than half of what the value itself is away from the edge: an AUC moves in finer steps than a patch, and
-    one that is clipped with all its draws would have an interval of no width that does not hold it.
-    """
-    name = sampled.scale
-    least = min(0.5 / (patches + 1), sampled.value / 2, (1 - sampled.value) / 2)
-    if name == "logit":
-        return lambda x: special.logit(np.clip(x, least, 1 - least)), special.expit
-    if name == "log":
-        return lambda x: np.log(np.maximum(x, 1e-12)), np.exp
-    return lambda x: x, lambda x: x
 
-
-def _at_the_edge(value: float, patients: int) -> Estimate:
-    """No draw can differ from 0 or 1: the exact binomial interval with each patient as a single observation."""
-    tail = 1 - 0.025 ** (1 / patients)
-    return Estimate(value, 0.0, tail) if value == 0.0 else Estimate(value, 1 - tail, 1.0)
+def _interval(sampled: Sampled, found: Spread) -> tuple[float, float]:
+    value = sampled.value
+    match sampled.scale:
+        case "rate":
+            return of_a_rate(value, found)
+        case "logit":
+            return on_the_logit_scale(value, found)
+        case "log":
+            factor = float(np.exp(found.half / value))
+            return value / factor, value * factor
+        case _:
+            return value - found.half, value + found.half
 
 
 # --- ranking: AUC, average precision, sensitivity at a specificity --------------------------------------------------
@@ -207,11 +232,16 @@ def ranking(labels: Ints, scores: Floats, resampling: Resampling, weight: Floats
     """
     each = np.ones(len(labels)) if weight is None else weight
     whole = _ranking(labels, scores, each[None])[0]
-    draws = np.concatenate(
-        [_ranking(labels, scores, block[:, resampling.clusters] * each) for block in resampling.blocks()]
-    )
+    reduced = np.concatenate([_ranking(labels, scores, block * each) for block in resampling.reduced_blocks()])
     names = ("auc", "average_precision", "sensitivity_at_90_specificity", "sensitivity_at_95_specificity")
-    return {name: Sampled(float(whole[k]), draws[:, k]) for k, name in enumerate(names)}
+    bases = by_class(labels, resampling, each)
+    return {name: Sampled(float(whole[k]), reduced[:, k], bases) for k, name in enumerate(names)}
+
+
+def by_class(labels: Ints, resampling: Resampling, weight: Floats | None = None) -> Bases:
+    """Patches with and without IDC of each patient; ``weight`` as in ``ranking``."""
+    each = np.ones(len(labels)) if weight is None else weight
+    return tuple(resampling.by_patient(each * (labels == label)) for label in (1, 0))
 
 
 # --- at a threshold -------------------------------------------------------------------------------------------------
@@ -267,8 +297,31 @@ def at_threshold(
 ) -> dict[str, Sampled]:
     """Rates at a threshold, in the sample and at the public set's prevalence; ``weight`` as in ``ranking``."""
     outcomes = _outcomes(labels, probabilities, threshold) * (1.0 if weight is None else weight[:, None])
-    whole, draws = _rates(outcomes.sum(axis=0, keepdims=True)), _rates(resampling.sum(outcomes))
-    return {name: Sampled(float(whole[name][0]), draws[name]) for name in whole}
+    whole, reduced = _rates(outcomes.sum(axis=0, keepdims=True)), _rates(resampling.sum_reduced(outcomes))
+    tp, fp, tn, fn = resampling.by_patient(outcomes).T
+    idc, rest = tp + fn, tn + fp
+    found = {name: Sampled(float(whole[name][0]), reduced[name], (idc, rest)) for name in whole}
+    places = {"sensitivity": [0, 3], "specificity": [2, 1], "ppv": [0, 1], "npv": [2, 3]}
+    for name, columns in places.items():
+        found[name] = rate(float(whole[name][0]), reduced[name], resampling, outcomes[:, columns].sum(axis=1))
+    least = float(np.hypot(found["sensitivity"].least, found["specificity"].least)) / 2
+    found["balanced_accuracy"] = replace(found["balanced_accuracy"], least=least)
+    found["f1"] = replace(found["f1"], bases=(idc + tp + fp,))
+    return found
+
+
+def rate(value: float, reduced: Floats, resampling: Resampling, weight: Floats) -> Sampled:
+    """A share of patches.
+
+    Args:
+        value: the share.
+        reduced: (patients,) as in ``Sampled``.
+        resampling: over the same N patches.
+        weight: (N,) of each patch; 0 of those that it does not rest on.
+    """
+    count = weight.sum() ** 2 / max(np.sum(weight**2), 1e-300)
+    least = float(np.sqrt(value * (1 - value) / max(count, 1.0)))
+    return Sampled(value, reduced, (resampling.by_patient(weight),), "rate", least)
 
 
 # --- quality of the probabilities -----------------------------------------------------------------------------------
@@ -277,13 +330,15 @@ def at_threshold(
 def probability_errors(labels: Ints, probabilities: Floats, resampling: Resampling) -> dict[str, Sampled]:
     """Brier score, log loss and expected calibration error (equal-mass bins, edges from all patches)."""
     losses = np.stack([(probabilities - labels) ** 2, _log_losses(labels, probabilities)], axis=1)
-    draws = resampling.sum(losses) / resampling.sum(np.ones((len(labels), 1)))
+    patches = np.ones((len(labels), 1))
+    counts, bases = resampling.sum_reduced(patches), (resampling.by_patient(patches)[:, 0],)
+    reduced = resampling.sum_reduced(losses) / counts
     gaps = _gaps(labels, probabilities)
-    ece_draws = np.abs(resampling.sum(gaps)).sum(axis=1) / resampling.sum(np.ones(len(labels)))
+    ece_reduced = np.abs(resampling.sum_reduced(gaps)).sum(axis=1) / counts[:, 0]
     return {
-        "brier": Sampled(float(losses[:, 0].mean()), draws[:, 0]),
-        "log_loss": Sampled(float(losses[:, 1].mean()), draws[:, 1], "log"),
-        "ece": Sampled(float(np.abs(gaps.sum(axis=0)).sum() / len(labels)), ece_draws),
+        "brier": Sampled(float(losses[:, 0].mean()), reduced[:, 0], bases),
+        "log_loss": Sampled(float(losses[:, 1].mean()), reduced[:, 1], bases, "log"),
+        "ece": Sampled(float(np.abs(gaps.sum(axis=0)).sum() / len(labels)), ece_reduced, bases, "none"),
     }
 
 
@@ -311,7 +366,7 @@ def _gaps(labels: Ints, probabilities: Floats) -> Floats:
 
 
 def measure(labels: Ints, probabilities: Floats, threshold: float, resampling: Resampling) -> dict[str, Sampled]:
-    """Every bootstrapped metric of one score; the calibration line has its own (``calibration.calibration_line``).
+    """Every metric of one score; the calibration line has its own (``calibration.calibration_line``).
 
     Args:
         labels: (N,) 1 is IDC.

@@ -1,7 +1,8 @@
-"""Draws of patients, made once and shared by every statistic and every model.
+"""Patients taken away in part, one after the other, and drawn anew: the same for every statistic and every model.
 
-Patches of one patient resemble each other, so patients are drawn with replacement, not patches (Field & Welsh 2007,
-doi:10.1111/j.1467-9868.2007.00593.x).
+Patches of one patient resemble each other, so it is patients that another test split would have others of. Intervals
+come from taking most of one patient away (``intervals``), bands around curves from draws with replacement (Field &
+Welsh 2007, doi:10.1111/j.1467-9868.2007.00593.x).
 """
 
 from collections.abc import Iterator
@@ -9,22 +10,28 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 FEWEST_PATIENTS = 5
-"""Below this number of patients there is no interval: with four of them there are but 35 different draws."""
+"""Below this number of patients there is no interval: what four others would be like, these four hardly tell."""
+GROUPS = 200
+"""Patches of unknown patients are dealt at random to so many groups, which then stand for patients (random groups:
+Wolter 2007, doi:10.1007/978-0-387-35099-8). That bounds the memory, and makes an interval wider by 0.6 %."""
+MOST_PATIENTS = 2000
+"""More patients than this are dealt to so many groups likewise."""
+TAKEN = 2 / 3
+"""Part of a patient that is taken away (``intervals`` says why this much)."""
 _ELEMENTS_AT_ONCE = 4_000_000  # draws x patches held in memory together: 32 MB an array
 
 
 @dataclass(frozen=True, eq=False)
 class Resampling:
-    """Which patients each bootstrap draw took, drawn once and shared by every model, so that differences are paired.
+    """Which patient each patch belongs to, and how often each draw took each patient, the same for every model.
 
     Attributes:
-        clusters: (N,) the patient of each patch, as an index below ``patients``.
+        clusters: (N,) the patient of each patch, or its group of them, as an index below ``patients``.
         weights: (draws, patients) how often each draw took each patient.
         effective: number of patients of equal weight that would tell as much (``effective_number``).
         known: whether patients are known; if not, each patch stands for a patient of its own and every interval is
@@ -38,7 +45,7 @@ class Resampling:
 
     @property
     def patients(self) -> int:
-        """How many clusters were drawn from."""
+        """How many clusters there are."""
         return int(self.weights.shape[1])
 
     @property
@@ -52,33 +59,41 @@ class Resampling:
         return self.patients >= FEWEST_PATIENTS
 
     @property
-    def t(self) -> float:
-        """The factor between a standard error and half a 95 % interval."""
-        return float(stats.t.ppf(0.975, self.effective - 1))
+    def reduced(self) -> Floats:
+        """(patients, patients) the weights of all patients, ``TAKEN`` of the first taken away, of the second, ..."""
+        return 1.0 - TAKEN * np.eye(self.patients)
 
-    def standard_error(self, draws: Floats) -> float:
-        """Standard deviation over the draws on which a statistic is defined; NaN with too few of them, or patients.
-
-        Widened by sqrt(n / (n - 1)) for n effective patients: the bootstrap's variance is too small by that factor.
-        """
-        finite = draws[np.isfinite(draws)]
-        if len(finite) < 2 or not self.enough:
-            return float("nan")
-        return float(np.std(finite, ddof=1) * np.sqrt(self.effective / (self.effective - 1)))
-
-    def sum(self, per_patch: Floats) -> Floats:
-        """Sums over the patches of each draw: (N, ...) -> (draws, ...)."""
+    def by_patient(self, per_patch: npt.NDArray[np.generic]) -> Floats:
+        """Sums over the patches of each patient: (N, ...) -> (patients, ...)."""
         flat = per_patch.reshape(len(self.clusters), -1)
-        columns = [np.bincount(self.clusters, flat[:, k], minlength=self.patients) for k in range(flat.shape[1])]
-        sums = self.weights.astype(np.float64) @ np.stack(columns, axis=1)
-        return sums.reshape(self.draws, *per_patch.shape[1:])
+        sums = np.empty((self.patients, flat.shape[1]))
+        for k in range(flat.shape[1]):
+            sums[:, k] = np.bincount(self.clusters, flat[:, k], minlength=self.patients)
+        return sums.reshape(self.patients, *per_patch.shape[1:])
+
+    def sum(self, per_patch: npt.NDArray[np.generic]) -> Floats:
+        """Sums over the patches of each draw: (N, ...) -> (draws, ...)."""
+        return np.tensordot(self.weights.astype(np.float64), self.by_patient(per_patch), axes=1)
+
+    def sum_reduced(self, per_patch: npt.NDArray[np.generic]) -> Floats:
+        """Sums over all patches with ``TAKEN`` of each patient taken away in turn: (N, ...) -> (patients, ...)."""
+        return np.tensordot(self.reduced, self.by_patient(per_patch), axes=1)
 
     def blocks(self, draws: int | None = None) -> Iterator[npt.NDArray[np.uint8]]:
         """The first ``draws`` of ``weights``, in pieces small enough to be spread over all patches."""
+        for rows in self._pieces(len(self.weights[:draws])):
+            yield self.weights[rows]
+
+    def reduced_blocks(self) -> Iterator[Floats]:
+        """``reduced`` spread over all patches, (B, N) at a time."""
+        weights = self.reduced
+        for rows in self._pieces(len(weights)):
+            yield weights[rows][:, self.clusters]
+
+    def _pieces(self, count: int) -> Iterator[slice]:
         step = max(1, _ELEMENTS_AT_ONCE // len(self.clusters))
-        chosen = self.weights[:draws]
-        for start in range(0, len(chosen), step):
-            yield chosen[start : start + step]
+        for start in range(0, count, step):
+            yield slice(start, min(start + step, count))
 
 
 def resample(patients: npt.NDArray[np.str_], labels: Ints, draws: int, seed: int) -> Resampling:
@@ -94,16 +109,26 @@ def resample(patients: npt.NDArray[np.str_], labels: Ints, draws: int, seed: int
         raise ValueError("there are no patches to draw from; the test split must hold at least one")
     known = bool(np.all(patients != ""))
     clusters = np.unique(patients, return_inverse=True)[1] if known else np.arange(len(patients))
-    weights = _multiplicities(int(clusters.max()) + 1, draws, np.random.default_rng(seed))
-    return Resampling(clusters.astype(np.int64), weights, effective_number(clusters, labels), known)
+    rng = np.random.default_rng(seed)
+    groups = _dealt(clusters.astype(np.int64), MOST_PATIENTS if known else GROUPS, rng)
+    weights = _multiplicities(int(groups.max()) + 1, draws, rng)
+    return Resampling(groups, weights, effective_number(clusters, labels), known)
+
+
+def _dealt(clusters: Ints, most: int, rng: np.random.Generator) -> Ints:
+    """(N,) the patient of each patch, or one of ``most`` groups where there are more patients than that."""
+    count = int(clusters.max()) + 1
+    if count <= most:
+        return clusters
+    groups: Ints = (rng.permutation(count) % most)[clusters]
+    return groups
 
 
 def effective_number(clusters: Ints, labels: Ints) -> float:
     """How many patients of equal weight tell as much as these do of their rarer class; at least 2.
 
     A few patients hold most of the patches with IDC, so that a sensitivity rests on fewer patients than there are:
-    (sum of counts) squared over the sum of squared counts (Kish 1965), of the class for which that is less. As degrees
-    of freedom in place of the number of patients after Carter, Schnepel & Steigerwald 2017 (doi:10.1162/REST_a_00639).
+    (sum of counts) squared over the sum of squared counts (Kish 1965), of the class for which that is less.
 
     Args:
         clusters: (N,) the patient of each patch, as an index.

@@ -12,7 +12,6 @@ from studies.statistics.metrics import Estimate, at_threshold, confusion, estima
 from studies.statistics.resampling import Floats, resample
 
 Bools = npt.NDArray[np.bool_]
-DRAWS = 2000
 _THIRDS = ("lowest third", "middle third", "highest third")
 
 
@@ -94,7 +93,7 @@ def _subgroup(
     test: Predictions, models: tuple[str, ...], family: str, label: str, inside: Bools, seed: int
 ) -> Subgroup:
     labels, patients = test.labels[inside], test.patients[inside]
-    resampling = resample(patients, labels, DRAWS, seed)
+    resampling = resample(patients, labels, draws=0, seed=seed)
     found: dict[str, dict[str, Estimate]] = {"auc": {}, "sensitivity": {}, "specificity": {}}
     for model in models:
         probabilities = test.probabilities[model][inside]

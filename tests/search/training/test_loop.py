@@ -371,9 +371,9 @@ def test_bf16_trains_with_weights_and_losses_in_fp32(patches: DevicePatches) -> 
     assert scores[-1].train_loss < scores[0].train_loss
     assert {tensor.dtype for tensor in training.network.parameters()} == {torch.float32}
     plain = evaluate(training.network, patches, np.arange(COUNT), CPU)
-    halved = evaluate(training.network, patches, np.arange(COUNT), Compute(precision="bf16"))
-    assert not np.array_equal(plain, halved)
-    np.testing.assert_allclose(plain, halved, atol=0.2)
+    reduced = evaluate(training.network, patches, np.arange(COUNT), Compute(precision="bf16"))
+    assert not np.array_equal(plain, reduced)
+    np.testing.assert_allclose(plain, reduced, atol=0.2)
 
 
 def test_parameters_are_counted() -> None:

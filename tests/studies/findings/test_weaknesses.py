@@ -4,11 +4,13 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from studies.findings.findings import find
 from studies.findings.weaknesses import (
     about_baselines,
+    about_classes,
     about_cleaning,
     about_folds,
     about_looks,
@@ -53,6 +55,21 @@ def test_a_sound_study_has_none(data: ReportData) -> None:
     sound = replace(data, data=replace(data.data, synthetic=False))
     test = sound.test
     assert weaknesses(sound, resample(test.patients, test.labels, 10, 0)) == ()
+
+
+def test_few_patients_with_a_class_weaken_whatever_rests_on_it() -> None:
+    def found(with_idc: int, patients: int = 12) -> list[str]:
+        who = np.repeat([f"p{k}" for k in range(patients)], 10)
+        labels = ((np.arange(10 * patients) < 10 * with_idc) & (np.arange(10 * patients) % 10 < 3)).astype(np.int64)
+        return [one.meaning for one in about_classes(who, labels) if one.forbids_verdict]
+
+    assert found(1) == ["1 of 12 test patients has patches with IDC: every number that rests on these has no interval."]
+    assert found(3) == [
+        "3 of 12 test patients have patches with IDC: every number that rests on these stands or falls with one of "
+        "them."
+    ]
+    assert found(5) == []
+    assert found(2, patients=4) == [], "there are too few for any interval, which is told already"
 
 
 def test_rules_of_cleaning_that_ease_the_test_are_named_with_their_counts() -> None:

@@ -11,6 +11,7 @@ from studies.findings.verdict import Verdict, judge
 from studies.findings.weaknesses import Weakness, about_openings, about_patches
 from studies.statistics import comparison as cmp
 from studies.statistics.metrics import Estimate, estimate, measure
+from studies.statistics.obuchowski import obuchowski
 from studies.statistics.resampling import Resampling, resample
 
 RNG = np.random.default_rng(5)
@@ -154,8 +155,8 @@ def test_a_difference_that_no_draw_changes_has_neither_an_interval_nor_a_p(resam
     verdict = verdict_on(resampling, constant=np.full(N, 0.5), perfect=PERFECT)
     assert verdict.headline == "It cannot be said whether perfect and constant differ."
     assert verdict.detail == (
-        "The AUCs differ by 0.500; that is the same whichever patients are drawn, so there is neither an interval nor "
-        "a p."
+        "The AUCs differ by 0.500; that is the same whichever patient is taken away, so there is neither an interval "
+        "nor a p."
     )
 
 
@@ -328,3 +329,35 @@ def test_an_interval_within_one_patient_stays_in_range(scores: np.ndarray) -> No
     value, low, high = found
     assert 0 <= low <= value <= high <= 1
     assert high > low
+
+
+def test_obuchowski_s_variance_of_one_patch_a_patient_is_that_of_delong(resampling: Resampling) -> None:
+    alone = resample(np.arange(N).astype(str), LABELS, 0, 0)
+    value, error = obuchowski(LABELS, alone, GOOD, FAIR)
+    naive = cmp.delong(LABELS, GOOD, FAIR)
+    assert (value, error) == pytest.approx((naive.value, naive.standard_error), rel=1e-9)
+    clustered = cmp.compare_all(
+        LABELS, [contestant("a", GOOD, resampling), contestant("b", FAIR, resampling)], resampling
+    )
+    (pair,) = clustered
+    assert pair.second_opinion is not None
+    assert pair.second_opinion.value == pytest.approx(pair.primary.value)
+    assert pair.second_opinion.standard_error == pytest.approx(pair.primary.standard_error, rel=0.05)
+
+
+def test_obuchowski_s_variance_equals_his_formula_by_all_pairs() -> None:
+    labels, who = LABELS[:120], np.arange(120) % 8
+    scores = np.round(FAIR[:120], 2)
+    wins = (scores[labels == 1][:, None] > scores[labels == 0]) + 0.5 * (
+        scores[labels == 1][:, None] == scores[labels == 0]
+    )
+    area, m, n = wins.mean(), *wins.shape
+    above = np.array(
+        [wins.mean(1)[who[labels == 1] == k].sum() - area * np.sum(who[labels == 1] == k) for k in range(8)]
+    )
+    below = np.array(
+        [wins.mean(0)[who[labels == 0] == k].sum() - area * np.sum(who[labels == 0] == k) for k in range(8)]
+    )
+    variance = 8 / 7 * (np.sum(above**2) / m**2 + np.sum(below**2) / n**2 + 2 * np.sum(above * below) / (m * n))
+    value, error = obuchowski(labels, resample(who.astype(str), labels, 0, 0), scores)
+    assert (value, error) == pytest.approx((area, np.sqrt(variance)))

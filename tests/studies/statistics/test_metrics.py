@@ -1,6 +1,6 @@
 """Metrics against scikit-learn, intervals over patients against what theory says."""
 
-import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from studies.statistics import metrics as s
-from studies.statistics.resampling import Resampling, effective_number, resample
+from studies.statistics.comparison import delong_interval
+from studies.statistics.intervals import freedom, spread
+from studies.statistics.resampling import GROUPS, Resampling, effective_number, resample
 
 RNG = np.random.default_rng(3)
 N, PATIENTS = 600, 30
@@ -52,15 +54,40 @@ def test_every_metric_that_is_planned_by_key_is_measured(measured: dict[str, s.S
     assert set(s.METRICS) - set(measured) == {"calibration_intercept", "calibration_slope"}
 
 
-def test_a_draw_equals_the_metric_of_the_repeated_patches(
+def test_a_patient_of_whom_two_thirds_are_taken_away_counts_for_one(
     resampling: Resampling, measured: dict[str, s.Sampled]
 ) -> None:
-    repeats = resampling.weights[7][resampling.clusters]
-    labels, scores = np.repeat(LABELS, repeats), np.repeat(PROBABILITIES, repeats)
-    assert measured["auc"].draws[7] == pytest.approx(sk.roc_auc_score(labels, scores))
-    assert measured["average_precision"].draws[7] == pytest.approx(sk.average_precision_score(labels, scores))
-    assert measured["brier"].draws[7] == pytest.approx(sk.brier_score_loss(labels, scores))
-    assert measured["f1"].draws[7] == pytest.approx(sk.f1_score(labels, scores >= 0.4))
+    weight = np.where(resampling.clusters == 7, 1 / 3, 1.0)
+    by_sklearn = {
+        "auc": sk.roc_auc_score(LABELS, PROBABILITIES, sample_weight=weight),
+        "average_precision": sk.average_precision_score(LABELS, PROBABILITIES, sample_weight=weight),
+        "brier": sk.brier_score_loss(LABELS, PROBABILITIES, sample_weight=weight),
+        "log_loss": sk.log_loss(LABELS, PROBABILITIES, sample_weight=weight),
+        "f1": sk.f1_score(LABELS, CALLED, sample_weight=weight),
+        "ppv": sk.precision_score(LABELS, CALLED, sample_weight=weight),
+    }
+    for name, value in by_sklearn.items():
+        assert measured[name].reduced[7] == pytest.approx(value), name
+        assert measured[name].reduced.shape == (PATIENTS,)
+
+
+def test_a_rate_s_spread_over_equal_patients_is_that_of_their_rates() -> None:
+    rng = np.random.default_rng(0)
+    right = rng.binomial(20, rng.beta(8, 2, 12))
+    called = (np.arange(240) % 20 < np.repeat(right, 20)).astype(float)
+    who, labels = np.repeat(np.arange(12), 20).astype(str), np.ones(240, dtype=int)
+    sampled = s.at_threshold(labels, called, 0.5, resample(who, labels, 0, 0))["sensitivity"]
+    found = spread(sampled.value, sampled.reduced, sampled.bases)
+    assert found.error == pytest.approx(np.std(right / 20, ddof=1) / np.sqrt(12), rel=0.02)
+    assert found.freedom == pytest.approx(11)
+
+
+def test_degrees_of_freedom_are_those_of_bell_and_mccaffrey() -> None:
+    assert freedom([np.full(12, 20.0)]) == pytest.approx(11)
+    assert freedom([np.full(12, 20.0), np.full(12, 5.0)]) == pytest.approx(11)
+    assert freedom([np.array([960.0, *[20.0] * 11])]) < 1.5, "one patient has four of five patches"
+    skewed = freedom([np.array([150.0, 120, 60, 40, 30, 20, 20, 15, 10, 10])])
+    assert 2 < skewed < 5
 
 
 def test_each_draw_takes_as_many_patients_as_there_are(resampling: Resampling) -> None:
@@ -127,20 +154,45 @@ def test_patients_who_differ_widen_the_interval_beyond_that_of_single_patches() 
     assert widths[0] > 1.5 * widths[1]
 
 
-def test_unknown_patients_are_drawn_patch_by_patch_and_marked() -> None:
+def test_patches_of_unknown_patients_are_dealt_to_groups_and_marked() -> None:
     unknown = resample(np.full(N, ""), LABELS, 10, 0)
-    assert (unknown.patients, unknown.known) == (N, False)
+    assert (unknown.patients, unknown.known) == (GROUPS, False)
+    assert set(np.bincount(unknown.clusters)) == {N // GROUPS}
     assert resample(WHO, LABELS, 10, 0).known
+    few = resample(np.full(30, ""), LABELS[:30], 10, 0)
+    assert few.patients == 30
+
+
+def test_intervals_of_unknown_patients_are_those_of_independent_patches() -> None:
+    unknown = resample(np.full(N, ""), LABELS, 0, 0)
+    found = s.estimate(s.ranking(LABELS, PROBABILITIES, unknown)["auc"], unknown)
+    naive = delong_interval(LABELS, PROBABILITIES)
+    assert naive is not None
+    assert found.low == pytest.approx(naive[1], abs=0.006)
+    assert found.high == pytest.approx(naive[2], abs=0.006)
+
+
+def test_the_memory_of_unknown_patients_is_bounded() -> None:
+    count = 226_000
+    rng = np.random.default_rng(0)
+    labels, scores = rng.integers(0, 2, count), rng.random(count)
+    tracemalloc.start()
+    resampling = resample(np.full(count, ""), labels, 2000, 0)
+    s.measure(labels, scores, 0.5, resampling)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 700e6  # bytes; 3.6 GB when each patch was drawn by itself
 
 
 def test_constant_scores_have_an_auc_of_one_half(resampling: Resampling) -> None:
     flat = s.measure(LABELS, np.full(N, 0.3), 0.4, resampling)
-    assert s.estimate(flat["auc"], resampling) == s.Estimate(0.5, pytest.approx(0.5), pytest.approx(0.5))
+    assert s.estimate(flat["auc"], resampling) == s.Estimate(0.5, None, None, s.SAME)
     assert flat["ppv"].value != flat["ppv"].value
     assert s.estimate(flat["ppv"], resampling) == s.Estimate(None, None, None)
     sensitivity = s.estimate(flat["sensitivity"], resampling)
+    counts = np.bincount(resampling.clusters[LABELS == 1])
     assert sensitivity.value == 0
-    assert sensitivity.high == pytest.approx(1 - 0.025 ** (1 / PATIENTS))
+    assert sensitivity.high == pytest.approx(1 - 0.025 ** (np.sum(counts**2) / counts.sum() ** 2))
 
 
 def test_one_class_leaves_ranking_undefined_and_does_not_crash() -> None:
@@ -185,17 +237,6 @@ def test_auc_and_average_precision_agree_with_scikit_learn_on_any_ties(rows: lis
     if len(np.unique(labels)) == 2:
         assert s.auc(labels, scores) == pytest.approx(sk.roc_auc_score(labels, scores))
         assert s.average_precision(labels, scores) == pytest.approx(sk.average_precision_score(labels, scores))
-
-
-def test_ten_thousand_draws_for_two_models_on_two_thousand_patches(capsys: pytest.CaptureFixture[str]) -> None:
-    rng = np.random.default_rng(1)
-    labels, who = rng.integers(0, 2, 2000), rng.integers(0, 49, 2000).astype(str)
-    begun = time.perf_counter()
-    resampling = resample(who, labels, 10_000, 0)
-    both = [s.measure(labels, rng.random(2000), 0.5, resampling) for _ in range(2)]
-    with capsys.disabled():
-        print(f"\n10,000 draws, 2 models, 2,000 patches: {time.perf_counter() - begun:.1f} s")
-    assert all(len(one["auc"].draws) == 10_000 for one in both)
 
 
 def test_an_auc_closer_to_one_than_half_a_patch_lies_within_its_interval() -> None:
