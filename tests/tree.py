@@ -105,7 +105,7 @@ class Tree:
         storage = [] if self.storage is None else ["--storage", self.storage]
         if name in ("launch", "finalize") and "--workers" not in arguments:
             arguments = (*arguments, "--workers", "1")  # each is 8 seconds of CPU until it trains
-        common = [] if name == "predict" else ["--runs", str(self.runs), *storage]
+        common = [] if name in ("predict", "move") else ["--runs", str(self.runs), *storage]
         return [sys.executable, "-m", f"search.{name}", *arguments, *common]
 
     def run(

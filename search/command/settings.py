@@ -231,6 +231,20 @@ class CleanSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MoveSettings:
+    """Move a whole database, with studies, seals and records, between SQLite and PostgreSQL."""
+
+    source: Annotated[str, Group("databases"), Flag(
+        "URL", kinds.storage_url, "database of the studies, which is only read; where $HISTOTUNE_STORAGE is the same "
+        "URL with a password, that is taken", name="--from", kept=False,
+    )] = field(repr=False)  # fmt: skip
+    target: Annotated[str, Flag(
+        "URL", kinds.storage_url, "one that holds no studies; a password comes from there as well", name="--to",
+        kept=False,
+    )] = field(repr=False)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
 class PredictSettings:
     """Apply the final model of a comparison to other patches, with or without labels."""
 
@@ -278,7 +292,7 @@ class CompletionSettings:
 
 COMMANDS: dict[str, type[Any]] = {command_of(kind): kind for kind in (
     ExploreSettings, LaunchSettings, FinalizeSettings, ReportSettings, StatusSettings, PredictSettings,
-    CheckSettings, DashboardSettings, CleanSettings, CompletionSettings,
+    CheckSettings, DashboardSettings, CleanSettings, MoveSettings, CompletionSettings,
 )}  # fmt: skip
 PURPOSES = {name: purpose_of(kind) for name, kind in COMMANDS.items()}
 
@@ -299,6 +313,14 @@ def parse_explore(argv: Sequence[str] | None = None, environ: Mapping[str, str] 
     """Settings of ``search.explore``."""
     asked = _asked(ExploreSettings, argv, environ)
     _name(asked.values, environ)
+    return asked.settings()
+
+
+def parse_move(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> MoveSettings:
+    """Settings of ``search.move``."""
+    asked = _asked(MoveSettings, argv, environ)
+    for side in ("source", "target"):
+        asked.values[side] = _with_password(asked.values[side], environ)
     return asked.settings()
 
 
@@ -338,12 +360,15 @@ def _asked(kind: type[Settings], argv: Sequence[str] | None, environ: Mapping[st
 
 
 def _settle_storage(values: dict[str, Any], environ: Mapping[str, str]) -> None:
-    """The database: by default that of the folder of results. A URL without its password takes it from the variable."""
+    """The database: by default that of the folder of results."""
+    usual = f"sqlite:///{values['runs']}/studies.db" if "runs" in values else ""
+    values["storage"] = _with_password(values["storage"], environ) if values["storage"] else usual
+
+
+def _with_password(url: str, environ: Mapping[str, str]) -> str:
+    """A database's URL; one without its password takes that from the variable, where that is otherwise the same."""
     variable = environ.get("HISTOTUNE_STORAGE", "")
-    if not values["storage"]:
-        values["storage"] = f"sqlite:///{values['runs']}/studies.db" if "runs" in values else ""
-    elif values["storage"] == bare(variable):
-        values["storage"] = variable
+    return variable if url == bare(variable) else url
 
 
 def _name(values: dict[str, Any], environ: Mapping[str, str]) -> str:

@@ -1,1 +1,1 @@
-"""Looks after what is there: explores patches, checks databases and folders, removes what no study needs."""
+"""Looks after what is there: explores patches, checks and moves databases, checks folders, removes what is left."""

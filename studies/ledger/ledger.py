@@ -153,6 +153,13 @@ class Ledger:
         return [Launch(row.id, row.host, row.pid, row.pid_started, now - row.beat_at) for row in rows]
 
     @waits
+    def launched(self) -> list[str]:
+        """Names of comparisons that have launches which did not end in order, the dead among them."""
+        wanted = sa.select(tables.launches.c.study).where(tables.launches.c.ended_at.is_(None)).distinct()
+        with self.engine.connect() as connection:
+            return sorted(connection.execute(wanted).scalars())
+
+    @waits
     def own(self, study: str, number: int, launch: str) -> bool:
         """Hands a trial to a launch, whoever had it before; call it under the lease on the study.
 

@@ -26,6 +26,10 @@ VALUES: Any = models.TrialValueModel.__table__
 STEPS: Any = models.TrialIntermediateValueModel.__table__
 USER: Any = models.TrialUserAttributeModel.__table__
 SYSTEM: Any = models.TrialSystemAttributeModel.__table__
+EVERY: tuple[Any, ...] = tuple(
+    table for table in models.BaseModel.metadata.sorted_tables if table is not models.VersionInfoModel.__table__
+)
+"""All tables that hold what studies are, those first that others refer to."""
 ALEMBIC = "alembic_version"
 """Where Optuna keeps the version of its tables, as many other programs do."""
 TABLES = {table.name for table in (STUDIES, TRIALS, models.VersionInfoModel.__table__)} | {ALEMBIC}
