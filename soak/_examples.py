@@ -295,7 +295,8 @@ def database() -> Files:
         with quiet_optuna():
             study = optuna.create_study(storage=storage, study_name="study-cnn")
             words = ("auc", "none", "fp32", "random", "d" * 64, "contiguous")
-            study.set_user_attr(DEFINITION, StudyDefinition("cnn", "a" * 64, {}, 1, *words, 1).as_attributes())
+            definition = StudyDefinition("cnn", "a" * 64, {}, 1, *words, threads=1, pruner="none")
+            study.set_user_attr(DEFINITION, definition.as_attributes())
             study.add_trial(optuna.trial.create_trial(value=0.5, intermediate_values={1: 0.5}))
         storage.engine.dispose()
         return {"studies.db": (Path(place) / "studies.db").read_bytes()}

@@ -7,7 +7,7 @@ from optuna.storages import RDBStorage
 
 from studies.storage.definition import DEFINITION, StudyDefinition
 
-_ANY = StudyDefinition("cnn", "a" * 64, {}, 3, "auc", "none", "fp32", "random", "d" * 64, "contiguous", 1)
+_ANY = StudyDefinition("cnn", "a" * 64, {}, 3, "auc", "none", "fp32", "random", "d" * 64, "contiguous", 1, "none")
 
 
 def id_of(storage: RDBStorage, number: int, study: str = "idc-cnn") -> int:

@@ -284,7 +284,7 @@ def header(descr: str, shape: str, order: str = "False", length: int | None = No
         (header("'<U999999'", "(12,)"), "its header promises 47999952 bytes"),
         (header("'<U0'", "(10000000000,)"), "of the unknown type <U0"),
         (header("'|O'", "(12,)") + b"\x80\x04N.", "is pickled, and unpickling could run code"),
-        (header("[('a', '|O')]", "(12,)"), "its header names no plain type, order and shape"),
+        (header("[('a', '|O')]", "(12,)"), "holds records; expected plain values"),
         (header("'|u1'", "(12,)", length=65535), "its header claims 65535 bytes"),
         (header("'|u1'", "(" * 50), "its header names no plain type, order and shape"),
         (header("__import__('os').system('true')", "(12,)"), "its header names no plain type, order and shape"),

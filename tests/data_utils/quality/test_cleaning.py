@@ -182,7 +182,7 @@ def prepared_in(folder: Path, source: Path, lock: SplitLock | None = None, **opt
 def test_without_rules_fingerprint_and_lock_are_those_of_databases_that_are_in_use(tmp_path: Path) -> None:
     prepared = prepared_in(tmp_path, arrays(tmp_path / "arrays"))
     assert prepared.fingerprint == "fa5edfb3f23383dd3bf16c12a6177189c16eaf21c10d5df2305821b879c9c758"
-    before = replace(prepared.lock, sealed="", near=None)  # fields that locks in use do not have
+    before = replace(prepared.lock, sealed="", near=None, fold_draws=0)  # fields that locks in use do not have
     assert before.digest == "c79068fbebc8e566727a525fcba5fc2d6182d89b8fee1df8df3c866c1d04df4e"
 
 
