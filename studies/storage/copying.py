@@ -106,6 +106,8 @@ def _plain(value: Any) -> str | int | None:
     """A value as text that tells every bit of it; but for the sign of zero, which SQLite does not keep."""
     if isinstance(value, float):
         return (value + 0.0).hex()
+    if isinstance(value, bytes):
+        return value.hex()
     if isinstance(value, datetime):
         return value.isoformat()
     return value.name if isinstance(value, Enum) else value

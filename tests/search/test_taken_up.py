@@ -95,7 +95,8 @@ def results(report: dict[str, Any]) -> dict[str, Any]:
     return {
         **{name: report[name] for name in RECORDED},
         "values": {
-            entry: {metric: each["value"] for metric, each in found["test"].items()} for entry, found in entries.items()
+            entry: {metric: each["value"] for metric, each in found["test"].items() if each["value"] is not None}
+            for entry, found in entries.items()
         },
         "calls": {entry: (found["confusion"], found["threshold"]) for entry, found in entries.items()},
         "fits": {name: (one["temperature"], one["threshold_rule"]) for name, one in report["models"].items()},

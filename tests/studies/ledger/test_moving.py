@@ -25,6 +25,8 @@ from studies.ledger import _tables as tables
 from studies.ledger import chain
 from studies.ledger.ledger import Ledger
 from studies.ledger.moving import MOVED, TURNS, Moved, move, rows_in
+from studies.ledger.patches import keep_patches
+from studies.records import Terms
 from studies.storage.copying import snapshot
 from studies.storage.studies import open_storage
 
@@ -97,6 +99,8 @@ def full(storage: RDBStorage) -> RDBStorage:
     ledger = Ledger(storage.engine)
     for name in ("idc", "Ähre", "a-b", "aB", "Z"):  # sorted by text, they come in another order on each kind
         ledger.keep_lock(name, "1" * 64, f"the lock of {name}")
+        keep_patches(storage.engine, name, {part: ["c" * 64, "00ff" * 16] for part in ("train", "validation", "test")})
+    ledger.keep_terms("idc", Terms("fp32", "none", 2))
     launch = ledger.begin_launch("idc", "host", 42, 1.5)
     with ledger.lease("idc-cnn", launch):
         assert ledger.own("idc-cnn", 8, launch)

@@ -111,13 +111,14 @@ def test_patients_whom_a_rate_does_not_rest_on_do_not_move_its_interval(rate: st
 
 def test_a_reliability_bin_rests_on_its_own_patches() -> None:
     bins = []
-    for more in (20, 60):
-        own, others = [(6, 0, 0, 1), *[(7, 0, 0, 0)] * 11], [(0, 0, 24, 0)] * more
+    for more, patches in ((21, 36), (63, 12)):  # 756 in all, so that the last of ten bins is the 84 called IDC
+        own, others = [(6, 1, 0, 0), *[(7, 0, 0, 0)] * 11], [(0, 0, patches, 0)] * more
         labels, _, who = split(*own, *others)
         probabilities = np.where(who < 12, 0.9, 0.1)
         resampling = resample(who.astype(str), labels, 500, 0)
         bins.append(calibration.reliability(labels, probabilities, resampling)[-1])
     assert bins[0].observed == bins[1].observed
+    assert bins[0].observed.value == pytest.approx(83 / 84)
     assert bins[0].observed.low == pytest.approx(0.935, abs=0.03)
 
 
@@ -175,7 +176,9 @@ def test_a_calibration_error_has_no_interval_and_says_why() -> None:
 def test_draws_that_leave_out_all_patients_with_idc_are_counted() -> None:
     labels, called, who = split(*[(3, 1, 8, 1)] * 3, *[(0, 2, 9, 0)] * 17)
     resampling = resample(who.astype(str), labels, 1000, 0)
-    without = int(np.sum(resampling.weights[:, :3].sum(axis=1) == 0))
+    with_idc = np.unique(resampling.clusters[labels == 1])
+    without = int(np.sum(resampling.weights[:, with_idc].sum(axis=1) == 0))
+    assert len(with_idc) == 3
     assert without > 10
     assert curves.undefined_draws(labels, resampling) == without
     heights = curves.roc(labels, called.astype(float), resampling)[50].y

@@ -132,6 +132,8 @@ def test_an_interval_holds_its_value_and_stays_within_the_scale(
     for name, sampled in measured.items():
         one = s.estimate(sampled, resampling)
         assert one.value is not None
+        if one.reason == s.BIASED:  # the expected calibration error, which has none
+            continue
         assert one.low is not None
         assert one.high is not None
         assert one.low < one.value < one.high, name
