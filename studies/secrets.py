@@ -1,6 +1,7 @@
-"""Keeps passwords out of everything that is shown, logged or stored."""
+"""Keeps passwords out of everything that is shown, logged or stored, and takes them from the environment."""
 
 import re
+from collections.abc import Mapping
 from urllib.parse import unquote
 
 # As wide as SQLAlchemy's: a user may hold "@" and blanks, a password blanks; and beyond, to the last "@" of the word.
@@ -21,6 +22,12 @@ def bare(url: str) -> str:
     """A database's URL without its password, as it may stand in a file that is handed on."""
     kept = _without_query(_USER_AND_PASSWORD.sub(r"\1@", url), r"\1")
     return re.sub(r"(?<=[?&])&+", "", kept).rstrip("?&")
+
+
+def with_password(url: str, environ: Mapping[str, str]) -> str:
+    """A database's URL; one without its password takes that from the variable, where that is otherwise the same."""
+    variable = environ.get("HISTOTUNE_STORAGE", "")
+    return variable if url == bare(variable) else url
 
 
 def _without_query(text: str, instead: str) -> str:

@@ -19,7 +19,7 @@ from search.command._arguments import positive, study_name_of, whole
 from search.command._flags import Asked, Flag, Group, Settings, Study, choice, command_of, options, purpose_of, switch
 from search.command.fixed import Fixed, assignments
 from search.command.settings_file import read_settings
-from studies.secrets import bare
+from studies.secrets import with_password
 
 MODELS = model_names()
 PREPROCESSINGS = ("none", "standardise", "reinhard", "macenko")  # those of data_utils.colour.preprocessing
@@ -320,7 +320,7 @@ def parse_move(argv: Sequence[str] | None = None, environ: Mapping[str, str] = o
     """Settings of ``search.move``."""
     asked = _asked(MoveSettings, argv, environ)
     for side in ("source", "target"):
-        asked.values[side] = _with_password(asked.values[side], environ)
+        asked.values[side] = with_password(asked.values[side], environ)
     return asked.settings()
 
 
@@ -362,13 +362,7 @@ def _asked(kind: type[Settings], argv: Sequence[str] | None, environ: Mapping[st
 def _settle_storage(values: dict[str, Any], environ: Mapping[str, str]) -> None:
     """The database: by default that of the folder of results."""
     usual = f"sqlite:///{values['runs']}/studies.db" if "runs" in values else ""
-    values["storage"] = _with_password(values["storage"], environ) if values["storage"] else usual
-
-
-def _with_password(url: str, environ: Mapping[str, str]) -> str:
-    """A database's URL; one without its password takes that from the variable, where that is otherwise the same."""
-    variable = environ.get("HISTOTUNE_STORAGE", "")
-    return variable if url == bare(variable) else url
+    values["storage"] = with_password(values["storage"], environ) if values["storage"] else usual
 
 
 def _name(values: dict[str, Any], environ: Mapping[str, str]) -> str:

@@ -18,6 +18,7 @@ from sqlalchemy.engine import Connection, Engine
 from studies.errors import StorageError
 from studies.ledger import _tables as tables
 from studies.ledger.chain import append, digest_of_patches
+from studies.ledger.patches import of_same_patches
 from studies.records import Look, Opening, Terms
 from studies.storage.patience import waits
 from studies.storage.sql import insert_if_absent, make_tables, upsert
@@ -341,7 +342,7 @@ class Ledger:
     def numbers_of_openings(self, study: str) -> tuple[int, ...]:
         """Numbers of the openings, under any name, of a patch that an opening of this study read."""
         with self.engine.connect() as connection:
-            return tuple(sorted(connection.execute(_of_same_patches(study)).scalars()))
+            return tuple(sorted(connection.execute(of_same_patches(study)).scalars()))
 
     @waits
     def openings_of_same_patches(self, study: str) -> tuple[Opening, ...]:
@@ -349,7 +350,7 @@ class Ledger:
         wanted = (
             sa.select(tables.openings, tables.closings.c.closed_at)
             .select_from(tables.openings.outerjoin(tables.closings, tables.closings.c.opening == tables.openings.c.id))
-            .where(tables.openings.c.id.in_(_of_same_patches(study)))
+            .where(tables.openings.c.id.in_(of_same_patches(study)))
             .order_by(tables.openings.c.id)
         )
         with self.engine.connect() as connection:
@@ -371,13 +372,6 @@ def _begun(study: str, plan_digest: str, by: str) -> sa.Select[Any]:
     same = {"study": study, "plan_digest": plan_digest, "by": by}
     closed = sa.select(tables.closings.c.opening)
     return sa.select(tables.openings.c.id).filter_by(**same).where(tables.openings.c.id.not_in(closed))
-
-
-def _of_same_patches(study: str) -> sa.Select[Any]:
-    """Numbers of all openings of a patch that an opening of this study read."""
-    own = sa.select(tables.openings.c.id).where(tables.openings.c.study == study)
-    patches = sa.select(tables.opened_patches.c.patch).where(tables.opened_patches.c.opening.in_(own))
-    return sa.select(tables.opened_patches.c.opening).where(tables.opened_patches.c.patch.in_(patches)).distinct()
 
 
 def _opening(row: sa.Row[Any]) -> Opening:

@@ -4,6 +4,7 @@ Patches are known by the sha256 of their pixels.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
@@ -60,6 +61,13 @@ def opened_patches(engine: Engine, study: str) -> list[str]:
     wanted = sa.select(tables.opened_patches.c.patch).where(tables.opened_patches.c.opening.in_(own)).distinct()
     with engine.connect() as connection:
         return list(connection.execute(wanted).scalars())
+
+
+def of_same_patches(study: str) -> sa.Select[Any]:
+    """Numbers of all openings of a patch that an opening of this study read."""
+    own = sa.select(tables.openings.c.id).where(tables.openings.c.study == study)
+    patches = sa.select(tables.opened_patches.c.patch).where(tables.opened_patches.c.opening.in_(own))
+    return sa.select(tables.opened_patches.c.opening).where(tables.opened_patches.c.patch.in_(patches)).distinct()
 
 
 def _digests(stored: bytes) -> list[str]:
