@@ -1,11 +1,12 @@
 """From a statistic, and its values with most of each patient taken away, to a standard error and a 95 % interval.
 
-The statistic is computed anew with two thirds of one patient's patches taken away (by weight), of one patient after the
-other: a jackknife, perturbed after Fay (Judkins 1990, Journal of Official Statistics 6, 223-239), so that no class ever
-runs out of patches. A patient with the part h of a rate's patches then counts for 1 / (1 - 2/3 h) of its residual:
-hardly more, and up to h = .75 never less, than by the correction "CR2" of Bell & McCaffrey 2002 (Survey Methodology 28,
-169-181), with which a variance over a few unequal patients is right on average. The degrees of freedom of that variance
-are Satterthwaite's, as there and in Pustejovsky & Tipton 2018 (doi:10.1080/07350015.2016.1247004).
+The statistic is computed anew with nine tenths of one patient's patches taken away (by weight), of one patient after
+the other: a jackknife, perturbed after Fay (Judkins 1990, Journal of Official Statistics 6, 223-239), so that no class
+ever runs out of patches and every fit exists. A patient with the part h of a rate's patches then counts for
+1 / (1 - .9 h) of its residual: no more than by a whole jackknife, and up to h = .98 no less than by "CR2"
+of Bell & McCaffrey 2002 (Survey Methodology 28, 169-181), with which a variance over a few unequal patients is right on
+average. The degrees of freedom of that variance are Satterthwaite's, as there and in Pustejovsky & Tipton 2018
+(doi:10.1080/07350015.2016.1247004).
 """
 
 from collections.abc import Sequence

@@ -21,7 +21,7 @@ GROUPS = 200
 Wolter 2007, doi:10.1007/978-0-387-35099-8). That bounds the memory, and makes an interval wider by 0.6 %."""
 MOST_PATIENTS = 2000
 """More patients than this are dealt to so many groups likewise."""
-TAKEN = 2 / 3
+TAKEN = 0.9
 """Part of a patient that is taken away (``intervals`` says why this much)."""
 _ELEMENTS_AT_ONCE = 4_000_000  # draws x patches held in memory together: 32 MB an array
 

@@ -54,10 +54,10 @@ def test_every_metric_that_is_planned_by_key_is_measured(measured: dict[str, s.S
     assert set(s.METRICS) - set(measured) == {"calibration_intercept", "calibration_slope"}
 
 
-def test_a_patient_of_whom_two_thirds_are_taken_away_counts_for_one(
+def test_a_patient_of_whom_nine_tenths_are_taken_away_counts_for_one(
     resampling: Resampling, measured: dict[str, s.Sampled]
 ) -> None:
-    weight = np.where(resampling.clusters == 7, 1 / 3, 1.0)
+    weight = np.where(resampling.clusters == 7, 0.1, 1.0)
     by_sklearn = {
         "auc": sk.roc_auc_score(LABELS, PROBABILITIES, sample_weight=weight),
         "average_precision": sk.average_precision_score(LABELS, PROBABILITIES, sample_weight=weight),
@@ -78,7 +78,7 @@ def test_a_rate_s_spread_over_equal_patients_is_that_of_their_rates() -> None:
     who, labels = np.repeat(np.arange(12), 20).astype(str), np.ones(240, dtype=int)
     sampled = s.at_threshold(labels, called, 0.5, resample(who, labels, 0, 0))["sensitivity"]
     found = spread(sampled.value, sampled.reduced, sampled.bases)
-    assert found.error == pytest.approx(np.std(right / 20, ddof=1) / np.sqrt(12), rel=0.02)
+    assert 1 <= found.error / (np.std(right / 20, ddof=1) / np.sqrt(12)) < 1.04  # 1 / (1 - .9 / 12) for sqrt(12 / 11)
     assert found.freedom == pytest.approx(11)
 
 
