@@ -251,7 +251,7 @@ def test_workers_fit_on_the_nodes_that_are_started() -> None:
 
 
 def test_every_flag_of_both_files_is_known() -> None:
-    script = re.sub(r"^\s*#.*$", "", SBATCH.read_text(), flags=re.MULTILINE)
+    script = re.sub(r"(^\s*#|\s# ).*$", "", SBATCH.read_text(), flags=re.MULTILINE)
     by_ray = " ".join(line for pod in ("head", "worker") for line in typed(pod))
     by_launch, by_finalize = (
         "python -m".join(json.dumps(typed(pod)).split("python -m")[1:]) for pod in ("launch", "finalize")
