@@ -59,9 +59,9 @@ JOBS ?= 3
 
 PYTEST = $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 # What takes whole searches to try: processes that die, databases and machines of others, the same search twice.
-SEARCHES := repeats others enqueued few_patients script
+SEARCHES := repeats others enqueued few_patients script at_once warm_start margin
 LONG := tests/faults tests/hardening/test_intruders.py tests/studies/storage/test_contract.py \
-  $(SEARCHES:%=tests/search/test_%.py) tests/search/workers/test_place.py \
+  $(SEARCHES:%=tests/search/test_%.py) tests/search/workers/test_place.py tests/search/upkeep/test_moving.py \
   tests/studies/report/test_real_page_in_browser.py
 
 test: $(STAMP) ## run the tests but for the long ones; ARGS="-k name" picks some, JOBS=0 takes one process
