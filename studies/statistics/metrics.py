@@ -132,11 +132,20 @@ def estimate(sampled: Sampled, resampling: Resampling) -> Estimate:
         return Estimate(value, None, None, BIASED)
     found = how_sure(sampled, resampling)
     at_an_edge = sampled.scale in ("rate", "logit") and value in (0.0, 1.0)
-    if found == SAME and at_an_edge:
-        return Estimate(value, *at_the_edge(value, sampled.bases))
+    if at_an_edge and (found == SAME or isinstance(found, Spread)):
+        return Estimate(value, *_from_the_edge(sampled, 0.0 if isinstance(found, str) else found.half))
     if isinstance(found, str):
         return Estimate(value, None, None, found)
     return Estimate(value, *_interval(sampled, found))
+
+
+def _from_the_edge(sampled: Sampled, half: float) -> tuple[float, float]:
+    """The exact interval of 0 or 1, as wide as a patient moves the value where one does.
+
+    A sensitivity at a given specificity may be 0 or 1 and yet another one without some patient.
+    """
+    low, high = at_the_edge(sampled.value, sampled.bases)
+    return max(0.0, min(low, sampled.value - half)), min(1.0, max(high, sampled.value + half))
 
 
 def _interval(sampled: Sampled, found: Spread) -> tuple[float, float]:

@@ -162,6 +162,17 @@ def test_a_constant_score_has_an_auc_without_an_interval() -> None:
     assert (found.value, found.low, found.high) == (0.5, None, None)
 
 
+def test_a_value_at_the_edge_that_a_patient_moves_has_an_interval_at_least_as_wide_as_the_exact_one() -> None:
+    labels, called, who = split(*[(0, 0, 3, 0)] * 4, *[(4, 0, 3, 0)] * 7, (0, 3, 0, 0))
+    scores = np.where(who == 11, 2.0, called.astype(float))  # three alarms of one patient above all: 9 % of 36
+    resampling = resample(who.astype(str), labels, 0, 0)
+    sampled = metrics.ranking(labels, scores, resampling)["sensitivity_at_95_specificity"]
+    assert sampled.value == 0.0
+    assert sampled.reduced[list(np.unique(who.astype(str))).index("11")] == 1.0
+    found = estimate(sampled, resampling)
+    assert (found.value, found.low, found.high) == (0.0, 0.0, 1.0)
+
+
 # --- what is told of it ---------------------------------------------------------------------------------------------
 
 
