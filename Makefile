@@ -67,6 +67,7 @@ LONG := tests/faults tests/hardening/test_intruders.py tests/studies/storage/tes
 test: $(STAMP) ## run the tests but for the long ones; ARGS="-k name" picks some, JOBS=0 takes one process
 	$(PYTEST) $(LONG:%=--ignore=%) $(ARGS)
 
+test-faults: JOBS = 4 # they wait for one another, for leases and for servers most of their time
 test-faults: $(STAMP) ## run the long ones: kill processes, stop servers, set clocks, fill disks, search twice
 	$(PYTEST) $(LONG) $(ARGS)
 
