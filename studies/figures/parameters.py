@@ -164,7 +164,8 @@ def _importance(study: StudySummary) -> Figure:
 
 
 def _slices(study: StudySummary) -> Figure:
-    names = _ordered(study)[:SLICES]
+    told = {name for trial in with_value(study) for name in counted(trial)}  # one without effect in any has no point
+    names = [name for name in _ordered(study) if name in told or not told][:SLICES]
     rows = tuple(
         (name, trial.number, counted(trial)[name], trial.value, trial.state)
         for name in names

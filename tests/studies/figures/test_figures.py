@@ -14,6 +14,7 @@ from studies.figures.search import search_figures
 from studies.figures.style import Figure, plain, slug, words
 from studies.findings.findings import Findings, find
 from studies.records import ReportData
+from studies.storage.results import IGNORED
 from tests.studies import made_up
 
 
@@ -196,3 +197,12 @@ def test_parameters_that_were_held_are_told_and_not_drawn(data: ReportData) -> N
     assert name in [row[0] for row in parallel.table.rows]
     assert name not in {row[0] for row in slices.table.rows}
     assert "Held" not in parameter_figures(study)[0].note
+
+
+def test_a_parameter_without_effect_in_any_trial_has_no_slice(data: ReportData) -> None:
+    study = data.studies[0]
+    name = sorted(study.space)[0]
+    trials = tuple(replace(one, attributes={**one.attributes, IGNORED: [name]}) for one in study.trials)
+    *_, slices = parameter_figures(replace(study, trials=trials, importance=None))
+    assert name not in {row[0] for row in slices.table.rows}
+    assert all(any(trace.x for trace in plot.data) for plot in slices.plots)
