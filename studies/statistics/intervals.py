@@ -18,7 +18,7 @@ from scipy import special, stats
 from studies.statistics.resampling import TAKEN, Floats
 
 Bases = Sequence[Floats]
-"""The patches that a statistic rests on, (patients,) each: of a sensitivity those with IDC, of an AUC both classes."""
+"""Patches that a statistic rests on, (patients,) each, as those with IDC of a sensitivity or both classes of an AUC."""
 
 FEWEST_OF_A_CLASS = 3
 """Below this number of patients a statistic has no interval: of two, each tells of the other alone."""
