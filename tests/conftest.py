@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from optuna.storages import RDBStorage
 from server import new_database, running_server
+from tree import copy_tree
 
 from search.workers._ray import NICENESS
 from studies.storage.studies import open_storage
@@ -45,6 +46,14 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data: {folder} is no folder; set HISTOTUNE_SHARED")
     return folder
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a copy of the packages, with ``models/tiny.py`` in it."""
+    folder = tmp_path_factory.mktemp("packages")
+    copy_tree(folder / "tree", folder / "runs")
+    return folder / "tree"
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,11 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 _TOLD = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
 
 
+def varied(space: IntersectionSearchSpace, study: optuna.Study) -> dict[str, BaseDistribution]:
+    """What the trials of a study have in common so far, but for parameters of a single value."""
+    return {name: values for name, values in space.calculate(study, use_cache=True).items() if not values.single()}
+
+
 class GaussianProcess(GPSampler):
     """Takes a pruned trial for a complete one that would have gained what complete trials did from its last epoch on.
 
@@ -31,8 +36,7 @@ class GaussianProcess(GPSampler):
         trial: FrozenTrial,  # noqa: ARG002 - Optuna hands it over
     ) -> dict[str, BaseDistribution]:
         """Of complete and pruned trials."""
-        found = self._shared.calculate(study, use_cache=True)
-        return {name: values for name, values in found.items() if not values.single()}
+        return varied(self._shared, study)
 
     def sample_relative(
         self,

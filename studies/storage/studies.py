@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from studies.errors import DefinitionMismatchError, StorageError, StorageGoneError
 from studies.secrets import masked, without_password
-from studies.storage._gaussian import GaussianProcess
+from studies.storage._gaussian import GaussianProcess, varied
 from studies.storage._optuna import ALEMBIC, TABLES, contains
 from studies.storage._rdb import PatientStorage
 from studies.storage.database_url import check_file, read_url
@@ -304,8 +304,7 @@ class _Tpe(TPESampler):
         trial: FrozenTrial,  # noqa: ARG002 - Optuna hands it over
     ) -> dict[str, BaseDistribution]:
         """What ``TPESampler`` infers."""
-        found = self._space.calculate(study, use_cache=True)
-        return {name: values for name, values in found.items() if not values.single()}
+        return varied(self._space, study)
 
 
 def first_rung(epochs: int) -> int:

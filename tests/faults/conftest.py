@@ -5,12 +5,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from server import Server, running_server
-from tree import copy_tree
 
 # A Ray of two nodes on this machine, as on two: a head with one core and a second node with one.
 CLUSTER = """
@@ -26,14 +24,6 @@ print(json.dumps({"address": cluster.address, "raylets": raylets}), flush=True)
 sys.stdin.read()
 cluster.shutdown()
 """
-
-
-@pytest.fixture(scope="module")
-def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a copy of the packages, with ``models/tiny.py`` in it."""
-    folder = tmp_path_factory.mktemp("packages")
-    copy_tree(folder / "tree", folder / "runs")
-    return folder / "tree"
 
 
 @pytest.fixture

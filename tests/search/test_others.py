@@ -10,19 +10,12 @@ import sqlalchemy as sa
 from optuna.storages import RDBStorage
 from optuna.trial import create_trial
 from server import Server, new_database, running_server
-from tree import Tree, copy_tree
+from tree import Tree
 
 PATCHES = ("--data", "synthetic:300")
 SEARCH = ("--model", "tiny", "--trials", "4", "--epochs", "2", "--pruner", "none", *PATCHES)
 LOOKING = (("status",), ("status", "--check"), ("report",), ("finalize",), ("clean", "--dry-run"))
 """Commands that need a study of ours, and say so where there is none."""
-
-
-@pytest.fixture(scope="module")
-def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("packages")
-    copy_tree(folder / "tree", folder / "runs")
-    return folder / "tree"
 
 
 # --- studies and trials of others -----------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 from server import new_database, running_server
 from stored import own_study
-from tree import Tree, copy_tree
+from tree import Tree
 
 from search.trials.launches import Presence
 from studies.ledger.chain import head
@@ -20,13 +20,6 @@ from studies.storage.studies import open_storage
 SEARCH = ("--model", "tiny", "--data", "synthetic:300", "--epochs", "2", "--pruner", "none", "--study", "moving")
 FINALIZE = ("--study", "moving", "--draws", "200")
 PASSWORD = "s3cr3t/x@y"
-
-
-@pytest.fixture(scope="module")
-def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("packages")
-    copy_tree(folder / "tree", folder / "runs")
-    return folder / "tree"
 
 
 @pytest.fixture
