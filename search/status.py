@@ -100,6 +100,7 @@ def _look(settings: StatusSettings) -> _Seen:
 
 def _entry(study: "StudySummary", comparison: str, engine: "Engine") -> dict[str, Any]:
     from studies.findings.costs import cost_of
+    from studies.findings.lessons import edges_of, lessons, rung_of
     from studies.storage.results import by_hand, counted, cut_short, taken_over, way_out
 
     states = Counter(trial.state for trial in study.trials)
@@ -121,6 +122,7 @@ def _entry(study: "StudySummary", comparison: str, engine: "Engine") -> dict[str
             trial.attributes.get("failure", "unknown") for trial in study.trials if trial.state == "FAIL"
         ),
         "cut_short": cut_short(study.trials),
+        "lessons": lessons(rung_of(study), edges_of(study)),
         "next": way_out(study) if study.best is None and states["FAIL"] + states["PRUNED"] else None,
     }
 
@@ -193,13 +195,20 @@ def _parts(entry: dict[str, Any]) -> list[Any]:
             table.add_row("left", f"{place}: left by a launch that died; the same launch command takes it up again")
         else:
             table.add_row("running", f"{place}, {trial['seconds']} s")
-    for reason, count in entry["failures"].items():
-        table.add_row("failed", Text(f"{count} x {reason}"))
-    for told in entry["cut_short"]:
-        table.add_row("cut short", Text(told))
+    for label, told in _told(entry):
+        table.add_row(label, Text(told))
     if entry["next"] is not None:
         table.add_row("next", Text(entry["next"]))
     return [Text(entry["study"], style="bold"), table]
+
+
+def _told(entry: dict[str, Any]) -> list[tuple[str, str]]:
+    """What went wrong with trials, and what the search teaches for the next one."""
+    return [
+        *(("failed", f"{count} x {reason}") for reason, count in entry["failures"].items()),
+        *(("cut short", told) for told in entry["cut_short"]),
+        *(("lesson", told) for told in entry["lessons"]),
+    ]
 
 
 def _cost(cost: dict[str, float]) -> str:

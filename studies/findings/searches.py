@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from studies.findings.costs import Cost, cost_of
+from studies.findings.lessons import Edge, Rung, edges_of, lessons, rung_of
 from studies.records import StudySummary
 
 
@@ -16,6 +17,9 @@ class SearchFindings:
         gain: best minus default; None where one of them is missing.
         cost: seconds of workers, over all trials.
         failures: reason -> trials.
+        rung: how well the first one told the end; None where that cannot be told.
+        edges: ends of ranges at which the best configurations lie.
+        lessons: what to do otherwise in the next search, in sentences.
     """
 
     model: str
@@ -29,6 +33,9 @@ class SearchFindings:
     epochs: int
     failures: dict[str, int]
     importance: dict[str, float] | None
+    rung: Rung | None = None
+    edges: tuple[Edge, ...] = ()
+    lessons: tuple[str, ...] = ()
 
 
 def find_search(study: StudySummary) -> SearchFindings:
@@ -40,6 +47,7 @@ def find_search(study: StudySummary) -> SearchFindings:
         if trial.state == "FAIL":
             reason = str(trial.attributes.get("failure", "unknown"))
             failures[reason] = failures.get(reason, 0) + 1
+    rung, edges = rung_of(study), edges_of(study)
     values = {trial.number: trial.value for trial in study.trials}
     best = None if study.best is None else values[study.best]
     default = None if study.default is None else values.get(study.default)
@@ -55,4 +63,7 @@ def find_search(study: StudySummary) -> SearchFindings:
         epochs=sum(len(trial.curve) for trial in study.trials),
         failures=failures,
         importance=study.importance,
+        rung=rung,
+        edges=edges,
+        lessons=lessons(rung, edges),
     )

@@ -1,0 +1,143 @@
+"""What a search teaches for the next one: how far its rung could be trusted, and where its space was too narrow."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from studies.records import StudySummary, TrialResult
+from studies.storage.results import counted, ranking
+from studies.storage.studies import first_rung
+
+FEWEST = 8
+"""Complete trials below which nothing is said of the rung: its interval would reach from nothing to all."""
+LEADERS = 5
+_OUTER = 0.1  # share of a range at each end
+_MOST_OF = 3  # leaders beyond which it is no chance: with the best among them, 5 in 1,000 of uniform draws
+TRUSTED = 0.4
+"""Correlation above which a rung that lets a quarter go on seldom ends the best of them."""
+
+
+@dataclass(frozen=True)
+class Rung:
+    """How well the values at the first rung told those in the end.
+
+    Attributes:
+        epoch: of the rung.
+        trials: complete ones.
+        correlation: Spearman's, in [-1, 1].
+        low, high: its 95 % interval (Bonett & Wright 2000).
+    """
+
+    epoch: int
+    trials: int
+    correlation: float
+    low: float
+    high: float
+
+    @property
+    def words(self) -> str:
+        """What it means, and what to do."""
+        told = (
+            f"the values after epoch {self.epoch}, where weak trials end, and those in the end of {self.trials} "
+            f"complete trials have a rank correlation of {self.correlation:.2f} (95 % interval {self.low:.2f} to "
+            f"{self.high:.2f}; it looks weaker than it is, as the weakest trials never came to their end)"
+        )
+        if self.low >= TRUSTED:
+            return f"{told}: the rung can be trusted"
+        if self.high < TRUSTED:
+            return f"{told}: the rung knew little of the end. Search with --pruner none, or with more --epochs"
+        return f"{told}: too few trials to tell whether the rung can be trusted"
+
+
+@dataclass(frozen=True)
+class Edge:
+    """An end of a parameter's range where the best configurations lie.
+
+    Attributes:
+        parameter: its name.
+        upper: whether it is the upper end.
+        bound: the end itself.
+        leaders: of the five best trials, those in the outer tenth of the range.
+    """
+
+    parameter: str
+    upper: bool
+    bound: float
+    leaders: int
+
+    @property
+    def words(self) -> str:
+        """What it means, and what to do."""
+        end = "upper" if self.upper else "lower"
+        return (
+            f"{self.parameter}: the best trial, and {self.leaders} of the {LEADERS} best, lie at the {end} end of its "
+            f"range ({self.bound:g}): beyond it may be better ones, so widen it"
+        )
+
+
+def lessons(rung: Rung | None, edges: Sequence[Edge]) -> tuple[str, ...]:
+    """In sentences."""
+    return (*(() if rung is None else (rung.words,)), *(edge.words for edge in edges))
+
+
+def rung_of(study: StudySummary) -> Rung | None:
+    """What the first rung was worth; None with a pruner without rungs, or too few complete trials."""
+    pruner = study.definition.get("pruner", study.settings.get("pruner"))  # earlier versions have it in the latter
+    if pruner not in ("sha", "none"):
+        return None
+    epoch = first_rung(int(study.definition["epochs"]))
+    pairs = [
+        (dict(trial.curve)[epoch], float(trial.value))
+        for trial in ranking(study.trials)
+        if trial.value is not None and epoch in dict(trial.curve) and trial.curve[-1][0] > epoch
+    ]
+    if len(pairs) < FEWEST or any(len(set(values)) == 1 for values in zip(*pairs, strict=True)):
+        return None
+    from scipy.stats import spearmanr  # takes a second to import, and search.status seldom needs it
+
+    correlation = float(spearmanr(*zip(*pairs, strict=True)).statistic)
+    half = 1.96 * math.sqrt((1 + correlation**2 / 2) / (len(pairs) - 3))
+    within = math.atanh(max(-0.999999, min(0.999999, correlation)))
+    low, high = math.tanh(within - half), math.tanh(within + half)
+    return Rung(epoch, len(pairs), correlation, min(low, correlation), max(high, correlation))
+
+
+def edges_of(study: StudySummary) -> tuple[Edge, ...]:
+    """Ends of ranges at which the best trial and most of the best lie, where there is something beyond them."""
+    leaders = ranking(study.trials)[:LEADERS]
+    if len(leaders) < LEADERS:
+        return ()
+    ends = [(name, _places(name, of, leaders)) for name, of in study.space.items() if _is_wide(of)]
+    found = []
+    for name, places in ends:
+        for upper in (False, True):
+            there = [place is not None and (place > 1 - _OUTER if upper else place < _OUTER) for place in places]
+            of = study.space[name]
+            if there[0] and sum(there) >= _MOST_OF and (upper or not _is_natural(of)):
+                found.append(Edge(name, upper, float(of["high" if upper else "low"]), sum(there)))
+    return tuple(found)
+
+
+def _places(name: str, of: Mapping[str, Any], leaders: Sequence[TrialResult]) -> list[float | None]:
+    """Where in the range each leader lies, from 0 to 1; None where the parameter made no difference."""
+    return [None if name not in counted(trial) else _place(of, float(trial.params[name])) for trial in leaders]
+
+
+def _place(of: Mapping[str, Any], value: float) -> float:
+    low, high = float(of["low"]), float(of["high"])
+    if of.get("log"):
+        low, high, value = math.log(low), math.log(high), math.log(value)
+    return (value - low) / (high - low)
+
+
+def _is_wide(of: Mapping[str, Any]) -> bool:
+    """Whether a tenth of the range is more than one value of few."""
+    if "low" not in of or of["low"] == of["high"]:
+        return False
+    return of["kind"] != "integer" or float(of["high"]) - float(of["low"]) >= 1 / _OUTER
+
+
+def _is_natural(of: Mapping[str, Any]) -> bool:
+    """Whether there is nothing below: shares and strengths begin at 0, and what is stored below it is none."""
+    return not of.get("log") and float(of["low"]) <= 0
