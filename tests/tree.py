@@ -147,9 +147,9 @@ class Tree:
 
 
 def copy_tree(folder: Path, runs: Path) -> Tree:
-    """A copy of the packages with ``models/tiny.py`` in it."""
+    """A copy of the packages with ``models/tiny.py`` in it; what Python has compiled of them already comes along."""
     for package in PACKAGES:
-        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / package, folder / package)
     (folder / "models" / "tiny.py").write_text(TINY)
     return Tree(folder, runs)
 
