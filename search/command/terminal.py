@@ -93,7 +93,7 @@ class Terminal:
         if activity is not None:
             activity.report = report
         for warning in () if report is None else report.warnings:
-            self._warn(warning)
+            self.warn(warning)
         if report is not None and report.failure is None:
             LOGGER.debug("%s epoch %d: %s", job.label, report.epoch, _scores(report))
         if state != "RUNNING":
@@ -101,8 +101,8 @@ class Terminal:
             self._now = self.standings()
             self._say(job, report, state)
 
-    def _warn(self, warning: str) -> None:
-        """Once, whichever worker says it first."""
+    def warn(self, warning: str) -> None:
+        """Shows a line beside the view; once, whoever says it first."""
         if warning not in self._warned:
             self._warned.add(warning)
             LOGGER.warning("%s", warning)

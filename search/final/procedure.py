@@ -285,6 +285,7 @@ def _train_members(final: _Final, context: WorkerContext, count: int) -> None:
                 workers=final.crew.workers,
                 resources=final.crew.resources,
                 scratch=Path(folder),
+                tell=terminal.warn,
             )
 
 

@@ -1,7 +1,7 @@
 """The trials of one launch: what workers are given, the studies, and running until every study holds its trials."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -313,14 +313,21 @@ def _run_to_the_end(
         if work.unfinished():
             with terminal.shown():
                 ray.ready()
-                _run(work, context, settings, crew, signals)
+                _run(work, context, settings, crew, signals, terminal.warn)
     except TimeLimitReached:
         say(console, f"time limit reached; go on with: {signals.go_on}")
     finally:
         work.release()
 
 
-def _run(work: Searches, context: WorkerContext, settings: LaunchSettings, crew: Crew, signals: Signals) -> None:
+def _run(
+    work: Searches,
+    context: WorkerContext,
+    settings: LaunchSettings,
+    crew: Crew,
+    signals: Signals,
+    tell: Callable[[str], None],
+) -> None:
     """Runs trials until none is left; waits for those that another launch has in hand, and takes over if it dies."""
     with signals.deferred(), scratch() as folder:
         for attempt in range(1_000_000):
@@ -339,6 +346,7 @@ def _run(work: Searches, context: WorkerContext, settings: LaunchSettings, crew:
                     workers=crew.workers,
                     resources=crew.resources,
                     scratch=Path(folder) / str(attempt),
+                    tell=tell,
                 )
             if not work.unfinished():
                 return

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from ray import tune
-from ray.tune import Stopper
+from ray.tune import Callback, Stopper
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from search.training.jobs import EpochReport, Job, WorkerContext
 from search.workers._ray import SYNC_WARNING, forgive, waits_for_worker, what_ended
 from search.workers.deaths import DEATHS_FORGIVEN, Deaths
+from search.workers.room import Room
 
 _QUIET = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # no result files: the database has every value
@@ -68,9 +69,10 @@ class _Abort(BaseException):
 
 
 class _WorkSearcher(_Stateless, Searcher):
-    def __init__(self, work: Work, context: WorkerContext) -> None:
+    def __init__(self, work: Work, context: WorkerContext, room: Room) -> None:
         super().__init__()
         self.jobs: dict[str, Job] = {}
+        self.room = room
         self.problem: BaseException | None = None
         self.deaths = Deaths()
         self.given_back: Counter[str] = Counter()
@@ -88,14 +90,18 @@ class _WorkSearcher(_Stateless, Searcher):
             return None
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
+        if self.guarded(lambda: self.room.is_full(len(self.jobs))):
+            return None  # asked again; a job that waits for a worker would be shown as running
         job = self.guarded(self._work.next_job)
         if job is None:
             return cast("dict[str, Any]", Searcher.FINISHED)  # a word that Tune knows, in spite of its annotation
         self.jobs[trial_id] = job
+        self.room.asked(trial_id)
         return {"job": job, "context": self._context}
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:  # noqa: ARG002
         job = self.jobs.pop(trial_id, None)
+        self.room.ended(trial_id)
         if job is not None and error:
             self._worker_lost(job)
 
@@ -136,6 +142,14 @@ class _WorkScheduler(_Stateless, FIFOScheduler):
             self._searcher.deaths.note(self._searcher.jobs[trial.trial_id].label, what_ended(trial))
 
 
+class _Placed(_Stateless, Callback):
+    def __init__(self, room: Room) -> None:
+        self._room = room
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
+        self._room.placed(trial.trial_id)
+
+
 class _WorkStopper(_Stateless, Stopper):
     def __init__(self, searcher: _WorkSearcher, work: Work) -> None:
         self._searcher = searcher
@@ -146,6 +160,7 @@ class _WorkStopper(_Stateless, Stopper):
 
     def stop_all(self) -> bool:
         self._searcher.guarded(self._work.tick)
+        self._searcher.guarded(self._searcher.room.look)
         if self._searcher.problem is not None:
             raise _Abort
         return False
@@ -159,6 +174,7 @@ def run_work(
     workers: int,
     resources: dict[str, float],
     scratch: Path,
+    tell: Callable[[str], None],
 ) -> None:
     """Runs jobs until ``work`` has none left to hand out and all that it handed out have ended.
 
@@ -169,12 +185,16 @@ def run_work(
         workers: most jobs at a time.
         resources: of one worker, as Tune names them ("cpu", "gpu").
         scratch: an empty folder for what Tune wants to write.
+        tell: shows the user a line, where workers wait for room.
 
     Raises:
+        UsageError: no node holds such a worker.
         BaseException: whatever ``work`` raised, once Tune's loop has been left.
     """
     os.environ.update(_QUIET)
-    searcher = _WorkSearcher(work, context)
+    room = Room(resources, workers, tell)
+    room.check()
+    searcher = _WorkSearcher(work, context, room)
     left = -1
     while searcher.given_back.total() > left:  # Tune asks for no more once it was told that there is none
         left = searcher.given_back.total()
@@ -208,6 +228,7 @@ def _fit(
             stop=_WorkStopper(searcher, work),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             verbose=0,
+            callbacks=[_Placed(searcher.room)],
         ),
     )
     with suppress(_Abort):

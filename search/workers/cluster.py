@@ -102,7 +102,10 @@ def plan_crew(asked: WorkerSettings, device: str, gpus: int, root: Path = ROOT) 
     else:
         by_memory = free_memory(root) // MEMORY_OF_A_WORKER
         workers = max(1, min(int(here / (asked.cpus_per_worker or 1.0)), by_memory))
-    cpus_each = asked.cpus_per_worker or max(1.0, here // workers)
+    shared_out = (
+        1.0 if asked.ray_address is not None else max(1.0, here // workers)
+    )  # of others' cores nothing is known
+    cpus_each = asked.cpus_per_worker or shared_out
     if asked.ray_address is None and workers * gpus_each > max(gpus, 0) + 1e-6:
         raise UsageError(
             f"{workers} workers with {gpus_each:g} GPU each need more than the {gpus} GPU here: "

@@ -1,0 +1,135 @@
+"""Room for workers on the nodes of a Ray: what fits on none is refused, and what waits for it is told.
+
+Tune itself waits without a word for a node that could hold a worker, and asks for jobs that no worker is free for.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from search.errors import UsageError
+
+RECOUNT_SECONDS = 5.0
+"""Between two counts of the nodes, which may join and leave at any time."""
+WAIT_SECONDS = 30.0
+"""For a worker that has no place yet, until the user is told."""
+_EXACT = 1e-6  # of a share, as Ray counts them
+_WORDS = {"cpu": "CPU", "gpu": "GPU"}
+
+
+@dataclass(frozen=True)
+class Node:
+    """What one live node lends, as Ray counts it."""
+
+    name: str
+    cpu: float
+    gpu: float
+
+    def holds(self, worker: Mapping[str, float]) -> int:
+        """How many workers of these resources ("cpu", "gpu") fit on it, where nobody else is."""
+        return min((int(getattr(self, kind) / share + _EXACT) for kind, share in worker.items() if share), default=0)
+
+    def __str__(self) -> str:
+        gpus = f" and {self.gpu:g} GPU" if self.gpu else ""
+        return f"{self.name} lends {self.cpu:g} CPU{gpus}"
+
+
+def live_nodes() -> list[Node]:
+    """The nodes of the Ray that this process is part of, without those that have left."""
+    import ray
+
+    lent = [
+        (node["NodeManagerHostname"], node["Resources"])
+        for node in ray.nodes()  # type: ignore[no-untyped-call]
+        if node["Alive"]
+    ]
+    return [Node(name, resources.get("CPU", 0.0), resources.get("GPU", 0.0)) for name, resources in lent]
+
+
+def free_resources() -> dict[str, float]:
+    """What of all nodes nobody has taken, by the names of a worker's resources."""
+    import ray
+
+    free = ray.available_resources()  # type: ignore[no-untyped-call]
+    return {kind: float(free.get(word, 0.0)) for kind, word in _WORDS.items()}
+
+
+class Room:
+    """Counts what the nodes hold, and which of the jobs that were handed out have no worker yet."""
+
+    def __init__(
+        self,
+        worker: Mapping[str, float],
+        workers: int,
+        tell: Callable[[str], None],
+        *,
+        nodes: Callable[[], Sequence[Node]] = live_nodes,
+        free: Callable[[], Mapping[str, float]] = free_resources,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``worker`` has the resources of one, as Tune names them; ``tell`` shows the user a line."""
+        self._worker = {kind: share for kind, share in worker.items() if share}
+        self._workers = workers
+        self._tell = tell
+        self._nodes, self._free, self._clock = nodes, free, clock
+        self._counted, self._slots = -RECOUNT_SECONDS, 0
+        self._waiting: dict[str, float] = {}  # job -> since when it has no worker
+        self._placed: set[str] = set()
+
+    def check(self) -> None:
+        """Refuses workers that no node could ever hold. Where none lends anything, one may still join.
+
+        Raises:
+            UsageError: with what each node lends.
+        """
+        nodes = [node for node in self._nodes() if node.cpu or node.gpu]
+        if nodes and not any(node.holds(self._worker) for node in nodes):
+            raise UsageError(
+                f"no node of this Ray holds a worker with {self._wanted()}: {', '.join(sorted(map(str, nodes)))}; ask "
+                "for less (--cpus-per-worker, --gpus-per-worker), or add a larger node"
+            )
+
+    def is_full(self, jobs: int) -> bool:
+        """Whether so many jobs are as many as the nodes hold; never where there is none, as nodes may join."""
+        if self._clock() - self._counted >= RECOUNT_SECONDS:
+            self._slots = sum(node.holds(self._worker) for node in self._nodes())
+            self._counted = self._clock()
+        return 0 < jobs >= self._slots
+
+    def asked(self, job: str) -> None:
+        """A job was handed out, which needs a worker."""
+        self._waiting[job] = self._clock()
+
+    def placed(self, job: str) -> None:
+        """It has one."""
+        if self._waiting.pop(job, None) is not None:
+            self._placed.add(job)
+
+    def ended(self, job: str) -> None:
+        """It needs none any more."""
+        self._waiting.pop(job, None)
+        self._placed.discard(job)
+
+    def look(self) -> None:
+        """Tells of jobs that have waited for long; of each once."""
+        now = self._clock()
+        if not any(now - since >= WAIT_SECONDS for since in self._waiting.values()):
+            return
+        waiting, nodes = len(self._waiting), self._nodes()
+        self._waiting = dict.fromkeys(self._waiting, float("inf"))  # told of
+        self._tell(
+            f"{len(self._placed)} of {self._workers} workers placed, {waiting} waiting for {self._wanted()}: "
+            f"{self._lent(nodes)}"
+        )
+
+    def _wanted(self) -> str:
+        return " and ".join(f"{share:g} {_WORDS[kind]}" for kind, share in self._worker.items())
+
+    def _lent(self, nodes: Sequence[Node]) -> str:
+        free = self._free()
+        lent = [
+            f"{free.get(kind, 0.0):g} of {sum(getattr(node, kind) for node in nodes):g} {_WORDS[kind]} free"
+            for kind in self._worker
+        ]
+        few = "1 node" if len(nodes) == 1 else f"{len(nodes)} nodes"
+        return f"{', '.join(lent)} on {few}"
