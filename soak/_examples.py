@@ -174,11 +174,12 @@ def lists() -> Files:
 
 def records() -> Files:
     """A record of each kind that is kept as JSON, named after its kind."""
+    from studies import final_models
     from studies import records as kinds
 
-    member = kinds.MemberResult(0, 1, 2, 3.5, 0.9, "a" * 64)
-    candidate = kinds.CandidateResult("best", 3, {"width": 16}, 0.9, 2, (member,), 0.9, 0.8)
-    final = kinds.FinalModel("cnn", (candidate,), "best", 1.0, 0.5, "stated", "random")
+    member = final_models.MemberResult(0, 1, 2, 3.5, 0.9, "a" * 64)
+    candidate = final_models.CandidateResult("best", 3, {"width": 16}, 0.9, 2, (member,), 0.9, 0.8)
+    final = final_models.FinalModel("cnn", (candidate,), "best", 1.0, 0.5, "stated", "random")
     part = kinds.PartSummary("train", 8, 9, 4)
     made = [
         member,

@@ -117,8 +117,9 @@ def _read_lock(place: Path) -> None:
 def _read_records(place: Path) -> None:
     from studies import records
     from studies.files import read_file
+    from studies.final_models import MemberResult
 
-    for kind in (records.MemberResult, records.AnalysisPlan, records.DataSummary):
+    for kind in (MemberResult, records.AnalysisPlan, records.DataSummary):
         path = place / f"{kind.__name__}.json"
         records.from_json(kind, read_file(path, 2**24), str(path))
 

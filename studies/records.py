@@ -15,6 +15,7 @@ import numpy.typing as npt
 from pydantic import TypeAdapter, ValidationError
 
 from studies.errors import RecordError
+from studies.final_models import FinalModel
 
 _MOST_VALUES = 500_000  # of a record; that of the data names each development patient
 _MOST_NESTED = 100_000  # of them lists and objects, each of which takes pydantic 350 bytes
@@ -162,92 +163,6 @@ class StudySummary:
     importance: dict[str, float] | None  # by parameter; None with too few complete trials
     settings: dict[str, Any] = field(default_factory=dict)  # sampler, pruner, seed, workers of the last launch
     taken_over: int = 0  # trials of an older study that the sampler learns of; they are not among these
-
-
-# --- retraining -----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class MemberResult:
-    """One retrained network: all development patients but one fold."""
-
-    fold: int
-    seed: int
-    epochs: int
-    seconds: float
-    out_of_fold_auc: float | None  # on its held-out patients
-    sha256: str  # of its weights file
-
-
-@dataclass(frozen=True)
-class Fit:
-    """What turns the scores of a configuration into probabilities and calls, fitted to them out of fold.
-
-    Attributes:
-        temperature, threshold, rule: as of ``FinalModel``.
-        low, high: 95 % interval of the threshold over patients; None where they are too few.
-    """
-
-    temperature: float
-    threshold: float
-    low: float | None
-    high: float | None
-    rule: str
-
-
-@dataclass(frozen=True)
-class CandidateResult:
-    """One configuration, retrained over all folds.
-
-    Attributes:
-        label: "best", "default", "finalist-2" ...
-        trial: number in the study.
-        search_value: objective in the search (validation split, best epoch).
-        out_of_fold_auc: of all out-of-fold predictions together (mean logit over the 8 views).
-        fit: its own; None in plans from before each configuration had one, where all share that of the chosen one.
-    """
-
-    label: str
-    trial: int
-    params: dict[str, ParamValue]
-    search_value: float
-    epochs: int
-    members: tuple[MemberResult, ...]
-    out_of_fold_auc: float
-    out_of_fold_balanced_accuracy: float
-    fit: Fit | None = None
-
-
-@dataclass(frozen=True)
-class FinalModel:
-    """What is put to the test for one model: its candidates, and the one that was chosen out of fold.
-
-    Attributes:
-        chosen: label of the chosen candidate.
-        temperature: the mean logit is divided by it; fitted out of fold.
-        threshold: on the probability after temperature; at or above it a patch is called IDC.
-        threshold_rule: why it is that number, in words.
-    """
-
-    model: str
-    candidates: tuple[CandidateResult, ...]
-    chosen: str
-    temperature: float
-    threshold: float
-    threshold_rule: str
-    weights: str  # "random", or where the pretrained layers come from, with their sha256
-
-    def candidate(self, label: str) -> CandidateResult:
-        """The candidate of this label."""
-        return next(one for one in self.candidates if one.label == label)
-
-    def entry(self, label: str) -> str:
-        """What predictions call a candidate: the model where it is the chosen one, else "model:label"."""
-        return self.model if label == self.chosen else f"{self.model}:{label}"
-
-    def fit_of(self, label: str) -> Fit:
-        """What the scores of a candidate are judged with: its own fit, where it has one."""
-        return self.candidate(label).fit or Fit(self.temperature, self.threshold, None, None, self.threshold_rule)
 
 
 # --- the plan and its openings --------------------------------------------------------------------------------------

@@ -18,8 +18,9 @@ from data_utils.split.prepare import DevelopmentSet
 from search.comparison import DATA_FILE, ENVIRONMENT_FILE, Comparison
 from studies.errors import RecordError
 from studies.files import read_file
+from studies.final_models import FinalModel
 from studies.findings.predictions import PREDICTIONS_FILE
-from studies.records import AnalysisPlan, DataSummary, FinalModel, StudySummary, digest, from_json, to_json
+from studies.records import AnalysisPlan, DataSummary, StudySummary, digest, from_json, to_json
 from studies.storage.results import FINISHED, own_trials, summarise, trials_digest
 
 TRIALS, RECORDS, FOLD_SIZES, TRAINED_AGAIN = "trials", "records", "fold sizes", "trained again"

@@ -62,8 +62,9 @@ from search.workers.bridge import run_work
 from search.workers.cluster import Crew, RaySession, plan_crew, settled
 from search.workers.trainable import TrialWorker
 from studies.files import naming, write_whole
+from studies.final_models import FinalModel
 from studies.findings.predictions import save_predictions
-from studies.records import AnalysisPlan, FinalModel, StudySummary, to_json
+from studies.records import AnalysisPlan, StudySummary, to_json
 from studies.statistics.calibration import sigmoid
 from studies.statistics.metrics import PLANNED, PRIMARY
 from studies.storage.patience import interrupt

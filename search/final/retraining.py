@@ -23,18 +23,10 @@ from search.training.seeds import derive_seed
 from search.trials.side_by_side import Watcher
 from studies.errors import RecordError
 from studies.files import read_file, write_whole
+from studies.final_models import CandidateResult, FinalModel, Fit, MemberResult
 from studies.findings.costs import seconds_per_epoch
 from studies.npz import read_npz
-from studies.records import (
-    CandidateResult,
-    FinalModel,
-    Fit,
-    MemberResult,
-    StudySummary,
-    TrialResult,
-    from_json,
-    to_json,
-)
+from studies.records import StudySummary, TrialResult, from_json, to_json
 from studies.statistics.calibration import fit_temperature, sigmoid
 from studies.statistics.metrics import auc, balanced_accuracy
 from studies.statistics.thresholds import choose_threshold

@@ -12,8 +12,9 @@ from studies.figures.style import (
     plain,
     rows_axis,
 )
+from studies.final_models import FinalModel
 from studies.findings.findings import Findings
-from studies.records import FinalModel, ReportData
+from studies.records import ReportData
 
 
 def retraining_figures(data: ReportData, findings: Findings) -> list[Figure]:

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from studies.final_models import CandidateResult, FinalModel, Fit
 from studies.findings.retrained import OvertuningRow, by_part, of_validation, out_of_fold, overtuning
 from studies.findings.searches import SearchFindings, find_search
 from studies.findings.verdict import Verdict, judge
 from studies.findings.weaknesses import Weakness, about_baselines, about_estimands, weaknesses
-from studies.records import AnalysisPlan, CandidateResult, FinalModel, Fit, Predictions, ReportData
+from studies.records import AnalysisPlan, Predictions, ReportData
 from studies.statistics import curves
 from studies.statistics.calibration import ReliabilityBin, calibration_line, reliability, sigmoid
 from studies.statistics.comparison import Agreement, Comparison, Contestant, agreement, compare_all

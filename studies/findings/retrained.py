@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from studies.records import CandidateResult, FinalModel, Predictions, ReportData
+from studies.final_models import CandidateResult, FinalModel
+from studies.records import Predictions, ReportData
 from studies.statistics.metrics import Estimate, auc, average_precision, balanced_accuracy
 
 

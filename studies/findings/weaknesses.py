@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from studies.records import FinalModel, Look, ReportData, TrialResult
+from studies.final_models import FinalModel
+from studies.records import Look, ReportData, TrialResult
 from studies.statistics.calibration import at_bound
 from studies.statistics.comparison import LEVEL
 from studies.statistics.estimands import JUDGED, Estimands

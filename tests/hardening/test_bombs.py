@@ -440,7 +440,8 @@ def test_values_are_counted_before_anything_is_built_of_them(place: Path) -> Non
     """Two bytes of JSON can become sixty in memory, and more where pydantic reads them."""
     from data_utils.split.lock import SplitLock
     from studies.errors import RecordError
-    from studies.records import MemberResult, from_json
+    from studies.final_models import MemberResult
+    from studies.records import from_json
 
     content = b"[" + b"[]," * 2**23 + b"[]]"
     place_files({"lock.json": content}, place)

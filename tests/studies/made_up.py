@@ -13,13 +13,11 @@ import numpy as np
 from PIL import Image
 from scipy.special import expit
 
+from studies.final_models import CandidateResult, FinalModel, MemberResult
 from studies.records import (
     AnalysisPlan,
-    CandidateResult,
     DataSummary,
     Example,
-    FinalModel,
-    MemberResult,
     Opening,
     ParamValue,
     PartSummary,

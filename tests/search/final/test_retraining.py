@@ -9,7 +9,8 @@ from scipy.special import expit
 
 from search.final.plan import decides_the_same, digest_of, frozen
 from search.final.retraining import Candidate, Members, Retrained, candidates, conclude, longest_first, member_folder
-from studies.records import AnalysisPlan, Fit, MemberResult, StudySummary, TrialResult, to_json
+from studies.final_models import Fit, MemberResult
+from studies.records import AnalysisPlan, StudySummary, TrialResult, to_json
 from studies.statistics.metrics import balanced_accuracy
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from studies.final_models import FinalModel
 from studies.findings.findings import find
 from studies.findings.weaknesses import (
     about_baselines,
@@ -23,7 +24,7 @@ from studies.findings.weaknesses import (
     about_shares,
     weaknesses,
 )
-from studies.records import FinalModel, Look, ReportData
+from studies.records import Look, ReportData
 from studies.statistics.resampling import resample
 from tests.studies import made_up
 
