@@ -11,7 +11,8 @@ PYTHON ?= $(shell for p in $(CANDIDATES); do $$p -c '$(USABLE)' 2>/dev/null && e
 
 # The demo keeps to its own embedded database, whatever $HISTOTUNE_STORAGE says. So that two slow cores end it in three
 # minutes, its patches are few, a third of the patients is for the test, networks are small, and of VGG16 only the head
-# learns, behind frozen blocks whose outputs are kept. STUDY names another one beside runs/demo, WEIGHTS VGG16's weights.
+# learns, behind frozen blocks whose outputs are kept, and of each model one configuration is retrained beside the default
+# one. STUDY names another one beside runs/demo, WEIGHTS VGG16's weights.
 STUDY ?= demo
 DEMO := --study '$(STUDY)' --data synthetic:300 --storage sqlite:///runs/studies.db
 DEMO_SPACE := cnn.width=16,cnn.kernel=3,cnn.batch_size=32,vgg16.frozen_blocks=5,vgg16.input_size=50,vgg16.stain_jitter=0
@@ -45,7 +46,7 @@ demo: $(STAMP) ## search, prune, retrain and report on made-up patches, both mod
 	  echo "Going on without them: vgg16 begins from random weights, and all takes about ten minutes."; }; \
 	set -x; $(BIN)/python -m search.launch $(DEMO_SEARCH) $${weights:+--vgg16-weights "$$weights"} $(DEMO) || { \
 	  code=$$?; [ $$code != 2 ] || echo "Another name begins anew: make demo STUDY=NEW"; exit $$code; } 2>/dev/null
-	$(BIN)/python -m search.finalize $(DEMO)
+	$(BIN)/python -m search.finalize --finalists 1 $(DEMO)
 	@echo
 	@echo "The report is one file, for any browser, here or elsewhere: $(CURDIR)/runs/$(STUDY)/report.html"
 	@echo "    xdg-open '$(CURDIR)/runs/$(STUDY)/report.html'"

@@ -32,8 +32,50 @@ class Fit:
 
 
 @dataclass(frozen=True)
+class Dropped:
+    """Why a configuration was not retrained over all folds.
+
+    Attributes:
+        folds: after how many it was dropped.
+        leader: label of the best configuration of them.
+        behind: AUC of the leader minus its own, out of fold on these folds.
+        standard_error: of that difference, over patients.
+    """
+
+    folds: int
+    leader: str
+    behind: float
+    standard_error: float
+
+
+@dataclass(frozen=True)
+class Gain:
+    """What the search has gained over the default configuration: AUC within folds, and their mean.
+
+    Nested: for each fold the configuration is the one with the best out-of-fold AUC on all other folds, so that none is
+    scored by the patients that it was chosen by.
+
+    Attributes:
+        chosen: label of that configuration, for each fold.
+        value: mean over the folds of its AUC minus that of the default configuration.
+        low, high: 95 % interval over patients; None where there is none.
+        reason: why there is no interval; "" where there is one.
+        patients: of all folds; 0 where they are unknown.
+        patches: likewise.
+    """
+
+    chosen: tuple[str, ...]
+    value: float
+    low: float | None
+    high: float | None
+    reason: str
+    patients: int
+    patches: int
+
+
+@dataclass(frozen=True)
 class CandidateResult:
-    """One configuration, retrained over all folds.
+    """One configuration, retrained over all folds, or over the first few where it was dropped.
 
     Attributes:
         label: "best", "default", "finalist-2" ...
@@ -41,6 +83,7 @@ class CandidateResult:
         search_value: objective in the search (validation split, best epoch).
         out_of_fold_auc: of all out-of-fold predictions together (mean logit over the 8 views).
         fit: its own; None in plans from before each configuration had one, where all share that of the chosen one.
+        dropped: where it was; its scores are then those of fewer patients than the others'.
     """
 
     label: str
@@ -52,6 +95,7 @@ class CandidateResult:
     out_of_fold_auc: float
     out_of_fold_balanced_accuracy: float
     fit: Fit | None = None
+    dropped: Dropped | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +107,7 @@ class FinalModel:
         temperature: the mean logit is divided by it; fitted out of fold.
         threshold: on the probability after temperature; at or above it a patch is called IDC.
         threshold_rule: why it is that number, in words.
+        gain: None where the default configuration was not retrained, and in plans from before it was computed.
     """
 
     model: str
@@ -72,6 +117,7 @@ class FinalModel:
     threshold: float
     threshold_rule: str
     weights: str  # "random", or where the pretrained layers come from, with their sha256
+    gain: Gain | None = None
 
     def candidate(self, label: str) -> CandidateResult:
         """The candidate of this label."""

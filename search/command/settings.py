@@ -23,13 +23,11 @@ from studies.secrets import with_password
 
 MODELS = model_names()
 PREPROCESSINGS = ("none", "standardise", "reinhard", "macenko")  # those of data_utils.colour.preprocessing
-LOCALHOST = "127.0.0.1"
 SPLIT, SPLIT_SEED = (70, 15, 15), 0
 SEED = whole(0, 2**32 - 1)
 BY_DATA = Study("default: the stem of the data path")
 ALL = Study("default: all in the database")
-_LISTS, _DRAW = ("split_file", "unlisted"), ("split", "split_seed")
-_NONE = (kinds.NONE,)
+_LISTS, _DRAW, _NONE = ("split_file", "unlisted"), ("split", "split_seed"), (kinds.NONE,)
 
 Storage = Annotated[str, Flag(
     "URL", kinds.storage_url, "database of the studies; a URL with a password belongs in the variable",
@@ -174,7 +172,9 @@ class LaunchSettings:
 class FinalizeSettings:
     """Retrain each best configuration, freeze the plan, open the test split once, write the report."""
 
-    finalists: Annotated[int, Group("final models"), Flag("N", whole(1, 100), "best configurations to retrain")] = 1
+    finalists: Annotated[int | None, Group("final models"), Flag(
+        "N", whole(1, 100), "best configurations to retrain; several race", "default: 4, or as many as were planned"
+    )] = None  # fmt: skip
     reopen: Annotated[str | None, Flag(
         "REASON", kinds.some_text,
         "open the test split once more (under another plan, or as its predictions were lost), and say why", kept=False,
@@ -276,7 +276,7 @@ class ExploreSettings:
 class DashboardSettings:
     """Serve optuna-dashboard on the database of the studies."""
 
-    host: Annotated[str, Group("server"), Flag("ADDRESS", kinds.host_name, "address to listen on")] = LOCALHOST
+    host: Annotated[str, Group("server"), Flag("ADDRESS", kinds.host_name, "address to listen on")] = "127.0.0.1"
     port: Annotated[int, Flag("N", whole(1, 65535), "port to listen on")] = 8080
     common: Annotated[CommonSettings, Study("not needed here: all studies are shown")]
 

@@ -27,6 +27,8 @@ TRIALS, RECORDS, FOLD_SIZES, TRAINED_AGAIN = "trials", "records", "fold sizes", 
 """Settings of a plan that decide nothing: which trials of each study it knew, and the files that a report reads
 besides, both by digest; patients, patches and patches with IDC of each fold; members that were lost and came out
 otherwise than under the plan before."""
+RACE = "race"
+"""The setting that has the rule by which candidates were dropped; there is none in plans without a race."""
 _OF_DATA = ("fingerprint", "parts", "patient_ids", "patients", "lock_digest", "fractions")  # not what was passed over
 _LARGEST = 2**30  # bytes of a file of out-of-fold predictions
 _LARGEST_DATA = 16 * 2**20  # bytes of data.json, which names each development patient
@@ -70,15 +72,15 @@ def _made_of(model: FinalModel) -> object:
 
 def trained_otherwise(before: AnalysisPlan, decided: AnalysisPlan) -> list[str]:
     """Members of the same configurations that are not those of the plan before: they were lost, and trained again."""
-    known = _members(before)
+    known = members_of(before)
     return [
         f"{model} trial {trial}, member {fold + 1}"
-        for (model, trial, epochs, fold), sha256 in _members(decided).items()
+        for (model, trial, epochs, fold), sha256 in members_of(decided).items()
         if known.get((model, trial, epochs, fold), sha256) != sha256
     ]
 
 
-def _members(plan: AnalysisPlan) -> dict[tuple[str, int, int, int], str]:
+def members_of(plan: AnalysisPlan) -> dict[tuple[str, int, int, int], str]:
     """(model, trial, epochs, fold) -> sha256 of the member's weights."""
     return {
         (model.model, candidate.trial, candidate.epochs, member.fold): member.sha256

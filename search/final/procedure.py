@@ -1,20 +1,16 @@
 """From studies to a report: candidates -> members -> final models -> frozen plan -> one opening -> report."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from hashlib import sha256
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from rich.console import Console
 
 from data_utils.colour.augment import VIEWS
-from data_utils.colour.preprocessing import Preprocessing
 from data_utils.split.draw import folds
-from data_utils.split.prepare import DevelopmentSet, Prepared, load_development
+from data_utils.split.prepare import DevelopmentSet, load_development
 from search.command.environment import environment
 from search.command.last_words import LastWords
 from search.command.settings import FinalizeSettings
@@ -26,18 +22,18 @@ from search.comparison import (
     FINALIZE_FILE,
     LOGS,
     Comparison,
-    data_source,
-    load_models,
-    weights_option,
 )
 from search.errors import UsageError
 from search.final.baselines import BASELINES
+from search.final.beginning import Final, begin, planned, used
 from search.final.contents import write_comparison_report
 from search.final.examples import save_development_examples
+from search.final.member_files import member_folder, stored_member
 from search.final.members import StoredModel
 from search.final.opening import Entrant, check_decided, check_reopening, open_test, publish, withdraw
 from search.final.plan import (
     FOLD_SIZES,
+    RACE,
     RECORDS,
     TRAINED_AGAIN,
     TRIALS,
@@ -46,52 +42,30 @@ from search.final.plan import (
     fold_sizes,
     frozen,
     last_plan,
+    members_of,
     records_of,
-    studies_of,
     trained_otherwise,
     trials_of,
 )
-from search.final.retraining import Candidate, Members, Retrained, candidates, conclude, member_folder
+from search.final.race import RULE, Race, Rows
+from search.final.retraining import Members, Retrained, conclude
 from search.final.scored import patients_of, scored_out_of_fold
-from search.final.searched import check_source, context_of, describe_weights
-from search.training.device import choose_device
+from search.final.searched import context_of, describe_weights
 from search.training.jobs import FeatureStore, WorkerContext
 from search.trials.launches import Presence, scratch
 from search.trials.marks import check_folder
 from search.workers.bridge import run_work
-from search.workers.cluster import Crew, RaySession, plan_crew, settled
+from search.workers.cluster import RaySession
 from search.workers.trainable import TrialWorker
 from studies.files import naming, write_whole
 from studies.final_models import FinalModel
 from studies.findings.predictions import save_predictions
-from studies.records import AnalysisPlan, StudySummary, to_json
+from studies.records import AnalysisPlan, to_json
 from studies.statistics.calibration import sigmoid
 from studies.statistics.metrics import PLANNED, PRIMARY
 from studies.storage.patience import interrupt
-from studies.storage.results import best_trial, by_hand
 
 STATISTICS_SEED = 0
-
-
-@dataclass(frozen=True, eq=False)
-class _Final:
-    """One finalization: what every step of it needs."""
-
-    settings: FinalizeSettings
-    comparison: Comparison
-    prepared: Prepared
-    preprocessing: Preprocessing
-    studies: tuple[StudySummary, ...]
-    wanted: dict[str, list[Candidate]]  # model -> its candidates
-    crew: Crew
-    signals: Signals
-    last_words: LastWords
-    console: Console
-
-    @property
-    def precision(self) -> str:
-        """In which all studies of the comparison were trained."""
-        return str(self.studies[0].definition["precision"])
 
 
 def finalize(settings: FinalizeSettings, signals: Signals) -> int:
@@ -113,14 +87,14 @@ def finalize(settings: FinalizeSettings, signals: Signals) -> int:
         Presence(comparison.ledger, comparison.name),  # as long as it works, search.clean keeps away
         comparison.finalized_alone(),
     ):
-        return _finalize(_begin(settings, comparison, signals, last_words))
+        return _finalize(begin(settings, comparison, signals, last_words))
 
 
-def _finalize(final: _Final) -> int:
+def _finalize(final: Final) -> int:
     settings, signals = final.settings, final.signals
-    check_reopening(final.comparison, settings.reopen, _planned(final))
+    check_reopening(final.comparison, settings.reopen, planned(final))
     withdraw(final.comparison)
-    write_settings(final.comparison.folder / FINALIZE_FILE, _used(final), signals.go_on)
+    write_settings(final.comparison.folder / FINALIZE_FILE, used(final), signals.go_on)
     development = load_development(final.prepared.development)
     fold = folds(final.prepared.lock, development)
     before = last_plan(final.comparison)
@@ -152,73 +126,8 @@ def _finalize(final: _Final) -> int:
     return 0
 
 
-def _begin(settings: FinalizeSettings, comparison: Comparison, signals: Signals, last_words: LastWords) -> _Final:
-    known = None if settings.reopen is not None else last_plan(comparison)
-    studies = studies_of(comparison, None if known is None else known[0])
-    if not studies:
-        raise UsageError(
-            f"no study that the plan of {comparison.name} was frozen on is in the database any more: put a backup of "
-            "it back, or begin a new comparison: python -m search.launch --study NEW"
-        )
-    for study in studies:
-        check_source(study)
-        best_trial(study)  # raises where none is COMPLETE
-        if by_hand(study.trials):
-            say(Console(), f"{study.name}: {by_hand(study.trials)}")
-    terms, source = comparison.terms(), _source(settings, studies)
-    assert terms is not None, "there are studies"
-    with naming(comparison.folder / "data"):
-        prepared = comparison.prepared(source, comparison.locked_division(), rehash=True)
-    device = choose_device(settings.worker.device)
-    return _Final(
-        settings=settings,
-        comparison=comparison,
-        prepared=prepared,
-        preprocessing=comparison.transformed(prepared, terms.preprocess),
-        studies=studies,
-        wanted={study.model: candidates(study, settings.finalists) for study in studies},
-        crew=plan_crew(settings.worker, device, torch.cuda.device_count()),
-        signals=signals,
-        last_words=last_words,
-        console=Console(),
-    )
-
-
-def _source(settings: FinalizeSettings, studies: Sequence[StudySummary]) -> str | None:
-    """The patches: those that were searched on, where no others are named."""
-    return settings.common.data or studies[0].settings.get("source")
-
-
-def _used(final: _Final) -> FinalizeSettings:
-    """The settings with what was left open as it is settled by now."""
-    settings, studies = final.settings, final.studies
-    data = data_source(_source(settings, studies))
-    weights = settings.vgg16_weights or next(
-        filter(None, (study.settings.get("vgg16_weights") for study in studies)), None
-    )
-    return replace(
-        settings,
-        vgg16_weights=weights_option(load_models(tuple(study.model for study in studies)), weights),
-        common=replace(settings.common, data=data, study=final.comparison.name),
-        worker=settled(settings.worker, final.crew),
-    )
-
-
-def _planned(final: _Final) -> str:
-    """A digest of all that can be known of a plan before its members are trained."""
-    parts = (
-        final.prepared.fingerprint,
-        final.prepared.lock.digest,
-        final.settings.draws,
-        [(model, [candidate.key for candidate in wanted]) for model, wanted in final.wanted.items()],
-        *([] if final.settings.margin is None else [("margin", final.settings.margin)]),  # else as before there was any
-    )
-    return sha256(repr(parts).encode()).hexdigest()
-
-
-def _retrain(final: _Final, development: DevelopmentSet, fold: npt.NDArray[np.int64]) -> list[Retrained]:
+def _retrain(final: Final, development: DevelopmentSet, fold: npt.NDArray[np.int64]) -> list[Retrained]:
     """Trains the members that are missing, then concludes for each model; ``fold`` is (N,) that of each patch."""
-    count = int(fold.max()) + 1
     fold_file = final.comparison.folder / "data" / "folds.npy"
     with naming(fold_file):
         np.save(fold_file, fold, allow_pickle=False)
@@ -232,35 +141,38 @@ def _retrain(final: _Final, development: DevelopmentSet, fold: npt.NDArray[np.in
     )
     features = FeatureStore.below(final.settings.common.runs, final.settings.worker.feature_cache_gb)
     context = replace(searched, objective="auc", folds=fold_file.resolve(), features=features)
-    _train_members(final, context, count)
     assert development.labels is not None
-    patients = patients_of(development)
+    rows = Rows(development.labels, patients_of(development), fold)
+    folder = final.comparison.folder
+    races = {model: Race(wanted, folder, rows) for model, wanted in final.wanted.items()} if final.races else {}
+    _train_members(final, context, rows.folds, list(races.values()))
     return [
         conclude(
-            wanted,
-            final.comparison.folder,
-            folds=count,
-            labels=development.labels,
-            patients=patients,
-            weights=describe_weights(model, context.weights[model]),
+            wanted, folder, rows=rows, race=races.get(model), weights=describe_weights(model, context.weights[model])
         )
         for model, wanted in final.wanted.items()
     ]
 
 
-def _train_members(final: _Final, context: WorkerContext, count: int) -> None:
+def _train_members(final: Final, context: WorkerContext, folds: int, races: Sequence[Race]) -> None:
     ray = RaySession(final.settings.worker, final.last_words)
 
     def check() -> None:
         final.signals.check()
         ray.check()
 
+    def told(line: str) -> None:
+        LOGGER.info("%s", line)
+        say(final.console, line)
+
     members = Members(
         [candidate for wanted in final.wanted.values() for candidate in wanted],
-        folds=count,
+        folds=folds,
         folder=final.comparison.folder,
         lock_digest=final.prepared.lock.digest,
         check=check,
+        races=races,
+        told=told,
     )
     terminal = Terminal(
         title=f"{final.comparison.name}: retraining, {final.crew}",
@@ -290,12 +202,12 @@ def _train_members(final: _Final, context: WorkerContext, count: int) -> None:
             )
 
 
-def _tell_members(final: _Final, members: Members, title: str) -> None:
+def _tell_members(final: Final, members: Members, title: str) -> None:
     if final.prepared.few_folds:
         say(final.console, final.prepared.few_folds)
     say(final.console, f"{title}, {final.precision}; {members.done} of {members.all} members are trained")
-    lost = members.all - members.done
-    if lost and final.settings.reopen is None and last_plan(final.comparison) is not None:
+    lost = _lost_members(final)
+    if lost and final.settings.reopen is None:
         folder = final.comparison.folder
         say(
             final.console,
@@ -304,8 +216,24 @@ def _tell_members(final: _Final, members: Members, title: str) -> None:
         )
 
 
+def _lost_members(final: Final) -> int:
+    """Members of the last plan that are not there any more."""
+    before = last_plan(final.comparison)
+    places = {
+        (candidate.model, candidate.trial): member_folder(final.comparison.folder, candidate)
+        for wanted in final.wanted.values()
+        for candidate in wanted
+    }
+    planned = [] if before is None else members_of(before[0])
+    return sum(
+        stored_member(places[model, trial], fold) is None
+        for model, trial, _, fold in planned
+        if (model, trial) in places
+    )
+
+
 def _plan(
-    final: _Final, development: DevelopmentSet, decided: AnalysisPlan, fold: npt.NDArray[np.int64]
+    final: Final, development: DevelopmentSet, decided: AnalysisPlan, fold: npt.NDArray[np.int64]
 ) -> tuple[AnalysisPlan, str]:
     """The plan and its digest: that of the last opening, where nothing else is decided now."""
     before = last_plan(final.comparison)
@@ -323,20 +251,20 @@ def _plan(
     return plan, digest_of(plan)
 
 
-def _takes_more(final: _Final, before: AnalysisPlan) -> bool:
+def _takes_more(final: Final, before: AnalysisPlan) -> bool:
     """Whether a reopening is to take trials that the plan before did not know."""
     return final.settings.reopen is not None and before.settings.get(TRIALS, {}) != trials_of(final.studies)
 
 
-def _write_environment(final: _Final) -> None:
+def _write_environment(final: Final) -> None:
     content = {**environment(), "command": final.signals.go_on}
     write_whole(final.comparison.folder / ENVIRONMENT_FILE, to_json(content))
 
 
-def _decide(final: _Final, models: Sequence[FinalModel], count: int) -> AnalysisPlan:
+def _decide(final: Final, models: Sequence[FinalModel], count: int) -> AnalysisPlan:
     """All that shapes the numbers of the report."""
     settings: dict[str, Any] = {
-        "planned": _planned(final),
+        "planned": planned(final),
         "folds": count,
         "views": VIEWS,
         "score": "mean logit over views and members, divided by the temperature",
@@ -344,8 +272,11 @@ def _decide(final: _Final, models: Sequence[FinalModel], count: int) -> Analysis
         "objective": {study.model: study.definition["objective"] for study in final.studies},
         "choice": "out-of-fold AUC among the candidates",
     }
-    if final.preprocessing.kind != "none":  # only then: plans from before there was any keep their digest
+    # What follows is named where it is there alone: plans from before there was any keep their digest.
+    if final.preprocessing.kind != "none":
         settings["preprocessing"] = final.preprocessing.words
+    if final.races:
+        settings[RACE] = RULE
     return AnalysisPlan(
         study=final.comparison.name,
         fingerprint=final.prepared.fingerprint,
@@ -361,7 +292,7 @@ def _decide(final: _Final, models: Sequence[FinalModel], count: int) -> Analysis
     )
 
 
-def _entrants(final: _Final, model: FinalModel, plan_digest: str) -> list[Entrant]:
+def _entrants(final: Final, model: FinalModel, plan_digest: str) -> list[Entrant]:
     """The chosen configuration, and the default one where another was chosen."""
     folder = final.comparison.folder / model.model
     chosen = Entrant(model.model, _stored(final, model, model.chosen, plan_digest), folder)
@@ -372,7 +303,7 @@ def _entrants(final: _Final, model: FinalModel, plan_digest: str) -> list[Entran
     return [chosen, default]
 
 
-def _stored(final: _Final, model: FinalModel, label: str, plan_digest: str) -> StoredModel:
+def _stored(final: Final, model: FinalModel, label: str, plan_digest: str) -> StoredModel:
     candidate = next(candidate for candidate in final.wanted[model.model] if candidate.label == label)
     result, fit = model.candidate(label), model.fit_of(label)
     place = member_folder(Path(), candidate).relative_to(model.model)
@@ -390,7 +321,7 @@ def _stored(final: _Final, model: FinalModel, label: str, plan_digest: str) -> S
     )
 
 
-def _keep_development(final: _Final, development: DevelopmentSet, retrained: Sequence[Retrained]) -> None:
+def _keep_development(final: Final, development: DevelopmentSet, retrained: Sequence[Retrained]) -> None:
     """Stores what a report shows of development patches: out-of-fold predictions and pictures."""
     for model in retrained:
         predictions = scored_out_of_fold(development, model)

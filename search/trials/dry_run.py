@@ -27,7 +27,7 @@ _PROBE_PATCHES = 512
 _BYTES_OF_A_PATCH = 50 * 50 * 3
 _BYTES_OF_A_WEIGHT = 4
 _BYTES_OF_A_PARAMETER = 12  # the weight and two moments of its optimizer, as a checkpoint holds them
-_CANDIDATES = 2  # whose members search.finalize trains by default: the best and the default configuration
+_CANDIDATES = 5  # whose members search.finalize trains by default at most: of the four best and the default one
 
 
 def describe_launch(

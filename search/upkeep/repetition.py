@@ -19,8 +19,9 @@ from search.command.settings import CheckSettings
 from search.command.terminal import say
 from search.comparison import Comparison
 from search.errors import UsageError
+from search.final.candidates import candidates
+from search.final.member_files import member_folder, member_job, stored_member
 from search.final.plan import last_plan, studies_of
-from search.final.retraining import candidates, member_job, stored_member
 from search.final.searched import context_of
 from search.training.device import choose_device
 from search.training.jobs import Job
@@ -169,12 +170,15 @@ def _repeat_trial(worker: Worker, study: StudySummary, trial: TrialResult, scrat
 def _stored(comparison: Comparison, study: StudySummary, prepared: Prepared) -> Job | None:
     """What trained the first whole member of the best configuration that has one; None where none has."""
     count, digest = prepared.folds, prepared.lock.digest
-    jobs = (
-        member_job(candidate, fold, folds=count, folder=comparison.folder, lock_digest=digest)
-        for candidate in candidates(study, _FINALISTS)
-        for fold in range(count)
+    return next(
+        (
+            member_job(candidate, fold, folds=count, folder=comparison.folder, lock_digest=digest)
+            for candidate in candidates(study, _FINALISTS)
+            for fold in range(count)
+            if stored_member(member_folder(comparison.folder, candidate), fold) is not None
+        ),
+        None,
     )
-    return next((job for job in jobs if stored_member(job) is not None), None)
 
 
 def _repeat_member(worker: Worker, kept: Job, scratch: Path) -> Repeated:

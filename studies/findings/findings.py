@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from studies.final_models import CandidateResult, FinalModel, Fit
+from studies.final_models import CandidateResult, FinalModel, Fit, Gain
+from studies.findings.gain import gained
 from studies.findings.retrained import OvertuningRow, by_part, of_validation, out_of_fold, overtuning
 from studies.findings.searches import SearchFindings, find_search
 from studies.findings.verdict import Verdict, judge
@@ -84,6 +85,7 @@ class ModelFindings(ScoreFindings):
         out_of_fold_by_part: the same AUC of training and of validation patients apart, by whom the search chose; empty
             where patients are unknown.
         of_validation: share of these rows that are of validation patients; None where patients are unknown.
+        gain: over the default configuration, out of fold; None where it is not known. gained: in a sentence.
         member_test_auc: AUC on the test split of each member alone.
         member_spread: their standard deviation, the spread that training alone makes; None below two members.
         overtuning: one row a candidate configuration.
@@ -99,6 +101,8 @@ class ModelFindings(ScoreFindings):
     out_of_fold: dict[str, float | None]
     out_of_fold_by_part: dict[str, float | None]
     of_validation: float | None
+    gain: Gain | None
+    gained: str
     member_test_auc: tuple[float, ...]
     member_spread: float | None
     overtuning: tuple[OvertuningRow, ...]
@@ -261,6 +265,8 @@ def _model(
         out_of_fold=out_of_fold(data.out_of_fold.get(name), name, model.threshold),
         out_of_fold_by_part=by_part(data, name, name),
         of_validation=of_validation(data, name),
+        gain=model.gain,
+        gained=gained(model.gain),
         member_test_auc=members,
         member_spread=float(np.std(members, ddof=1)) if len(members) > 1 else None,
         overtuning=tuple(

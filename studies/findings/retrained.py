@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from studies.final_models import CandidateResult, FinalModel
+from studies.final_models import CandidateResult, Dropped, FinalModel
 from studies.records import Predictions, ReportData
 from studies.statistics.metrics import Estimate, auc, average_precision, balanced_accuracy
 
@@ -16,19 +16,22 @@ class OvertuningRow:
 
     Attributes:
         search_value: AUC, or whatever the objective was, on the validation split in the search.
+        out_of_fold_auc, out_of_fold_balanced_accuracy: None where it was dropped before the last fold.
         training_patients_auc: out of fold, of the training patients alone, by whom neither the configuration nor its
             last epoch was chosen; None where patients are unknown.
         test_auc: None where this configuration was not put to the test.
+        dropped: why it was not retrained over all folds; None where it was.
     """
 
     configuration: str
     trial: int
     chosen: bool
     search_value: float
-    out_of_fold_auc: float
+    out_of_fold_auc: float | None
     training_patients_auc: float | None
-    out_of_fold_balanced_accuracy: float
+    out_of_fold_balanced_accuracy: float | None
     test_auc: Estimate | None
+    dropped: Dropped | None
 
 
 def out_of_fold(rows: Predictions | None, name: str, threshold: float) -> dict[str, float | None]:
@@ -76,14 +79,15 @@ def overtuning(
     data: ReportData, model: FinalModel, candidate: CandidateResult, test_auc: Estimate | None
 ) -> OvertuningRow:
     """A configuration in the search, out of fold and on the test split."""
-    entry = model.entry(candidate.label)
+    entry, whole = model.entry(candidate.label), candidate.dropped is None
     return OvertuningRow(
         configuration=candidate.label,
         trial=candidate.trial,
         chosen=candidate.label == model.chosen,
         search_value=candidate.search_value,
-        out_of_fold_auc=candidate.out_of_fold_auc,
+        out_of_fold_auc=candidate.out_of_fold_auc if whole else None,
         training_patients_auc=by_part(data, model.model, entry).get("train"),
-        out_of_fold_balanced_accuracy=candidate.out_of_fold_balanced_accuracy,
+        out_of_fold_balanced_accuracy=candidate.out_of_fold_balanced_accuracy if whole else None,
         test_auc=test_auc,
+        dropped=candidate.dropped,
     )

@@ -45,7 +45,7 @@ def test_killed_while_it_retrains_it_keeps_the_members_that_are_whole(searched: 
     kept = members(searched)
     assert rows(searched, "openings") == []
     killed_at(searched, "cut", "search.final.opening:open_sealed")
-    assert len(members(searched)) in (5, 10)
+    assert len(members(searched)) in (7, 8, 9, 10), "the default one's five, and the other's until it was dropped"
     assert {path: written for path, written in members(searched).items() if path in kept} == kept
 
 

@@ -22,6 +22,6 @@ def test_trials_of_an_older_study_are_told_apart_wherever_trials_are_told(tmp_pa
     assert (entry["trials"], entry["finished"]) == ({"COMPLETE": 4}, 4)
     assert "3 taken over by --warm-start" in " ".join(tree.run("status", "--study", "new").stdout.split())
     assert "0 problems" in tree.run("status", "--check").stdout
-    tree.run("finalize", "--study", "new", "--draws", "200", "--data", "synthetic:300")
+    tree.run("finalize", "--study", "new", "--finalists", "1", "--draws", "200", "--data", "synthetic:300")
     page = (tree.runs / "new" / "report.html").read_text()
     assert "3 trials of an older study, of which the sampler learned, are not shown nor counted." in page

@@ -80,7 +80,7 @@ def test_a_search_is_repeated_from_its_own_file(whole: Tree, tmp_path: Path) -> 
 
 def test_finalize_writes_what_it_used(whole: Tree) -> None:
     used = parse_finalize(["--config", str(whole.runs / "whole" / "finalize.toml")], {})
-    assert (used.finalists, used.draws, used.reopen) == (1, 2000, None)
+    assert (used.finalists, used.draws, used.reopen) == (4, 2000, None)
     assert (used.common.study, used.common.data, used.common.runs) == ("whole", "synthetic:300", whole.runs)
     assert used.worker.workers is not None
 
@@ -90,7 +90,7 @@ def test_finalize_again_reads_nothing_and_retrains_nothing(whole: Tree) -> None:
     told = whole.run("finalize", "--study", "whole").stdout
     assert "nothing was read again" in told
     assert {path: path.stat().st_mtime_ns for path in members} == members
-    assert len(members) in (5, 10)
+    assert len(members) >= 5
 
 
 def test_a_check_finds_nothing_wrong_and_then_what_was_edited(whole: Tree, tmp_path: Path) -> None:

@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
+from search.final.candidates import Candidate, are_planned, candidates, in_turn, planned_finalists
+from search.final.member_files import member_folder
 from search.final.plan import decides_the_same, digest_of, frozen
-from search.final.retraining import Candidate, Members, Retrained, candidates, conclude, longest_first, member_folder
-from studies.final_models import Fit, MemberResult
+from search.final.race import Rows
+from search.final.retraining import Members, Retrained, conclude
+from studies.final_models import CandidateResult, FinalModel, Fit, MemberResult
 from studies.records import AnalysisPlan, StudySummary, TrialResult, to_json
 from studies.statistics.metrics import balanced_accuracy
 
@@ -46,7 +49,7 @@ def test_long_members_are_handed_out_first_and_unknown_ones_before_them(
     both: list[StudySummary], tmp_path: Path
 ) -> None:
     wanted = [candidate for one in both for candidate in candidates(one, 1)]
-    order = [(one.model, one.label) for one in longest_first(wanted)]
+    order = [(one.model, one.label) for one, fold in in_turn(wanted, 3, racing=False) if fold == 0]
     assert order == [("vgg16", "default"), ("vgg16", "best"), ("cnn", "default"), ("cnn", "best")]
     members = Members(wanted, folds=3, folder=tmp_path, lock_digest="a" * 64, check=lambda: None)
     jobs = [job for job in iter(members.next_job, None) if job is not None]
@@ -54,6 +57,28 @@ def test_long_members_are_handed_out_first_and_unknown_ones_before_them(
     assert [(job.fold, job.model) for job in jobs] == [(fold, model) for fold, model, _ in folds]
     assert jobs[-1].label == "cnn best, fold 3 of 3"
     assert len({job.seed for job in jobs}) == len(jobs)
+
+
+def test_in_a_race_all_go_through_a_fold_before_the_next_and_the_default_ones_first(both: list[StudySummary]) -> None:
+    wanted = [candidate for one in both for candidate in candidates(one, 1)]
+    order = [(fold, one.model, one.label) for one, fold in in_turn(wanted, 2, racing=True)]
+    first = [("vgg16", "default"), ("cnn", "default"), ("vgg16", "best"), ("cnn", "best")]
+    assert order == [(fold, *member) for fold in (0, 1) for member in first]
+
+
+def test_the_number_of_finalists_follows_from_the_configurations_of_a_plan() -> None:
+    trials = [trial(number, "COMPLETE", value, 2.0, 4) for number, value in enumerate((0.8, 0.9, 0.7, 0.6))]
+    searched = study("cnn", *trials)
+
+    def plan(numbers: tuple[int, ...]) -> AnalysisPlan:
+        made = tuple(CandidateResult(f"{number}", number, {}, 0.9, 4, (), 0.9, 0.9) for number in numbers)
+        model = FinalModel("cnn", made, f"{numbers[0]}", 1.0, 0.5, "", "random")
+        return AnalysisPlan("idc", "f", "l", (model,), (), "p", ("p",), 100, 0, {})
+
+    found = [planned_finalists(plan(numbers), [searched]) for numbers in ((1, 0), (1, 0, 2), (1, 0, 2, 3), (1, 2))]
+    assert found == [1, 3, 4, None], "with two, the default one is among the best as well"
+    assert [are_planned(plan((1, 0)), [searched], number) for number in (1, 2, 3)] == [True, True, False]
+    assert are_planned(plan((1, 0, 2, 3)), [searched], 100), "as typed for a study that has fewer"
 
 
 def test_the_seed_of_a_member_does_not_depend_on_its_turn(both: list[StudySummary], tmp_path: Path) -> None:
@@ -78,6 +103,7 @@ def stored(candidate: Candidate, folder: Path, logits: np.ndarray) -> Candidate:
     for fold in range(3):
         rows = np.arange(fold, len(logits), 3)
         np.savez(place / f"member_{fold}.npz", rows=rows, logits=np.repeat(logits[rows, None], 8, axis=1))
+        (place / f"member_{fold}.safetensors").touch()
         (place / f"member_{fold}.json").write_text(to_json(MemberResult(fold, fold, 2, 1.0, 0.9, f"{fold}" * 64)))
     return candidate
 
@@ -89,7 +115,8 @@ def concluded(both: list[StudySummary], tmp_path: Path) -> Retrained:
     signal = 3 * (2 * LABELS - 1) + rng.normal(0, 2.5, len(LABELS))
     scores = {"best": signal, "default": 4 * (signal + rng.normal(0, 1.5, len(LABELS))) + 9}
     wanted = [stored(one, tmp_path, scores[one.label]) for one in candidates(both[0], 1)]
-    return conclude(wanted, tmp_path, folds=3, labels=LABELS, patients=PATIENTS, weights="random")
+    rows = Rows(LABELS, PATIENTS, np.arange(len(LABELS)) % 3)
+    return conclude(wanted, tmp_path, rows=rows, race=None, weights="random")
 
 
 def test_each_configuration_is_judged_by_its_own_temperature_and_threshold(concluded: Retrained) -> None:

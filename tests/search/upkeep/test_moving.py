@@ -18,7 +18,7 @@ from studies.ledger.ledger import Ledger
 from studies.storage.studies import open_storage
 
 SEARCH = ("--model", "tiny", "--data", "synthetic:300", "--epochs", "2", "--pruner", "none", "--study", "moving")
-FINALIZE = ("--study", "moving", "--draws", "200")
+FINALIZE = ("--study", "moving", "--draws", "200", "--finalists", "1")
 PASSWORD = "s3cr3t/x@y"
 
 
@@ -90,7 +90,7 @@ def test_a_search_goes_on_in_each_database_that_it_is_moved_to(tree: Tree, postg
     assert "nothing was read again" in tree.run("finalize", *FINALIZE).stdout
     tree.run("launch", *SEARCH, "--trials", "4")
     assert tree.status("moving-tiny")["finished"] == 4
-    tree.run("finalize", "--study", "moving", "--draws", "300", "--reopen", "one more trial")
+    tree.run("finalize", *FINALIZE[:2], *FINALIZE[4:], "--draws", "300", "--reopen", "one more trial")
     assert "0 problems" in tree.run("status", "--check").stdout
     with closing(sqlite3.connect(tree.runs / "back.db")) as connection:
         assert connection.execute("select id, reason from histotune_openings").fetchall() == [
