@@ -50,14 +50,14 @@ class Dropped:
 
 @dataclass(frozen=True)
 class Gain:
-    """What the search has gained over the default configuration: AUC within folds, and their mean.
+    """What a choice has gained, such as that of a configuration over the default one: AUC within folds, and their mean.
 
-    Nested: for each fold the configuration is the one with the best out-of-fold AUC on all other folds, so that none is
-    scored by the patients that it was chosen by.
+    Nested: for each fold the choice is the best one by all other folds, so that none is scored by the patients that it
+    was made by.
 
     Attributes:
-        chosen: label of that configuration, for each fold.
-        value: mean over the folds of its AUC minus that of the default configuration.
+        chosen: label of the configuration, for each fold; or what is averaged, in words.
+        value: mean over the folds of its AUC minus that of what it is compared with.
         low, high: 95 % interval over patients; None where there is none.
         reason: why there is no interval; "" where there is one.
         patients: of all folds; 0 where they are unknown.
@@ -107,7 +107,7 @@ class FinalModel:
         temperature: the mean logit is divided by it; fitted out of fold.
         threshold: on the probability after temperature; at or above it a patch is called IDC.
         threshold_rule: why it is that number, in words.
-        gain: None where the default configuration was not retrained, and in plans from before it was computed.
+        gain: of the search over the default configuration; None where that was not retrained, and in plans from before.
     """
 
     model: str
@@ -130,3 +130,41 @@ class FinalModel:
     def fit_of(self, label: str) -> Fit:
         """What the scores of a candidate are judged with: its own fit, where it has one."""
         return self.candidate(label).fit or Fit(self.temperature, self.threshold, None, None, self.threshold_rule)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A configuration that an ensemble averages.
+
+    Attributes:
+        times: how often; its weight is that over the sum of all.
+        temperature: its own, by which its mean logit is divided first, so that all are on one scale.
+    """
+
+    model: str
+    label: str
+    times: int
+    temperature: float
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Retrained configurations of all models whose scores are averaged: put to the test beside single models.
+
+    Attributes:
+        rule: by which they were selected, in words.
+        fit: temperature and threshold of the mean, fitted out of fold.
+        single: the model that is the better one out of fold, with which it is compared.
+        gain: over the best single configuration; both are chosen by the other folds.
+    """
+
+    parts: tuple[Part, ...]
+    rule: str
+    fit: Fit
+    single: str
+    gain: Gain
+
+    @property
+    def chosen(self) -> bool:
+        """Whether it is the final model of the comparison: it is, by its nested gain, better than a single one."""
+        return self.gain.value > 0

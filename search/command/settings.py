@@ -248,7 +248,7 @@ class MoveSettings:
 class PredictSettings:
     """Apply the final model of a comparison to other patches, with or without labels."""
 
-    model: Annotated[Path, Group("prediction"), Flag("DIR", any_path, "final model, like runs/NAME/vgg16")]
+    model: Annotated[Path, Group("prediction"), Flag("DIR", any_path, "final model: runs/NAME/vgg16, or runs/NAME")]
     out: Annotated[Path, Flag("FILE", kinds.new_file, "CSV file to write")]
     data: Data = None
     storage: Storage = field(default="", repr=False)

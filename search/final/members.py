@@ -81,10 +81,10 @@ def load_stored(folder: Path) -> StoredModel:
     if not os.path.isfile(path):  # noqa: PTH113 - Path.is_file raises for a name that is too long
         raise UsageError(
             f"{folder} holds no final model: expected {MODEL_FILE} and its members, as search.finalize leaves them "
-            "in runs/NAME/MODEL"
+            "in runs/NAME/MODEL; runs/NAME itself is one where its plan has chosen the ensemble"
         )
     stored = _read(path)
-    _check(stored, path)
+    check_model(stored, path)
     return stored
 
 
@@ -94,16 +94,20 @@ def other_members(folder: Path) -> list[str]:
     Raises:
         RecordError: its JSON cannot be read.
     """
-    stored = _read(folder / MODEL_FILE)
-    problems = (_problem(stored, folder, number) for number in range(len(stored.members)))
-    return [problem for problem in problems if problem is not None]
+    return problems(_read(folder / MODEL_FILE), folder)
+
+
+def problems(stored: StoredModel, folder: Path) -> list[str]:
+    """The same of a model that was read."""
+    found = (_problem(stored, folder, number) for number in range(len(stored.members)))
+    return [problem for problem in found if problem is not None]
 
 
 def _read(path: Path) -> StoredModel:
     return from_json(StoredModel, read_small(path, _LARGEST), str(path))
 
 
-def _check(stored: StoredModel, path: Path) -> None:
+def check_model(stored: StoredModel, path: Path) -> None:
     """Refuses what no finalize writes, before a network as large as it claims is built."""
     space = space_of(load_model(stored.model))
     check_inside(stored.params, space, str(path))

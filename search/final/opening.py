@@ -6,7 +6,7 @@ An opening that was cut off goes on under its own record; what was predicted alr
 
 import io
 import os
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -22,14 +22,18 @@ from data_utils.split.prepare import Prepared, load_development
 from search.comparison import OPENING, Comparison
 from search.errors import UsageError
 from search.final.baselines import BASELINES, baseline_logits
+from search.final.ensemble import ensemble_logit
 from search.final.examples import save_test_examples
 from search.final.members import MODEL_FILE, Progress, SharedOutputs, StoredModel, member_logits
 from search.final.plan import decides_the_same, last_plan, trained_otherwise
 from search.final.scored import scored
+from search.final.stored_ensemble import ENSEMBLE_FILE, StoredEnsemble, StoredPart
 from search.trials.looks import by
 from search.trials.marks import Mark, check_folder, lost
 from search.trials.seals import SEALED_FILE
 from studies.files import write_whole
+from studies.final_models import Ensemble
+from studies.findings.ensemble import ENSEMBLE
 from studies.findings.examples import problem_with_pictures
 from studies.findings.predictions import TABLE_FILE, as_table, problem_with, save_predictions
 from studies.ledger.ledger import OpeningRecord
@@ -89,15 +93,31 @@ def open_test(
     return True
 
 
-def publish(prepared: Prepared, chosen: Iterable[Entrant]) -> None:
+def publish(folder: Path, prepared: Prepared, plan: AnalysisPlan, entrants: Sequence[Entrant]) -> None:
     """Leaves final models for others to use, once their opening is closed: a model at hand is a look at hand.
 
     The digests of the sealed patches come first, so that ``search.predict`` never meets a model without them.
     """
     sealed = sealed_digests(prepared.sealed)
-    for entrant in chosen:
-        _save_array(entrant.folder / SEALED_FILE, sealed)
-        write_whole(entrant.folder / MODEL_FILE, to_json(entrant.stored))
+    for entrant in entrants:
+        if entrant.entry == entrant.stored.model:
+            _save_array(entrant.folder / SEALED_FILE, sealed)
+            write_whole(entrant.folder / MODEL_FILE, to_json(entrant.stored))
+    if plan.ensemble is not None and plan.ensemble.chosen:
+        write_whole(folder / ENSEMBLE_FILE, to_json(_as_stored(plan, plan.ensemble, entrants)))
+    else:
+        (folder / ENSEMBLE_FILE).unlink(missing_ok=True)
+
+
+def _as_stored(plan: AnalysisPlan, ensemble: Ensemble, entrants: Sequence[Entrant]) -> StoredEnsemble:
+    stored, models = {one.entry: one.stored for one in entrants}, {one.model: one for one in plan.models}
+    return StoredEnsemble(
+        study=plan.study,
+        parts=tuple(StoredPart(one.times, stored[models[one.model].entry(one.label)]) for one in ensemble.parts),
+        temperature=ensemble.fit.temperature,
+        threshold=ensemble.fit.threshold,
+        plan_digest=entrants[0].stored.plan_digest,
+    )
 
 
 def withdraw(comparison: Comparison) -> None:
@@ -218,13 +238,17 @@ def _predict(
     development = load_development(prepared.development)
     assert development.labels is not None
     logits = {entry: scores.mean(axis=1) for entry, scores in members.items()}
-    logits |= baseline_logits(development.pixels, development.labels, test.pixels)
+    temperatures = {entrant.entry: entrant.stored.temperature for entrant in entrants}
     thresholds = {entrant.entry: entrant.stored.threshold for entrant in entrants}
+    if plan.ensemble is not None:
+        logits[ENSEMBLE] = ensemble_logit(plan.ensemble, plan.models, logits)
+        temperatures[ENSEMBLE], thresholds[ENSEMBLE] = plan.ensemble.fit.temperature, plan.ensemble.fit.threshold
+    logits |= baseline_logits(development.pixels, development.labels, test.pixels)
     prevalence = float(np.mean(development.labels))
     return scored(
         test,
         logits,
-        temperatures={entrant.entry: entrant.stored.temperature for entrant in entrants},
+        temperatures=temperatures,
         thresholds=thresholds | _baseline_thresholds(plan, prevalence),
         members=members,
     )

@@ -20,6 +20,7 @@ from search.command.writable import why_not_writable
 from search.comparison import data_source
 from search.errors import UsageError
 from search.final.members import StoredModel, load_stored, member_logits
+from search.final.stored_ensemble import StoredEnsemble, ensemble_logits, load_ensemble
 from search.training.device import choose_device
 from search.trials.looks import PREDICTION, one_look
 from search.trials.seals import SEALED_FILE, Met, sealed_among
@@ -30,27 +31,44 @@ from studies.statistics.calibration import sigmoid
 from studies.storage.studies import is_there, open_existing
 
 Floats = npt.NDArray[np.float64]
+Final = StoredModel | StoredEnsemble
 _COLUMNS = ("name", "patient", "x", "y", "label", "probability", "predicted", "member_spread")
 
 
 def predict(settings: PredictSettings) -> int:
     """Reads the patches, scores them and writes the table; the exit code."""
-    stored = load_stored(settings.model)
+    ensemble = load_ensemble(settings.model)
+    stored = ensemble or load_stored(settings.model)
     if problem := why_not_writable(settings.out.parent):
         raise UsageError(f"--out {settings.out}: {problem}; name another file, or have it made writable")
     device = choose_device(settings.device)
     console = Console(stderr=True)
     patches = read_patches(data_source(settings.data), labelled=False)
-    for line in (*_notices(patches), *_looks(patches, settings, stored.study)):
+    for line in (*_notices(patches), *_looks(patches, settings, stored)):
         say(console, line)
     with Bar(console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task(f"{len(patches)} patches, members", total=len(stored.members))
-        logits = member_logits(
-            stored, settings.model, patches.pixels, device, lambda done, of: bar.update(task, completed=done, total=of)
-        )
+        task = bar.add_task(f"{len(patches)} patches, members", total=None)
+
+        def progress(done: int, of: int) -> None:
+            bar.update(task, completed=done, total=of)
+
+        if isinstance(stored, StoredEnsemble):
+            logits = ensemble_logits(stored, settings.model, patches.pixels, device, progress)
+        else:
+            logits = member_logits(stored, settings.model, patches.pixels, device, progress)
     write_whole(settings.out, table(patches, stored, logits))
-    say(console, f"{len(patches)} predictions by {stored.study}/{stored.model}: {settings.out}")
+    say(console, f"{len(patches)} predictions by {_named(stored)}: {settings.out}")
     return 0
+
+
+def _named(stored: Final) -> str:
+    return f"{stored.study}/{'ensemble' if isinstance(stored, StoredEnsemble) else stored.model}"
+
+
+def _home(settings: PredictSettings, stored: Final) -> Path:
+    """The folder of a single model: that of an ensemble's first part knows of the same sealed patches."""
+    folder = settings.model.resolve()
+    return folder / stored.parts[0].stored.model if isinstance(stored, StoredEnsemble) else folder
 
 
 def _notices(patches: PatchSet) -> list[str]:
@@ -58,14 +76,15 @@ def _notices(patches: PatchSet) -> list[str]:
     return [*(f"left out: {count} {reason}" for reason, count in patches.exclusions), *patches.notes]
 
 
-def _looks(patches: PatchSet, settings: PredictSettings, study: str) -> list[str]:
+def _looks(patches: PatchSet, settings: PredictSettings, stored: Final) -> list[str]:
     """That some are sealed test patches, of this model's comparison or another; it is recorded where it can be.
 
     Raises:
         UsageError: their test split was not opened yet, or what another comparison has sealed is not known.
     """
-    ledger = _ledger(settings)
-    found = _met(patches, study, settings.model.resolve(), ledger)
+    home = _home(settings, stored)
+    ledger = _ledger(settings.storage, home)
+    found = _met(patches, stored.study, home, ledger)
     _check_opened(found, len(patches))
     lines = []
     for met in found:
@@ -93,14 +112,14 @@ def _check_opened(found: Sequence[Met], count: int) -> None:
             )
 
 
-def _ledger(settings: PredictSettings) -> Ledger | None:
+def _ledger(storage: str, model: Path) -> Ledger | None:
     """Of the database that was named, or else lies beside the results that the model is of; None where none does.
 
     Raises:
         StorageError: the one that was named is not there.
     """
-    url = settings.storage or f"sqlite:///{settings.model.resolve().parent.parent}/studies.db"
-    return Ledger(open_existing(url).engine) if settings.storage or is_there(url) else None
+    url = storage or f"sqlite:///{model.parent.parent}/studies.db"
+    return Ledger(open_existing(url).engine) if storage or is_there(url) else None
 
 
 def _met(patches: PatchSet, study: str, model: Path, ledger: Ledger | None) -> list[Met]:
@@ -125,13 +144,13 @@ def _record(met: Met, settings: PredictSettings, ledger: Ledger | None) -> str:
     return "that is recorded"
 
 
-def table(patches: PatchSet, stored: StoredModel, logits: Floats) -> str:
+def table(patches: PatchSet, stored: Final, logits: Floats) -> str:
     """The predictions as CSV.
 
     Args:
         patches: (N), labels and patients where known.
-        stored: the model.
-        logits: (N, members), mean over the views.
+        stored: the model, or the ensemble.
+        logits: (N, members), mean over the views; or (N, parts).
     """
     probabilities = sigmoid(logits.mean(axis=1), stored.temperature)
     spread = sigmoid(logits, stored.temperature).std(axis=1)

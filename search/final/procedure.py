@@ -26,7 +26,9 @@ from search.comparison import (
 from search.errors import UsageError
 from search.final.baselines import BASELINES
 from search.final.beginning import Final, begin, planned, used
+from search.final.candidates import DEFAULT
 from search.final.contents import write_comparison_report
+from search.final.ensemble import assemble
 from search.final.examples import save_development_examples
 from search.final.member_files import member_folder, stored_member
 from search.final.members import StoredModel
@@ -98,15 +100,16 @@ def _finalize(final: Final) -> int:
     development = load_development(final.prepared.development)
     fold = folds(final.prepared.lock, development)
     before = last_plan(final.comparison)
+    assert development.labels is not None
+    rows = Rows(development.labels, patients_of(development), fold)
     retrained = [
-        replace(one, final=frozen(one.final, None if before is None else before[0]))
-        for one in _retrain(final, development, fold)
+        replace(one, final=frozen(one.final, None if before is None else before[0])) for one in _retrain(final, rows)
     ]
-    decided = _decide(final, [model.final for model in retrained], int(fold.max()) + 1)
+    decided = _decide(final, retrained, rows, None if before is None else before[0])
     check_decided(final.comparison, decided, settings.reopen)  # before anything that a report reads is written over
     _keep_development(final, development, retrained)
     plan, plan_digest = _plan(final, development, decided, fold)
-    entrants = [entrant for model in retrained for entrant in _entrants(final, model.final, plan_digest)]
+    entrants = [entrant for model in plan.models for entrant in _entrants(final, plan, model, plan_digest)]
     opened = open_test(
         final.comparison,
         final.prepared,
@@ -117,7 +120,7 @@ def _finalize(final: Final) -> int:
         device=final.crew.device,
         progress=lambda done, of: LOGGER.info("test predictions: %d of %d members", done, of),
     )
-    publish(final.prepared, [entrant for entrant in entrants if entrant.entry == entrant.stored.model])
+    publish(final.comparison.folder, final.prepared, plan, entrants)
     read = "were read under it" if opened else "had been read under it before; nothing was read again"
     say(final.console, f"plan {plan_digest[:12]}: {final.prepared.test_patches} test patches {read}")
     report, notes = write_comparison_report(final.comparison)
@@ -126,11 +129,11 @@ def _finalize(final: Final) -> int:
     return 0
 
 
-def _retrain(final: Final, development: DevelopmentSet, fold: npt.NDArray[np.int64]) -> list[Retrained]:
-    """Trains the members that are missing, then concludes for each model; ``fold`` is (N,) that of each patch."""
+def _retrain(final: Final, rows: Rows) -> list[Retrained]:
+    """Trains the members that are missing, then concludes for each model."""
     fold_file = final.comparison.folder / "data" / "folds.npy"
     with naming(fold_file):
-        np.save(fold_file, fold, allow_pickle=False)
+        np.save(fold_file, rows.fold, allow_pickle=False)
     searched = context_of(
         final.comparison,
         final.prepared,
@@ -141,8 +144,6 @@ def _retrain(final: Final, development: DevelopmentSet, fold: npt.NDArray[np.int
     )
     features = FeatureStore.below(final.settings.common.runs, final.settings.worker.feature_cache_gb)
     context = replace(searched, objective="auc", folds=fold_file.resolve(), features=features)
-    assert development.labels is not None
-    rows = Rows(development.labels, patients_of(development), fold)
     folder = final.comparison.folder
     races = {model: Race(wanted, folder, rows) for model, wanted in final.wanted.items()} if final.races else {}
     _train_members(final, context, rows.folds, list(races.values()))
@@ -261,11 +262,13 @@ def _write_environment(final: Final) -> None:
     write_whole(final.comparison.folder / ENVIRONMENT_FILE, to_json(content))
 
 
-def _decide(final: Final, models: Sequence[FinalModel], count: int) -> AnalysisPlan:
-    """All that shapes the numbers of the report."""
+def _decide(final: Final, retrained: Sequence[Retrained], rows: Rows, before: AnalysisPlan | None) -> AnalysisPlan:
+    """All that shapes the numbers of the report; of the same models the ensemble is that of the plan before."""
+    models = tuple(one.final for one in retrained)
+    ensemble = before.ensemble if before is not None and before.models == models else assemble(retrained, rows)
     settings: dict[str, Any] = {
         "planned": planned(final),
-        "folds": count,
+        "folds": rows.folds,
         "views": VIEWS,
         "score": "mean logit over views and members, divided by the temperature",
         "precision": final.precision,
@@ -281,7 +284,7 @@ def _decide(final: Final, models: Sequence[FinalModel], count: int) -> AnalysisP
         study=final.comparison.name,
         fingerprint=final.prepared.fingerprint,
         lock_digest=final.prepared.lock.digest,
-        models=tuple(models),
+        models=models,
         baselines=BASELINES,
         primary=PRIMARY,
         statistics=PLANNED,
@@ -289,18 +292,19 @@ def _decide(final: Final, models: Sequence[FinalModel], count: int) -> AnalysisP
         statistics_seed=STATISTICS_SEED,
         settings=settings,
         margin=final.settings.margin,
+        ensemble=ensemble,
     )
 
 
-def _entrants(final: Final, model: FinalModel, plan_digest: str) -> list[Entrant]:
-    """The chosen configuration, and the default one where another was chosen."""
+def _entrants(final: Final, plan: AnalysisPlan, model: FinalModel, plan_digest: str) -> list[Entrant]:
+    """The chosen configuration, the default one where another was chosen, and what else the ensemble averages."""
     folder = final.comparison.folder / model.model
-    chosen = Entrant(model.model, _stored(final, model, model.chosen, plan_digest), folder)
-    labels = [candidate.label for candidate in model.candidates]
-    if model.chosen == "default" or "default" not in labels:
-        return [chosen]
-    default = Entrant(model.entry("default"), _stored(final, model, "default", plan_digest), folder)
-    return [chosen, default]
+    parts = [] if plan.ensemble is None else [part.label for part in plan.ensemble.parts if part.model == model.model]
+    others = [one.label for one in model.candidates if one.label in (DEFAULT, *parts) and one.label != model.chosen]
+    return [
+        Entrant(model.entry(label), _stored(final, model, label, plan_digest), folder)
+        for label in (model.chosen, *others)
+    ]
 
 
 def _stored(final: Final, model: FinalModel, label: str, plan_digest: str) -> StoredModel:

@@ -212,7 +212,7 @@ def _result(candidate: Candidate, folder: Path, rows: Rows, dropped: Dropped | N
     folds = rows.folds if dropped is None else dropped.folds
     place, seen = member_folder(folder, candidate), rows.fold < folds
     labels, logits = rows.labels[seen], out_of_fold(place, rows.fold, folds)[seen]
-    fit = _fit(logits, labels, rows.patients[seen])
+    fit = fitted(logits, labels, rows.patients[seen])
     return CandidateResult(
         label=candidate.label,
         trial=candidate.trial,
@@ -233,7 +233,8 @@ def _record(place: Path, fold: int) -> MemberResult:
     return found
 
 
-def _fit(logits: Floats, labels: Ints, patients: npt.NDArray[np.str_]) -> Fit:
+def fitted(logits: Floats, labels: Ints, patients: npt.NDArray[np.str_]) -> Fit:
+    """Temperature and threshold for out-of-fold scores, (N,) each."""
     temperature = fit_temperature(logits, labels)
     found = choose_threshold(sigmoid(logits, temperature), labels, patients)
     assert found.chosen.value is not None

@@ -6,13 +6,16 @@ name a link of the chain.
 
 import os
 import re
+from functools import partial
 from pathlib import Path
 
 from data_utils.errors import DataError
 from data_utils.readers.files import parse_json
 from search.command.settings import CommonSettings
 from search.comparison import LOCK_FILE, OPENING, Comparison
+from search.errors import SearchError
 from search.final.members import MODEL_FILE, other_members
+from search.final.stored_ensemble import ensemble_problems
 from search.trials.launches import is_alive
 from search.trials.marks import opened_elsewhere
 from studies.errors import StudyError
@@ -89,14 +92,15 @@ def _predictions(comparison: Comparison) -> list[str]:
 
 
 def _members(folder: Path) -> list[str]:
-    """Of each final model: its members are those that were put to the test."""
+    """Of each final model and the ensemble: its members are those that were put to the test."""
     found = []
-    for file in sorted(folder.glob(f"*/{MODEL_FILE}")):
+    looks = [partial(other_members, file.parent) for file in sorted(folder.glob(f"*/{MODEL_FILE}"))]
+    for look in (*looks, partial(ensemble_problems, folder)):
         try:
-            found += other_members(file.parent)
-        except (StudyError, DataError) as error:
+            found += look()
+        except (StudyError, DataError, SearchError) as error:
             found.append(str(error))
-    return found
+    return list(dict.fromkeys(found))  # a member may be of both
 
 
 def _report(folder: Path, links: set[str]) -> list[str]:

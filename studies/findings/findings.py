@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from studies.final_models import CandidateResult, FinalModel, Fit, Gain
+from studies.findings.ensemble import ENSEMBLE, EnsembleFindings, find_ensemble
 from studies.findings.gain import gained
 from studies.findings.retrained import OvertuningRow, by_part, of_validation, out_of_fold, overtuning
 from studies.findings.searches import SearchFindings, find_search
@@ -147,6 +148,7 @@ class Findings:
         baselines: by name.
         comparisons: every pair of models.
         margin: difference of AUC that was planned to be of no consequence; None without such a plan.
+        ensemble: None where the plan has none.
         estimands: by model, over patches and over patients; empty where patients are unknown.
         agreement_by_class: for each pair "a / b", agreement on patches without (0) and with IDC (1).
         frozen_first: whether the plan was frozen before the first opening of these test patches.
@@ -165,6 +167,7 @@ class Findings:
     baselines: dict[str, ScoreFindings]
     comparisons: tuple[Comparison, ...]
     margin: float | None
+    ensemble: EnsembleFindings | None
     estimands: dict[str, Estimands]
     agreement_by_class: dict[str, dict[str, Agreement]]
     subgroups: tuple[Subgroup, ...]
@@ -185,7 +188,8 @@ def find(data: ReportData) -> Findings:
     temperatures = _temperatures(plan)
     scores = {entry: _score(test, entry, temperatures.get(entry, 1.0), sampled[entry], resampling) for entry in sampled}
     models = {model.model: _model(data, model, scores, resampling) for model in plan.models}
-    contestants = [_contestant(test, name, sampled[name]) for name in names]
+    entered = {name: _contestant(test, name, sampled[name]) for name in (*names, ENSEMBLE) if name in sampled}
+    contestants = [entered[name] for name in names]
     comparisons = compare_all(test.labels, contestants, resampling)
     aucs = {entry: value for entry, score in scores.items() if (value := score.test["auc"].value) is not None}
     called = {name: (test.probabilities[name], test.thresholds[name]) for name in names}
@@ -208,6 +212,7 @@ def find(data: ReportData) -> Findings:
         baselines={name: scores[name] for name in plan.baselines if name in scores},
         comparisons=comparisons,
         margin=plan.margin,
+        ensemble=find_ensemble(data, entered, {name: scores[name].test for name in entered}, doubts, resampling),
         estimands=over_patients,
         agreement_by_class=_agreement_by_class(test.labels, contestants),
         subgroups=subgroups(test, names, plan.statistics_seed),
@@ -218,8 +223,9 @@ def find(data: ReportData) -> Findings:
 
 
 def _temperatures(plan: AnalysisPlan) -> dict[str, float]:
-    """By entry of a configuration; the logits of baselines are divided by none."""
-    return {
+    """By entry of a configuration or the ensemble; the logits of baselines are divided by none."""
+    ensemble = {} if plan.ensemble is None else {ENSEMBLE: plan.ensemble.fit.temperature}
+    return ensemble | {
         model.entry(candidate.label): model.fit_of(candidate.label).temperature
         for model in plan.models
         for candidate in model.candidates

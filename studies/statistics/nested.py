@@ -1,19 +1,20 @@
 """What choosing among configurations has gained, told by patients that had no part in the choice."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from studies.final_models import Gain
 from studies.statistics.comparison import paired_difference
+from studies.statistics.ensembles import Counts, best, combined, on_one_scale, selected, taken
 from studies.statistics.metrics import PRIMARY, Sampled, auc, by_class, ranking
 from studies.statistics.resampling import Floats, Ints, Resampling, resample
 
+Names = npt.NDArray[np.str_]
 
-def nested_gain(
-    labels: Ints, patients: npt.NDArray[np.str_], fold: Ints, scores: Mapping[str, Floats], default: str
-) -> Gain:
+
+def nested_gain(labels: Ints, patients: Names, fold: Ints, scores: Mapping[str, Floats], default: str) -> Gain:
     """AUC of configurations, each chosen by the other folds, minus that of the default one.
 
     AUCs are those within folds, since scores of other configurations lie on other scales.
@@ -25,14 +26,47 @@ def nested_gain(
         scores: (N,) out of fold of each configuration, by label.
         default: label of the default one, which is chosen among equals.
     """
-    folds = range(int(fold.max()) + 1)
-    chosen = tuple(_best(labels, scores, fold != held_out, default) for held_out in folds)
+
+    def chosen_by(rows: npt.NDArray[np.bool_]) -> str:
+        return max(scores, key=lambda label: (auc(labels[rows], scores[label][rows]), label == default))
+
+    chosen = [chosen_by(fold != number) for number in range(int(fold.max()) + 1)]
     nested = np.choose(fold, [scores[label] for label in chosen])
+    return _gain(labels, patients, fold, nested, scores[default], chosen)
+
+
+def nested_ensemble(labels: Ints, patients: Names, fold: Ints, logits: Mapping[str, Floats]) -> Gain:
+    """AUC within folds of ensembles, each selected by the other folds, minus that of the best one by these folds.
+
+    Args:
+        labels: (N,) 1 is IDC.
+        patients: (N,) "" where unknown.
+        fold: (N,) from 0; three at least, each with both classes.
+        logits: (N,) out of fold of each configuration of all models, by name.
+    """
+    ensembles, singles, chosen = [], [], []
+    for number in range(int(fold.max()) + 1):
+        rows = fold != number
+        _, counts = selected(labels, fold, logits, rows)
+        scores = on_one_scale(labels, logits, rows)
+        ensembles.append(combined(scores, counts))
+        singles.append(combined(scores, taken(labels, logits, rows, best)))
+        chosen.append(in_words(counts))
+    return _gain(labels, patients, fold, np.choose(fold, ensembles), np.choose(fold, singles), chosen)
+
+
+def in_words(counts: Counts) -> str:
+    """What is averaged, such as "2 x cnn best, 1 x vgg16 default"."""
+    return ", ".join(f"{times} x {name}" for name, times in counts.items())
+
+
+def _gain(labels: Ints, patients: Names, fold: Ints, one: Floats, other: Floats, chosen: Sequence[str]) -> Gain:
+    """The first score's AUC within folds minus the second one's."""
     resampling = resample(patients, labels, draws=0, seed=0)
-    first, second = (_within(labels, logits, fold, resampling) for logits in (nested, scores[default]))
+    first, second = (_within(labels, each, fold, resampling) for each in (one, other))
     found = paired_difference(PRIMARY, first, second, resampling)
     return Gain(
-        chosen=chosen,
+        chosen=tuple(chosen),
         value=first.value - second.value,
         low=found.low,
         high=found.high,
@@ -40,11 +74,6 @@ def nested_gain(
         patients=len(np.unique(patients)) if resampling.known else 0,
         patches=len(labels),
     )
-
-
-def _best(labels: Ints, scores: Mapping[str, Floats], rows: npt.NDArray[np.bool_], default: str) -> str:
-    """The configuration with the best AUC on these rows."""
-    return max(scores, key=lambda label: (auc(labels[rows], scores[label][rows]), label == default))
 
 
 def _within(labels: Ints, scores: Floats, fold: Ints, resampling: Resampling) -> Sampled:

@@ -13,6 +13,7 @@ from unittest.mock import ANY
 
 import numpy as np
 import pytest
+from scipy.special import expit, logit
 from sklearn.metrics import roc_auc_score
 from tree import Tree, copy_tree, stored_values
 
@@ -253,6 +254,34 @@ def test_the_final_model_predicts_its_test_patches_alike_and_says_that_they_were
     for row in theirs:
         assert float(mine[row["name"]]["probability"]) == pytest.approx(float(row["probability"]), abs=2e-6)
         assert mine[row["name"]]["predicted"] == row["predicted"]
+
+
+def test_the_ensemble_is_the_mean_of_its_parts_and_predicts_alike_where_it_was_chosen(
+    whole: Tree, tmp_path: Path
+) -> None:
+    folder = whole.runs / "whole"
+    ensemble = json.loads((folder / "report.json").read_text(encoding="utf-8"))["ensemble"]
+    chosen = json.loads((folder / "report.json").read_text(encoding="utf-8"))["models"]["tiny"]["chosen"]
+    with (folder / "test_predictions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    said = {
+        model: np.array([float(row["probability"]) for row in rows if row["model"] == model])
+        for model in {row["model"] for row in rows}
+    }
+    entries = ["tiny" if part["label"] == chosen else f"tiny:{part['label']}" for part in ensemble["parts"]]
+    mean = np.average(
+        [logit(said[entry]) for entry in entries], axis=0, weights=[part["times"] for part in ensemble["parts"]]
+    )
+    np.testing.assert_allclose(said["ensemble"], expit(mean / ensemble["temperature"]), atol=1e-4)
+    asked = ("predict", "--model", str(folder), "--data", "synthetic:300", "--out", str(tmp_path / "predictions.csv"))
+    if not ensemble["chosen"]:
+        assert "where its plan has chosen the ensemble" in whole.run(*asked, expect=2).stderr
+        return
+    assert "sealed test patches" in whole.run(*asked).stderr
+    with (tmp_path / "predictions.csv").open(newline="") as file:
+        mine = {row["name"]: float(row["probability"]) for row in csv.DictReader(file)}
+    names = [row["name"] for row in rows if row["model"] == "ensemble"]
+    np.testing.assert_allclose([mine[name] for name in names], said["ensemble"], atol=2e-6)
 
 
 def test_a_place_in_which_no_prediction_can_be_written_is_told_before_any_is_made(whole: Tree) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 from scipy.special import expit
 
-from studies.final_models import CandidateResult, Dropped, FinalModel, Gain, MemberResult
+from studies.final_models import CandidateResult, Dropped, Ensemble, FinalModel, Fit, Gain, MemberResult, Part
 from studies.records import (
     AnalysisPlan,
     DataSummary,
@@ -155,6 +155,7 @@ def _predictions(
     logits = {model: each.mean(axis=1) * 1.3 for model, each in members.items()}
     logits["cnn:default"] = logits["cnn"] + rng.normal(0, 0.8, len(who))
     logits["vgg16:best"] = logits["vgg16"] + rng.normal(0, 0.3, len(who))
+    logits["ensemble"] = (logits["cnn"] + logits["vgg16"]) / 2
     logits["colour histogram"] = 2.1 * (labels - 0.5) + 1.6 * stain + rng.normal(0, 1.4, len(who))
     logits["majority"] = np.full(len(who), -0.9)
     fitted = {entry: 1.2 for entry in logits if entry.split(":")[0] in members}
@@ -324,6 +325,8 @@ def _candidate(
 
 
 def _plan(name: str, data: DataSummary, models: tuple[FinalModel, ...], draws: int) -> AnalysisPlan:
+    parts = tuple(Part(model.model, model.chosen, 1, 1.0) for model in models)
+    gain = Gain(("1 x cnn best, 1 x vgg16 default",) * 5, 0.004, -0.001, 0.009, "", 95, 950)
     return AnalysisPlan(
         study=name,
         fingerprint=data.fingerprint,
@@ -335,6 +338,7 @@ def _plan(name: str, data: DataSummary, models: tuple[FinalModel, ...], draws: i
         draws=draws,
         statistics_seed=0,
         settings={"folds": 5, "views": 8, "precision": "fp32", "race": "the weak ones are dropped"},
+        ensemble=Ensemble(parts, "the plain mean", Fit(1.0, 0.33, 0.3, 0.4, "a rule"), models[-1].model, gain),
     )
 
 

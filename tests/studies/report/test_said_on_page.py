@@ -45,6 +45,29 @@ def test_over_patches_and_over_patients_stand_side_by_side(small: ReportData, tm
         assert numbers["estimands"][name]["metrics"]["auc"]["patches"] == numbers["models"][name]["test"]["auc"]
 
 
+def test_gain_race_and_ensemble_are_told(small: ReportData, tmp_path: Path) -> None:
+    text = write_report(small, tmp_path).read_text(encoding="utf-8")
+    first = text[text.index('id="summary"') : text.index('id="data"')]
+    assert "The search gained 0.007 AUC (0.003 to 0.011) over the default configuration, out of fold." in first
+    assert "whichever fold is left out, the default configuration is the best" in first
+    assert re.search(r"dropped after <data[^>]*>2</data> folds: <data[^>]*>0\.031</data> below best", text)
+    numbers = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    row = numbers["models"]["cnn"]["overtuning"][2]
+    assert (row["configuration"], row["dropped"]["folds"], row["out_of_fold_auc"]) == ("finalist-2", 2, None)
+    found = numbers["ensemble"]
+    assert found["verdict"]["headline"] in first
+    assert (found["single"], found["chosen"], found["cost"]["networks"]) == ("vgg16", True, 10)
+    assert found["cost_of_single"]["parameters"] < found["cost"]["parameters"]
+    mean = (small.test.logits["cnn"] + small.test.logits["vgg16"]) / 2
+    assert found["auc"]["value"] == pytest.approx(sk.roc_auc_score(small.test.labels, mean))
+    single = numbers["models"]["vgg16"]["test"]["auc"]["value"]
+    assert found["comparison"]["primary"]["value"] == pytest.approx(found["auc"]["value"] - single)
+    assert len(numbers["comparisons"]) == 1, "its test is of no family of the models'"
+    assert "was not trained" in text
+    without = find(replace(small, plan=replace(small.plan, ensemble=None)))
+    assert without.ensemble is None
+
+
 def test_a_part_without_idc_has_no_f1(small: ReportData, tmp_path: Path) -> None:
     test = replace(small.test, labels=np.zeros_like(small.test.labels))
     found = find(replace(small, test=test)).models["cnn"].test

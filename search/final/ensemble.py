@@ -1,0 +1,65 @@
+"""The ensemble: which retrained configurations of all models are averaged, and what their mean says."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from search.final.member_files import Floats
+from search.final.race import Rows
+from search.final.retraining import Retrained, fitted
+from studies.final_models import Ensemble, FinalModel, Part
+from studies.statistics.ensembles import selected
+from studies.statistics.nested import nested_ensemble
+
+_FEWEST_FOLDS = 3  # one is left out, and of the others one to select a rule by
+
+
+def assemble(retrained: Sequence[Retrained], rows: Rows) -> Ensemble | None:
+    """Selects it by out-of-fold scores; None where there is nothing to choose from, or too few folds to choose by.
+
+    Args:
+        retrained: all models, with the scores of their candidates.
+        rows: the development rows.
+    """
+    named = {
+        f"{one.final.model} {label}": (one.final, label, logits)
+        for one in retrained
+        for label, logits in one.logits.items()
+    }
+    if len(named) < 2 or rows.folds < _FEWEST_FOLDS:
+        return None
+    logits = {name: each for name, (_, _, each) in named.items()}
+    rule, counts = selected(rows.labels, rows.fold, logits, np.ones(len(rows.labels), np.bool_))
+    parts = tuple(_part(*named[name][:2], times) for name, times in counts.items())
+    models = [one.final for one in retrained]
+    mean = mean_logit(parts, {(final.model, label): each for final, label, each in named.values()})
+    return Ensemble(
+        parts=parts,
+        rule=rule,
+        fit=fitted(mean, rows.labels, rows.patients),
+        single=max(models, key=lambda model: model.candidate(model.chosen).out_of_fold_auc).model,
+        gain=nested_ensemble(rows.labels, rows.patients, rows.fold, logits),
+    )
+
+
+def _part(model: FinalModel, label: str, times: int) -> Part:
+    return Part(model.model, label, times, model.fit_of(label).temperature)
+
+
+def mean_logit(parts: Sequence[Part], logits: Mapping[tuple[str, str], Floats]) -> Floats:
+    """(N,) mean over the parts of their logits on one scale, each as often as it was taken.
+
+    Args:
+        parts: of an ensemble.
+        logits: (model, label) -> (N,) mean logit over views and members.
+    """
+    on_one_scale = [logits[part.model, part.label] / part.temperature for part in parts]
+    mean: Floats = np.average(on_one_scale, axis=0, weights=[part.times for part in parts])
+    return mean
+
+
+def ensemble_logit(ensemble: Ensemble, models: Sequence[FinalModel], logits: Mapping[str, Floats]) -> Floats:
+    """(N,) its score of test patches, from those of its parts by their entries."""
+    by_model = {model.model: model for model in models}
+    entries = {(part.model, part.label): by_model[part.model].entry(part.label) for part in ensemble.parts}
+    return mean_logit(ensemble.parts, {part: logits[entry] for part, entry in entries.items()})

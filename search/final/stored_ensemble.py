@@ -1,0 +1,123 @@
+"""The ensemble on disk and at work, where a plan chose it: ``ensemble.json`` beside the folders of its models."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from data_utils.readers.files import read_small, shown
+from search.errors import UsageError
+from search.final.members import Floats, Progress, SharedOutputs, StoredModel, check_model, member_logits, problems
+from studies.records import from_json
+
+ENSEMBLE_FILE = "ensemble.json"
+_LARGEST = 2**22  # bytes
+_MOST_TIMES = 1000
+
+
+@dataclass(frozen=True)
+class StoredPart:
+    """A configuration that is averaged.
+
+    Attributes:
+        times: how often.
+        stored: what rebuilds it; its members lie below the folder of its model.
+    """
+
+    times: int
+    stored: StoredModel
+
+
+@dataclass(frozen=True)
+class StoredEnsemble:
+    """What rebuilds an ensemble.
+
+    Attributes:
+        study: name of the comparison.
+        parts: each mean logit is divided by the part's own temperature first.
+        temperature: the mean over the parts is divided by it.
+        threshold: on the probability; at or above it a patch is called IDC.
+        plan_digest: of the analysis plan that it was put to the test under.
+    """
+
+    study: str
+    parts: tuple[StoredPart, ...]
+    temperature: float
+    threshold: float
+    plan_digest: str
+
+
+def load_ensemble(folder: Path) -> StoredEnsemble | None:
+    """The ensemble in a folder such as ``runs/NAME``; None where there is none.
+
+    Raises:
+        RecordError: its JSON cannot be read.
+        UsageError: it is not as search.finalize left it.
+    """
+    found = _read(folder)
+    for part in () if found is None else found.parts:
+        check_model(part.stored, folder / ENSEMBLE_FILE)
+    return found
+
+
+def _read(folder: Path) -> StoredEnsemble | None:
+    path = folder / ENSEMBLE_FILE
+    if not os.path.lexists(path):
+        return None
+    found = from_json(StoredEnsemble, read_small(path, _LARGEST), str(path))
+    models = [part.stored.model for part in found.parts]
+    sound = {
+        "parts": len(models) > 0,
+        "model": all(Path(model).name == model != ".." for model in models),  # a folder beside the file
+        "times": all(1 <= part.times <= _MOST_TIMES for part in found.parts),
+        "temperature": 0 < found.temperature < float("inf"),
+        "threshold": 0 <= found.threshold <= 1,
+    }
+    wrong = [name for name, holds in sound.items() if not holds]
+    if wrong:
+        raise UsageError(
+            f"{shown(path)} is no ensemble: {wrong[0]} is missing or out of range; expected it as search.finalize left "
+            "it: put the original back"
+        )
+    return found
+
+
+def ensemble_problems(folder: Path) -> list[str]:
+    """What of an ensemble's members is not as it was put to the test, a line each; none where there is no ensemble."""
+    found = _read(folder)
+    parts = () if found is None else found.parts
+    return [line for part in parts for line in problems(part.stored, folder / part.stored.model)]
+
+
+def ensemble_logits(
+    ensemble: StoredEnsemble, folder: Path, pixels: npt.NDArray[np.uint8], device: str, progress: Progress
+) -> Floats:
+    """Each part's mean logit over views and members on the common scale, as often as it is averaged.
+
+    Args:
+        ensemble: what is averaged.
+        folder: of its JSON.
+        pixels: (N, 50, 50, 3) uint8 RGB, as they are in files.
+        device: "cpu" or "cuda".
+        progress: called with (members done, all).
+
+    Returns:
+        (N, sum of ``times``): their mean, divided by the temperature, is the ensemble's logit.
+
+    Raises:
+        UsageError: a member's file is missing, or is not the one that was put to the test.
+    """
+    kept, columns, before = SharedOutputs(), [], 0
+    count = sum(len(part.stored.members) for part in ensemble.parts)
+    for part in ensemble.parts:
+        start = before
+
+        def seen(done: int, _: int, start: int = start) -> None:
+            progress(start + done, count)
+
+        logits = member_logits(part.stored, folder / part.stored.model, pixels, device, seen, kept)
+        columns += [logits.mean(axis=1) / part.stored.temperature] * part.times
+        before += len(part.stored.members)
+    return np.stack(columns, axis=1)
