@@ -98,10 +98,16 @@ def _look(settings: StatusSettings) -> _Seen:
         return _Seen(entries, sorted(others))
 
 
+def _best(trial: "TrialResult", study: "StudySummary") -> dict[str, Any]:
+    from studies.storage.results import counted
+
+    return {"trial": trial.number, "value": trial.value, "parameters": counted(trial, study.space)}
+
+
 def _entry(study: "StudySummary", comparison: str, engine: "Engine") -> dict[str, Any]:
     from studies.findings.costs import cost_of
     from studies.findings.lessons import edges_of, lessons, rung_of
-    from studies.storage.results import by_hand, counted, cut_short, taken_over, way_out
+    from studies.storage.results import by_hand, cut_short, taken_over, way_out
 
     states = Counter(trial.state for trial in study.trials)
     left = _left(study, comparison, engine)
@@ -115,7 +121,7 @@ def _entry(study: "StudySummary", comparison: str, engine: "Engine") -> dict[str
         "wanted": study.settings.get("trials"),
         "by_hand": by_hand(study.trials),
         "taken_over": taken_over(study),
-        "best": None if best is None else {"trial": best.number, "value": best.value, "parameters": counted(best)},
+        "best": None if best is None else _best(best, study),
         "cost": asdict(cost_of(study)),
         "running": [_running(trial, trial.number in left) for trial in study.trials if trial.state == "RUNNING"],
         "failures": Counter(

@@ -20,7 +20,7 @@ from studies.figures.style import (
     words,
 )
 from studies.records import ParamValue, StudySummary, TrialResult
-from studies.storage.results import counted
+from studies.storage.results import ZERO_IS_NONE, counted
 
 TRUSTED_TRIALS = 50
 """Complete trials that PED-ANOVA wants before its importances mean much."""
@@ -63,7 +63,7 @@ def place_in_range(value: ParamValue, space: dict[str, Any]) -> float:
 def _ends(space: dict[str, Any]) -> tuple[str, str]:
     if "choices" in space:
         return plain(space["choices"][0], 10), plain(space["choices"][-1], 10)
-    return f"{space['low']:g}", f"{space['high']:g}"
+    return "none" if space.get(ZERO_IS_NONE) else f"{space['low']:g}", f"{space['high']:g}"
 
 
 def _parallel(study: StudySummary) -> Figure:
@@ -85,7 +85,7 @@ def _parallel(study: StudySummary) -> Figure:
                 mode="lines+markers",
                 name="best",
                 line={"color": COLOURS[1], "width": 3},
-                text=[plain(counted(trial).get(name)) for name in names],
+                text=[plain(counted(trial, study.space).get(name)) for name in names],
                 hovertemplate="%{text}<extra></extra>",
             )
     _parallel_axes(figure, study, names)
@@ -109,7 +109,7 @@ def _told(study: StudySummary) -> str:
 
 
 def _places(trial: TrialResult, names: Sequence[str], study: StudySummary) -> Drawn:
-    told = counted(trial)
+    told = counted(trial, study.space)
     return [place_in_range(told[name], study.space[name]) if name in told else None for name in names]
 
 
@@ -130,17 +130,20 @@ def _parallel_axes(figure: go.Figure, study: StudySummary, names: Sequence[str])
 
 
 def _range_table(study: StudySummary, names: Sequence[str]) -> Table:
-    best = next((counted(trial) for trial in study.trials if trial.number == study.best), {})
-    default = next((counted(trial) for trial in study.trials if trial.number == study.default), {})
+    best = next((counted(trial, study.space) for trial in study.trials if trial.number == study.best), {})
+    default = next((counted(trial, study.space) for trial in study.trials if trial.number == study.default), {})
     rows = []
     for name in names:
         space = study.space[name]
-        extent = (
-            ", ".join(map(str, space["choices"])) if "choices" in space else f"{space['low']:g} to {space['high']:g}"
-        )
-        log = " (logarithmic)" if space.get("log") else ""
-        rows.append((name, extent + log, best.get(name), default.get(name)))
+        rows.append((name, _extent(space), best.get(name), default.get(name)))
     return Table(("Parameter", "Range", "Best", "Default"), tuple(rows))
+
+
+def _extent(space: dict[str, Any]) -> str:
+    if "choices" in space:
+        return ", ".join(map(str, space["choices"]))
+    none = "none, or " if space.get(ZERO_IS_NONE) else ""
+    return f"{none}{space['low']:g} to {space['high']:g}{' (logarithmic)' if space.get('log') else ''}"
 
 
 def _importance(study: StudySummary) -> Figure:
@@ -164,13 +167,14 @@ def _importance(study: StudySummary) -> Figure:
 
 
 def _slices(study: StudySummary) -> Figure:
-    told = {name for trial in with_value(study) for name in counted(trial)}  # one without effect in any has no point
+    told = {name for trial in with_value(study) for name in counted(trial, study.space)}
+    # One without effect in any trial has no point.
     names = [name for name in _ordered(study) if name in told or not told][:SLICES]
     rows = tuple(
-        (name, trial.number, counted(trial)[name], trial.value, trial.state)
+        (name, trial.number, counted(trial, study.space)[name], trial.value, trial.state)
         for name in names
         for trial in with_value(study)
-        if name in counted(trial)
+        if name in counted(trial, study.space)
     )
     return Figure(
         key=key_of(study, "slices"),
@@ -189,10 +193,10 @@ def _slice(study: StudySummary, name: str) -> go.Figure:
     figure = canvas(210, x=words(name), legend=False)
     space = study.space[name]
     for state in ("PRUNED", "COMPLETE"):
-        own = [trial for trial in with_value(study, state) if name in counted(trial)]
+        own = [trial for trial in with_value(study, state) if name in counted(trial, study.space)]
         colour, symbol = STATES[state]
         marker = {"color": colour, "symbol": symbol, "size": 6, "opacity": 0.8}
-        values = [trial.params[name] for trial in own]
+        values = [counted(trial, study.space)[name] for trial in own]
         x = [plain(value) for value in values] if "choices" in space else values
         figure.add_scatter(x=x, y=[trial.value for trial in own], mode="markers", marker=marker)
     if "choices" in space:

@@ -103,7 +103,7 @@ def _trial_table(study: StudySummary) -> Table:
                 len(trial.curve),
                 _number(about.get("seconds")),
                 str(about.get("failure") or about.get(CUT_SHORT) or ""),
-                *(counted(trial).get(name) for name in names),
+                *(counted(trial, study.space).get(name) for name in names),
             )
         )
     return Table(("Trial", "State", objective_of(study), "Epochs", "Seconds", "Failure", *names), tuple(rows))

@@ -11,7 +11,7 @@ import numpy as np
 from studies.final_models import CandidateResult, FinalModel, Fit, Gain
 from studies.findings.ensemble import ENSEMBLE, EnsembleFindings, find_ensemble
 from studies.findings.gain import gained
-from studies.findings.retrained import OvertuningRow, by_part, of_validation, out_of_fold, overtuning
+from studies.findings.retrained import OvertuningRow, as_shown, by_part, of_validation, out_of_fold, overtuning
 from studies.findings.searches import SearchFindings, find_search
 from studies.findings.verdict import Verdict, judge
 from studies.findings.weaknesses import Weakness, about_baselines, about_estimands, weaknesses
@@ -267,7 +267,7 @@ def _model(
         threshold_rule=model.threshold_rule,
         weights=model.weights,
         chosen=model.chosen,
-        candidates=model.candidates,
+        candidates=as_shown(data, model),
         out_of_fold=out_of_fold(data.out_of_fold.get(name), name, model.threshold),
         out_of_fold_by_part=by_part(data, name, name),
         of_validation=of_validation(data, name),

@@ -121,7 +121,8 @@ def edges_of(study: StudySummary) -> tuple[Edge, ...]:
 
 def _places(name: str, of: Mapping[str, Any], leaders: Sequence[TrialResult]) -> list[float | None]:
     """Where in the range each leader lies, from 0 to 1; None where the parameter made no difference."""
-    return [None if name not in counted(trial) else _place(of, float(trial.params[name])) for trial in leaders]
+    values = [counted(trial, {name: of}).get(name) for trial in leaders]
+    return [None if value is None else _place(of, float(value)) for value in values]
 
 
 def _place(of: Mapping[str, Any], value: float) -> float:

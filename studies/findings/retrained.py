@@ -1,6 +1,6 @@
 """Retrained configurations in numbers that owe nothing to the test split, and beside those that do."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -8,6 +8,7 @@ import numpy.typing as npt
 from studies.final_models import CandidateResult, Dropped, FinalModel
 from studies.records import Predictions, ReportData
 from studies.statistics.metrics import Estimate, auc, average_precision, balanced_accuracy
+from studies.storage.results import as_used
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,12 @@ class OvertuningRow:
     out_of_fold_balanced_accuracy: float | None
     test_auc: Estimate | None
     dropped: Dropped | None
+
+
+def as_shown(data: ReportData, model: FinalModel) -> tuple[CandidateResult, ...]:
+    """The configurations of a model, with 0 for what is stored below it and is none."""
+    space = next((study.space for study in data.studies if study.model == model.model), {})
+    return tuple(replace(one, params=as_used(one.params, space)) for one in model.candidates)
 
 
 def out_of_fold(rows: Predictions | None, name: str, threshold: float) -> dict[str, float | None]:

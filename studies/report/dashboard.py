@@ -20,7 +20,7 @@ from optuna_dashboard import get_note, save_note
 from studies.figures.curve import curve_picture
 from studies.files import write_whole
 from studies.records import StudySummary
-from studies.storage.results import IGNORED
+from studies.storage.results import IGNORED, ZERO_IS_NONE
 from studies.storage.studies import quiet_optuna
 
 ARTIFACTS = "artifacts"
@@ -45,7 +45,7 @@ def publish(storage: BaseStorage, study: StudySummary, report: Path, headline: s
             name = f"learning-curve-{trial.number}.svg"
             shelf.keep(name, "image/svg+xml", curve_picture(study, trial), trial.number)
     place = f"[Open the report]({link}), or find it at `{report.resolve()}`."
-    told = f"{_OURS} {headline} {place}{_of_ignored(study)}{_of_taken_over(study)}"
+    told = f"{_OURS} {headline} {place}{_of_ignored(study)}{_of_none(study)}{_of_taken_over(study)}"
     _say(storage, study.name, told)
 
 
@@ -66,6 +66,12 @@ def _of_ignored(study: StudySummary) -> str:
         return ""
     listed = ", ".join(f"`{name}`" for name in names)
     return f" Drawn in all trials but without effect in some, which this page does not tell apart: {listed}."
+
+
+def _of_none(study: StudySummary) -> str:
+    """Nor that a negative number stands for none at all."""
+    names = [f"`{name}`" for name, space in study.space.items() if space.get(ZERO_IS_NONE)]
+    return f" A value below 0 means none at all, as 0 does: {', '.join(names)}." if names else ""
 
 
 class _Shelf:

@@ -6,7 +6,7 @@ import shlex
 import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, distribution_to_json
@@ -26,13 +26,24 @@ CUT_SHORT = "cut_short"
 """User attribute of a PRUNED trial that no pruner ended: why it could not go on, as its time was over."""
 TAKEN_OVER = "taken over"
 """Trained in an older study: the sampler learns of it, and it counts for nothing else."""
+ZERO_IS_NONE = "none"
+"""In the space of a summary, of a float whose 0 is none at all and is drawn as often as a choice would be."""
+Space: TypeAlias = Mapping[str, Mapping[str, Any]]
 _FEWEST_FOR_IMPORTANCE = 5
 
 
-def counted(trial: TrialResult) -> dict[str, ParamValue]:
-    """The parameters that made a difference: not the rate of an optimizer that was not drawn."""
+def counted(trial: TrialResult, space: Space) -> dict[str, ParamValue]:
+    """The parameters that made a difference, as they count: not the rate of an optimizer that was not drawn."""
     ignored = trial.attributes.get(IGNORED, ())
-    return {name: value for name, value in trial.params.items() if name not in ignored}
+    return {name: value for name, value in as_used(trial.params, space).items() if name not in ignored}
+
+
+def as_used(params: Mapping[str, ParamValue], space: Space) -> dict[str, ParamValue]:
+    """Parameters with 0 for what is stored below it and is none."""
+    return {
+        name: max(0.0, value) if space.get(name, {}).get(ZERO_IS_NONE) and isinstance(value, float) else value
+        for name, value in params.items()
+    }
 
 
 def own_trials(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
@@ -238,8 +249,10 @@ def _describe(distribution: BaseDistribution) -> dict[str, Any]:
         return {"kind": "choices", "choices": list(distribution.choices)}
     fields = json.loads(distribution_to_json(distribution))
     kind = "integer" if fields["name"].startswith("Int") else "float"
-    wanted = ("low", "high", "log")
-    return {"kind": kind, **{key: fields["attributes"][key] for key in wanted}}
+    low, high, log = (fields["attributes"][key] for key in ("low", "high", "log"))
+    if kind == "float" and low < 0 and low == -high / 4:  # as models._spec.suggest_or_none draws it
+        return {"kind": kind, "low": 0.0, "high": high, "log": log, ZERO_IS_NONE: True}
+    return {"kind": kind, "low": low, "high": high, "log": log}
 
 
 def _importance(

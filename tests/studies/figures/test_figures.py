@@ -14,7 +14,7 @@ from studies.figures.search import search_figures
 from studies.figures.style import Figure, plain, slug, words
 from studies.findings.findings import Findings, find
 from studies.records import ReportData
-from studies.storage.results import IGNORED
+from studies.storage.results import IGNORED, ZERO_IS_NONE
 from tests.studies import made_up
 
 
@@ -185,6 +185,21 @@ def test_the_search_value_is_left_out_where_the_objective_was_another(data: Repo
     drawn = {f.key: f for f in draw(replace(data, studies=studies), findings)["retraining"]}["overtuning"]
     assert {row[3] for row in drawn.table.rows} == {None}
     assert all(math.isfinite(float(row[4] or "nan")) for row in drawn.table.rows)
+
+
+def test_none_is_shown_as_none_and_not_as_the_number_below_0_that_stands_for_it(data: ReportData) -> None:
+    study = next(study for study in data.studies if study.model == "cnn")
+    space = {**study.space, "stain_jitter": {**study.space["stain_jitter"], ZERO_IS_NONE: True}}
+    trials = tuple(replace(trial, params={**trial.params, "stain_jitter": -0.04}) for trial in study.trials)
+    study = replace(study, space=space, trials=trials, importance={"stain_jitter": 1.0})
+    figures = {figure.key.rpartition("-")[0]: figure for figure in (*search_figures(study), *parameter_figures(study))}
+    (row,) = (row for row in figures["parallel"].table.rows if row[0] == "stain_jitter")
+    assert row == ("stain_jitter", "none, or 0 to 0.2", 0.0, 0.0)
+    assert {row[2] for row in figures["slices"].table.rows if row[0] == "stain_jitter"} == {0.0}
+    assert {x for trace in figures["slices"].plots[0].data for x in trace.x} == {0.0}
+    history = next(figure.table for figure in search_figures(study) if "stain_jitter" in figure.table.columns)
+    assert {row[history.columns.index("stain_jitter")] for row in history.rows} == {0.0}
+    assert "none" in [note.text for note in figures["parallel"].plots[0].layout.annotations]
 
 
 def test_parameters_that_were_held_are_told_and_not_drawn(data: ReportData) -> None:

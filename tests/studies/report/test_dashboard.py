@@ -66,6 +66,16 @@ def test_the_note_says_the_verdict_and_where_the_report_is(
     assert str(report) in note
 
 
+def test_the_note_says_what_a_value_below_0_stands_for(storage: RDBStorage, report: Path) -> None:
+    study = searched(storage)
+    trial = study.ask()
+    for name, low, high in (("stain_jitter", -0.05, 0.2), ("shift", -1.0, 1.0)):
+        trial.suggest_float(name, low, high)
+    study.tell(trial, 0.5)
+    published(study, storage, report)
+    assert "A value below 0 means none at all, as 0 does: `stain_jitter`." in get_note(study)
+
+
 def test_a_second_report_replaces_the_first_and_leaves_nothing_behind(
     study: optuna.Study, storage: RDBStorage, report: Path
 ) -> None:
