@@ -1,4 +1,4 @@
-"""Finds the searchable models: every file of this folder without a leading underscore.
+"""Finds the searchable models: every file of this folder without a leading underscore, and those of other packages.
 
 Importing this imports no torch; a model's file is imported when it is asked for by name.
 """
@@ -9,17 +9,15 @@ import importlib
 import pkgutil
 from hashlib import sha256
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import models
 from models._errors import ModelError
+from models._foreign import REQUIRED, file_of, import_foreign, is_foreign, typed_name
 from models._spec import Model
 
 if TYPE_CHECKING:
     from torch import nn
-
-REQUIRED = ("suggest", "DEFAULT", "build")
 
 
 def model_names() -> tuple[str, ...]:
@@ -38,14 +36,12 @@ def parameter_names(name: str) -> tuple[str, ...]:
 
 
 def load_model(name: str) -> Model:
-    """The model of ``models/<name>.py``.
+    """The model of ``models/<name>.py``, or the one of another package.
 
     Raises:
         ModelError: there is no such file, or it lacks something that a model must offer.
     """
-    if name not in model_names():
-        raise ModelError(_unknown(name))
-    module = importlib.import_module(f"models.{name}")
+    module = _found(name)
     _check(module, name)
     return Model(
         name=name,
@@ -56,14 +52,24 @@ def load_model(name: str) -> Model:
         pretrained=getattr(module, "PRETRAINED", False),
         layout=getattr(module, "LAYOUT", "contiguous"),
         prefix_name=getattr(module, "prefix_name", no_prefix),
+        allowed=getattr(module, "ALLOWED", {}),
     )
 
 
 def source_digest(name: str) -> str:
-    """Sha256 of the text of ``models/<name>.py``: trials of an edited model are trials of another one."""
-    path = importlib.import_module(f"models.{name}").__file__
-    assert path is not None, "it was found as a file"
-    return sha256(Path(path).read_bytes()).hexdigest()
+    """Sha256 of the text of a model's file: trials of an edited model are trials of another one.
+
+    Raises:
+        ModelError: there is no such model.
+    """
+    found = _found(name)
+    path = file_of(name, found) if is_foreign(name) else Path(found.__file__)
+    return sha256(path.read_bytes()).hexdigest()
+
+
+def words_for(name: str) -> str:
+    """A model's file as messages name it."""
+    return f"the file of {typed_name(name)}" if is_foreign(name) else f"models/{name}.py"
 
 
 def one_group(network: "nn.Module", config: Any) -> list[dict[str, Any]]:
@@ -74,6 +80,15 @@ def one_group(network: "nn.Module", config: Any) -> list[dict[str, Any]]:
 
 def no_prefix(_: Any) -> None:
     """What a model without ``prefix_name`` gets."""
+
+
+def _found(name: str) -> Any:
+    """What offers the model: a module, or of another package also an object."""
+    if is_foreign(name):
+        return import_foreign(name)
+    if name not in model_names():
+        raise ModelError(_unknown(name))
+    return importlib.import_module(f"models.{name}")
 
 
 def _target(line: ast.Assign | ast.AnnAssign) -> ast.expr:
@@ -87,10 +102,10 @@ def _unknown(name: str) -> str:
     return f"There is no model '{name}'.{hint} Models: {', '.join(names)}."
 
 
-def _check(module: ModuleType, name: str) -> None:
+def _check(module: Any, name: str) -> None:
     missing = [part for part in REQUIRED if not hasattr(module, part)]
     if missing:
         raise ModelError(
-            f"models/{name}.py offers no {', '.join(missing)}; a model needs {', '.join(REQUIRED)} "
+            f"{words_for(name)} offers no {', '.join(missing)}; a model needs {', '.join(REQUIRED)} "
             "(docs/adding-a-model.md); a file that is no model needs a name with a leading underscore."
         )

@@ -4,12 +4,15 @@ Every file in ``models/`` without a leading underscore is one searchable model. 
 
 ``suggest(trial) -> config``
     The search space: a frozen dataclass with a ``recipe``, filled from a trial. Flat: every parameter is
-    suggested every time. Reads stored parameters back as well: ``suggest(optuna.trial.FixedTrial(params))``.
+    suggested every time. Reads stored parameters back as well (``Model.configuration``).
 ``DEFAULT``
     Parameters of a good first guess, by name, inside the space. The search tries them first.
 ``build(config, weights) -> network``
     A module from RGB in [0, 1], (N, 3, 50, 50) float, to one logit a patch, (N,). It does its own resizing and
     normalising, so that nothing outside can normalise for the wrong weights.
+``ALLOWED`` (optional, {})
+    How far a search may widen the space, by parameter, where that is further than ``suggest`` goes by itself: the two
+    ends of a range, or all choices. What is not named keeps to its space.
 ``PRETRAINED`` (optional, False)
     True where ``build`` takes the tensors of ``models._weights``; otherwise it is called with None.
 ``LAYOUT`` (optional, "contiguous")
@@ -28,8 +31,10 @@ Every file in ``models/`` without a leading underscore is one searchable model. 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
+
+from models._errors import ModelError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -55,9 +60,43 @@ class TrialLike(Protocol):
         ...
 
 
+class Stored:
+    """A trial that answers with stored parameters, in whatever space they were drawn: it may have been a wider one."""
+
+    def __init__(self, params: Mapping[str, ParamValue]) -> None:
+        self._params = params
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:  # noqa: ARG002
+        """The stored one."""
+        return float(self._value(name))
+
+    def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int:  # noqa: ARG002
+        """The stored one."""
+        return int(self._value(name))
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:  # noqa: ARG002
+        """The stored one."""
+        return self._value(name)
+
+    def _value(self, name: str) -> ParamValue:
+        if name not in self._params:
+            raise ModelError(
+                f"The stored configuration has no {name}, which its model asks for: the model has changed."
+            )
+        return self._params[name]
+
+
 def suggest_or_none(trial: TrialLike, name: str, most: float) -> float:
-    """A float in [0, most] whose 0 is drawn as well, in a fifth of all draws: what is stored below 0 is none."""
+    """A float in [0, most] whose 0 is drawn as well, in a fifth of all draws: what is stored below 0 is none.
+
+    A range from a quarter of its end below 0 is known by that as one of these (``draws_none``).
+    """
     return max(0.0, trial.suggest_float(name, -most / 4, most))
+
+
+def draws_none(low: float, high: float) -> bool:
+    """Whether a range of floats is one of ``suggest_or_none``."""
+    return low < 0 and low == -high / 4
 
 
 @dataclass(frozen=True)
@@ -98,7 +137,7 @@ class ModelConfig(Protocol):
 
 @dataclass(frozen=True)
 class Model:
-    """One searchable model, as found in its file by ``models._registry``."""
+    """One searchable model, as found in its file by ``models._registry``; of another package, with dots in its name."""
 
     name: str
     suggest: Callable[[TrialLike], ModelConfig]
@@ -108,3 +147,12 @@ class Model:
     pretrained: bool
     layout: str
     prefix_name: Callable[[Any], str | None]
+    allowed: Mapping[str, Sequence[ParamValue]] = field(default_factory=dict)
+
+    def configuration(self, params: Mapping[str, ParamValue]) -> ModelConfig:
+        """That of stored parameters.
+
+        Raises:
+            ModelError: one is missing.
+        """
+        return self.suggest(Stored(params))

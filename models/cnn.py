@@ -1,5 +1,6 @@
 """A convolutional network of our own: a strided stem and stages that halve the map and double the channels."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -67,6 +68,17 @@ DEFAULT: dict[str, ParamValue] = {
     "label_smoothing": 0.0,
     "class_weighting": False,
     "stain_jitter": 0.05,
+}
+ALLOWED: dict[str, Sequence[ParamValue]] = {
+    "depth": (1, 8),
+    "width": (8, 16, 24, 32, 48, 64, 96, 128, 192, 256),
+    "kernel": (1, 3, 5, 7),
+    "dropout": (0.0, 0.9),
+    "adamw_learning_rate": (1e-6, 1.0),
+    "sgd_learning_rate": (1e-5, 10.0),
+    "weight_decay": (1e-8, 1.0),
+    "batch_size": (8, 16, 32, 64, 128, 256, 512),
+    "warmup": (0.0, 0.5),
 }
 
 

@@ -7,6 +7,7 @@ no training changes; from three blocks on they are worth keeping.
 """
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,6 +65,17 @@ DEFAULT: dict[str, ParamValue] = {
     "label_smoothing": 0.0,
     "class_weighting": False,
     "stain_jitter": 0.05,
+}
+ALLOWED: dict[str, Sequence[ParamValue]] = {
+    "input_size": (32, 50, 64, 80, 96, 112, 128, 160, 192, 224),
+    "head_width": (0, 16, 32, 64, 128, 256, 512, 1024),
+    "dropout": (0.0, 0.9),
+    "backbone_learning_rate": (1e-7, 1e-1),
+    "head_learning_rate": (1e-6, 1.0),
+    "weight_decay": (1e-8, 1.0),
+    "batch_size": (4, 8, 16, 32, 64, 128, 256),
+    "warmup": (0.0, 0.5),
+    "stain_jitter": (0.0, 0.025, 0.05, 0.1, 0.15, 0.2),
 }
 
 

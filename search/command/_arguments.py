@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 from data_utils.command import OneLineParser, did_you_mean, one_of, typed_path
+from models._foreign import is_foreign, stored_name
 from search import __version__
 
 EXIT_CODES = "Exit codes: 0 done; 1 failed; 2 bad input; 129, 130 or 143 interrupted, go on with the same command."
@@ -22,6 +23,7 @@ STORAGE_SCHEMES = ("sqlite", "postgresql", "postgresql+psycopg")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 HOST = re.compile(r"[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63}){0,9}\.?|\[?[0-9A-Fa-f:.]{2,45}\]?")
 NO_FOLDER = re.compile(r"[?\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+ALL = "all"
 FOLDERS = "folders"  # that of data_utils.split.split_file
 LARGEST = 1e9
 """Of any number: 30 years in seconds, a million terabytes; beyond it clocks and allocators overflow."""
@@ -251,16 +253,37 @@ def or_none(kind: Reader[T]) -> Reader[T | None]:
 
 def several(*names: str) -> Reader[tuple[str, ...]]:
     """Any of ``names``, with commas between them, once each and in the order of ``names``."""
-    typed = selection(names, all_of_them=())
-    return lambda text: () if text == NONE else tuple(name for name in names if name in typed(text))
+    one = one_of(*names)
+
+    def read(text: str) -> tuple[str, ...]:
+        typed = {one(part.strip()) for part in text.split(",")} if text != NONE else ()
+        return tuple(name for name in names if name in typed)
+
+    return read
 
 
-def selection(names: Sequence[str], all_of_them: Sequence[str] = ("all",)) -> Reader[tuple[str, ...]]:
-    """One or more of ``names``, with commas between them and in the order typed; "all" for every one."""
-    one = one_of(*names, *all_of_them)
+def model_names(*names: str) -> Reader[tuple[str, ...]]:
+    """One or more models, with commas between them, once each and in the order typed; "all" for all of ``names``."""
+    one = model_name(*names, ALL)
 
     def read(text: str) -> tuple[str, ...]:
         typed = [one(part.strip()) for part in text.split(",")]
-        return tuple(names) if set(typed) & set(all_of_them) else tuple(dict.fromkeys(typed))
+        return tuple(dict.fromkeys(name for word in typed for name in (names if word == ALL else (word,))))
+
+    return read
+
+
+def model_name(*names: str) -> Reader[str]:
+    """One of ``names``, or a model of another package as "package.module:MODEL", whose colon becomes a dot."""
+    known = one_of(*names)
+
+    def read(text: str) -> str:
+        if not is_foreign(text):
+            return known(text)
+        if (name := stored_name(text)) is None:
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is no model of another package; give package.module:MODEL, of letters, digits, underscores"
+            )
+        return name
 
     return read

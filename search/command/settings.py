@@ -17,7 +17,7 @@ from models._registry import model_names
 from search.command import _arguments as kinds
 from search.command._arguments import positive, study_name_of, whole
 from search.command._flags import Asked, Flag, Group, Settings, Study, choice, command_of, options, purpose_of, switch
-from search.command.fixed import Fixed, assignments
+from search.command.extents import Extent, assignments, settle_space
 from search.command.settings_file import read_settings
 from studies.secrets import with_password
 
@@ -103,16 +103,20 @@ class LaunchSettings:
     """Search for the best configuration of each model: many trials in parallel workers, weak ones pruned early."""
 
     models: Annotated[tuple[str, ...], Group("search"), Flag(
-        "NAME", kinds.selection(MODELS), f"{', '.join(MODELS)}; several with commas; or all, side by side in the same "
-        "workers", name="--model", choices=(*MODELS, "all"),
+        "NAME", kinds.model_names(*MODELS), f"{', '.join(MODELS)}; or package.module:MODEL of a package of yours; "
+        "several with commas; or all, side by side in the same workers", name="--model", choices=(*MODELS, kinds.ALL),
     )]  # fmt: skip
     trials: Annotated[int, Flag("N", whole(1, 1_000_000), "finished trials that each study holds in the end")] = 50
     epochs: Annotated[int, Flag("N", whole(1, 10_000), "the most a trial trains")] = 12
-    held: Annotated[tuple[Fixed, ...], Flag(
+    space: Annotated[tuple[Extent, ...], Flag(
         "MODEL.PARAMETER=VALUE", assignments(MODELS),
-        "parameters that keep one value, as vgg16.frozen_blocks=5,cnn.width=16", "default: all are searched",
-        name="--set", once=True,
+        "what parameters may be: one value, a range or a choice, as cnn.width=16,cnn.dropout=0.1..0.4,cnn.kernel=3/5; "
+        "MODEL. may go where one is searched", "default: the whole space", name="--set", once=True,
     )] = ()  # fmt: skip
+    space_file: Annotated[Path | None, Flag(
+        "FILE.toml", kinds.or_none(kinds.existing_file), "the same in TOML, a table for each model; --set goes first",
+        "default: none", name="--space", choices=_NONE, instead_of=("space",),
+    )] = None  # fmt: skip
     objective: Annotated[str, choice(
         "score on the validation patients to maximise", "auc", "average_precision", "balanced_accuracy"
     )] = "auc"  # fmt: skip
@@ -301,7 +305,7 @@ def parse_launch(argv: Sequence[str] | None = None, environ: Mapping[str, str] =
     """Settings of ``search.launch``; a refused argument ends the process with one line and exit code 2."""
     asked = _asked(LaunchSettings, argv, environ)
     _check_split(asked)
-    _check_held(asked)
+    settle_space(asked, MODELS)
     study = _name(asked.values, environ)
     if asked.values["warm_start"] == study:
         other = "name another, or give a new --study"
@@ -369,24 +373,6 @@ def _name(values: dict[str, Any], environ: Mapping[str, str]) -> str:
     """The study, named by the stem of the data path where it has no name yet."""
     values["study"] = values["study"] or study_name_of(environ.get("HISTOTUNE_DATA") or "data")
     return str(values["study"])
-
-
-def _check_held(asked: Asked[LaunchSettings]) -> None:
-    """Refuses a value for a model that is not searched, and two for one parameter.
-
-    Where models are typed, values that a file has for others are of another search.
-    """
-    if asked.typed("models") and not asked.typed("held"):
-        asked.values["held"] = tuple(one for one in asked.values["held"] if one.model in asked.values["models"])
-    named = [(one.model, one.parameter) for one in asked.values["held"]]
-    for model, parameter in named:
-        if model not in asked.values["models"]:
-            searched = ", ".join(asked.values["models"])
-            asked.refuse(
-                f"--set {model}.{parameter}: only {searched} is searched; name {model} in --model as well", "held"
-            )
-        if named.count((model, parameter)) > 1:
-            asked.refuse(f"--set {model}.{parameter}: is given twice; give each parameter one value", "held")
 
 
 def _check_split(asked: Asked[LaunchSettings]) -> None:

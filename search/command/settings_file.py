@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 _LARGEST = 2**16  # bytes; a whole one has 2,000
+_LIKE = "a file of settings like runs/NAME/launch.toml"
 
 
 def read_settings(path: Path, known: Iterable[Option], refuse: Callable[[str], NoReturn]) -> dict[str, Any]:
@@ -33,7 +34,7 @@ def read_settings(path: Path, known: Iterable[Option], refuse: Callable[[str], N
     for option in known:
         by_key.setdefault(option.key, option)
     found = {}
-    for key, value in _table(path, refuse).items():
+    for key, value in read_toml(path, refuse, _LIKE).items():
         if key not in by_key:
             close = did_you_mean(key, [key for key, option in by_key.items() if option.flag.kept])
             refuse(f"{path}: {key} is no setting{close}; a key is an option of --help without its --")
@@ -44,20 +45,20 @@ def read_settings(path: Path, known: Iterable[Option], refuse: Callable[[str], N
     return found
 
 
-def _table(path: Path, refuse: Callable[[str], NoReturn]) -> dict[str, Any]:
-    """What TOML says; whatever is wrong with the file is one line."""
+def read_toml(path: Path, refuse: Callable[[str], NoReturn], like: str) -> dict[str, Any]:
+    """What TOML says; whatever is wrong with the file is one line, which says what it should be ``like``."""
     import tomllib  # --help does without
 
     try:
         with path.open("rb") as file:
             content = file.read(_LARGEST + 1)
         if len(content) > _LARGEST:
-            refuse(f"{path} is larger than {_LARGEST} bytes; give a file of settings like runs/NAME/launch.toml")
+            refuse(f"{path} is larger than {_LARGEST} bytes; give {like}")
         return tomllib.loads(content.decode("utf-8-sig"))
     except OSError as error:
         refuse(f"{path} cannot be read ({error.strerror}); check the path")
     except (ValueError, RecursionError) as error:  # TOMLDecodeError, UnicodeDecodeError, a number of 5,000 digits
-        refuse(f"{path} is no TOML ({error}); mend it, or give a file of settings like runs/NAME/launch.toml")
+        refuse(f"{path} is no TOML ({error}); mend it, or give {like}")
 
 
 def _read(option: Option, value: Any) -> Any:

@@ -15,11 +15,11 @@ from models._registry import model_names, parameter_names
 from search.command._flags import Flag, Group, Option, options
 from search.command.settings import COMMANDS, PURPOSES
 
-_FILES = ("PATH", "FILE", "FILE.json", "DIR", "X.npy")
+_FILES = ("PATH", "FILE", "FILE.json", "FILE.toml", "DIR", "X.npy")
 """Metavars of what lies on disk."""
-_HELD = "held"
+_SPACE = "space"
 """The field of MODEL.PARAMETER=VALUE, whose choices are the beginnings of such."""
-_SEVERAL = ("models", "exclude", _HELD)
+_SEVERAL = ("models", "exclude", _SPACE)
 """Fields of flags that take some of their choices, with commas."""
 _PURPOSES = PURPOSES | {name: command.purpose for name, command in flags.COMMANDS.items()}
 """Of all commands that are completed."""
@@ -235,9 +235,9 @@ def _of(command: str) -> tuple[Option, ...]:
     """The flags of a command, with what can be completed of their values."""
     if command in flags.COMMANDS:
         return tuple(map(_plain, flags.COMMANDS[command].arguments))
-    held = tuple(f"{model}.{parameter}=" for model in model_names() for parameter in parameter_names(model))
+    beginnings = tuple(f"{model}.{parameter}=" for model in model_names() for parameter in parameter_names(model))
     return tuple(
-        replace(option, flag=replace(option.flag, choices=held)) if option.field == _HELD else option
+        replace(option, flag=replace(option.flag, choices=beginnings)) if option.field == _SPACE else option
         for option in options(COMMANDS[command])
     )
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from optuna.trial import FixedTrial
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
@@ -18,15 +17,16 @@ from data_utils.colour.augment import VIEWS
 from data_utils.colour.preprocessing import Preprocessing
 from data_utils.readers.files import file_size, read_small, shown
 from data_utils.readers.patchset import chunks
-from models._registry import load_model
+from models._foreign import is_foreign
+from models._registry import load_model, source_digest, words_for
 from models._spec import ParamValue
-from search.comparison import space_of
 from search.errors import UsageError
 from search.training.device import Compute
 from search.training.device_patches import DevicePatches
 from search.training.features import PrefixOutputs
 from search.training.loop import evaluate
 from search.trials.enqueue import check_inside
+from search.trials.space import widest_space
 from studies.records import from_json
 
 MODEL_FILE = "model.json"
@@ -56,6 +56,7 @@ class StoredModel:
         weights: where the pretrained layers come from, in words.
         plan_digest: of the analysis plan that it was put to the test under.
         preprocessing: of all pixels that it is to see; none in models from before there was any.
+        source: sha256 of the file of a model of another package, whose versions nobody here knows; else "".
     """
 
     study: str
@@ -68,6 +69,12 @@ class StoredModel:
     weights: str
     plan_digest: str
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    source: str = ""
+
+
+def source_of(model: str) -> str:
+    """What is stored of a model's file."""
+    return source_digest(model) if is_foreign(model) else ""
 
 
 def load_stored(folder: Path) -> StoredModel:
@@ -108,8 +115,13 @@ def _read(path: Path) -> StoredModel:
 
 
 def check_model(stored: StoredModel, path: Path) -> None:
-    """Refuses what no finalize writes, before a network as large as it claims is built."""
-    space = space_of(load_model(stored.model))
+    """Refuses what no finalize writes, before a network as large as it claims is built, and another model's file."""
+    if stored.source != source_of(stored.model):
+        raise UsageError(
+            f"{words_for(stored.model)} has changed since {path} was written: it would predict as another "
+            "model. Put the file back as it was, or search anew: python -m search.launch --study NEW"
+        )
+    space = widest_space(load_model(stored.model))
     check_inside(stored.params, space, str(path))
     sound = {
         "params": space.keys() <= stored.params.keys(),
@@ -209,7 +221,7 @@ def _seen(pixels: npt.NDArray[np.uint8], preprocessing: Preprocessing, compute: 
 
 def _names_prefix(stored: StoredModel) -> bool:
     model = load_model(stored.model)
-    return model.prefix_name(model.suggest(FixedTrial(dict(stored.params)))) is not None
+    return model.prefix_name(model.configuration(stored.params)) is not None
 
 
 def _behind_one_prefix(
@@ -250,12 +262,12 @@ def load_member(stored: StoredModel, folder: Path, number: int) -> nn.Module:
         raise UsageError(problem)
     path = folder / stored.members[number][0]
     model = load_model(stored.model)
-    network = model.build(model.suggest(FixedTrial(dict(stored.params))), None)
+    network = model.build(model.configuration(stored.params), None)
     try:
         network.load_state_dict(load_file(path))
     except (RuntimeError, KeyError, TypeError, ValueError, SafetensorError) as error:
         reason = shown(error)
-        raise UsageError(f"{path} does not fit models/{stored.model}.py, which has changed since: {reason}") from error
+        raise UsageError(f"{path} does not fit {words_for(stored.model)}, which has changed since: {reason}") from error
     return network.eval()
 
 

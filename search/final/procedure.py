@@ -31,7 +31,7 @@ from search.final.contents import write_comparison_report
 from search.final.ensemble import assemble
 from search.final.examples import save_development_examples
 from search.final.member_files import member_folder, stored_member
-from search.final.members import StoredModel
+from search.final.members import StoredModel, source_of
 from search.final.opening import Entrant, check_decided, check_reopening, open_test, publish, withdraw
 from search.final.plan import (
     FOLD_SIZES,
@@ -322,6 +322,7 @@ def _stored(final: Final, model: FinalModel, label: str, plan_digest: str) -> St
         weights=model.weights,
         plan_digest=plan_digest,
         preprocessing=final.preprocessing,
+        source=source_of(model.model),
     )
 
 

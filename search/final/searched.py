@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from data_utils.split.prepare import Prepared
-from models._registry import load_model, source_digest
+from models._foreign import import_folders
+from models._registry import load_model, source_digest, words_for
 from models._weights import Weights
 from search.comparison import Comparison, weights_of
 from search.errors import UsageError
@@ -46,6 +47,7 @@ def context_of(
         weights={study.model: weights_of_search(study, weights) for study in studies},
         preprocess=terms.preprocess,
         preprocessed=place_of(prepared, terms.preprocess),
+        packages=import_folders(tuple(study.model for study in studies)),
     )
 
 
@@ -58,7 +60,7 @@ def check_source(study: StudySummary) -> None:
     known = study.definition.get("source")
     if known is not None and known != source_digest(study.model):
         raise UsageError(
-            f"models/{study.model}.py has changed since study {study.name} was begun: its members would be of another "
+            f"{words_for(study.model)} has changed since study {study.name} was begun: its members would be of another "
             "model. Put the file back as it was, or search anew: python -m search.launch --study NEW"
         )
 

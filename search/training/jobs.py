@@ -53,6 +53,7 @@ class WorkerContext:
         features: where outputs of frozen layers are kept; None to compute them anew.
         preprocess: kind of preprocessing of the comparison.
         preprocessed: folder of the development pixels as networks see them; None where they see them as they are.
+        packages: folders in which packages of foreign models lie; a worker looks there last.
     """
 
     development: Path
@@ -67,6 +68,7 @@ class WorkerContext:
     features: FeatureStore | None = None
     preprocess: str = "none"
     preprocessed: Path | None = None
+    packages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from data_utils.split.lock import SplitLock
 from data_utils.split.prepare import Prepared, prepare
+from models._foreign import import_folders
 from models._registry import load_model
 from models._spec import Model
 from models._weights import Weights
@@ -34,12 +35,12 @@ from search.training.jobs import FeatureStore, WorkerContext
 from search.training.preprocess import place_of
 from search.trials.closing import standing, tell_end
 from search.trials.enqueue import enqueue_first
-from search.trials.fixed import searched_models
 from search.trials.launches import Presence, scratch
 from search.trials.marks import check_folder, check_new
 from search.trials.other_splits import check_warm_start
 from search.trials.refusals import begun, check_asked
 from search.trials.side_by_side import Searches, TimeLimitReached
+from search.trials.space import moved_defaults, searched_models
 from search.trials.study_search import StudySearch
 from search.trials.terms import asked_terms
 from search.trials.warm_start import older_study, start_from
@@ -150,7 +151,7 @@ def _check_studies(
     """
     there = optuna.get_all_study_names(comparison.storage)
     names = tuple(name for name in settings.models if comparison.study_name(name) in there)
-    for model in searched_models(names, settings.held):
+    for model in searched_models(names, settings.space):
         check_resumed(comparison.load_study(model.name), _definition(settings, context, prepared, model))
 
 
@@ -162,7 +163,7 @@ def _crew(settings: LaunchSettings) -> Crew:
 def _context(settings: LaunchSettings, comparison: Comparison | None, prepared: Prepared, crew: Crew) -> WorkerContext:
     """What workers are given."""
     terms = asked_terms(settings, None if comparison is None else comparison.terms(), crew)
-    models = searched_models(settings.models, settings.held)
+    models = searched_models(settings.models, settings.space)
     return WorkerContext(
         development=prepared.development.resolve(),
         device=crew.device,
@@ -178,6 +179,7 @@ def _context(settings: LaunchSettings, comparison: Comparison | None, prepared: 
         features=FeatureStore.below(settings.common.runs, settings.worker.feature_cache_gb),
         preprocess=terms.preprocess,
         preprocessed=place_of(prepared, terms.preprocess),
+        packages=import_folders(settings.models),
     )
 
 
@@ -212,7 +214,9 @@ def _study_search(
     about: dict[str, object],
 ) -> StudySearch:
     """The study of one model: made or resumed, its first configurations enqueued; ``about`` it the report says."""
-    (model,) = searched_models((name,), settings.held)
+    (model,) = searched_models((name,), settings.space)
+    if moved := moved_defaults(model, settings.space):
+        say(Console(), moved)
     older = None if settings.warm_start is None else older_study(comparison, settings.warm_start, name)
     with comparison.ledger.lease(comparison.study_name(name), presence.launch):  # one of two launches makes it
         study = _open_study(settings, comparison, context, prepared, model)
@@ -281,6 +285,7 @@ def _remembered(settings: LaunchSettings, signals: Signals) -> dict[str, object]
         "split_seed": settings.split_seed,
         "split_file": settings.split_file,
         "exclude": list(settings.exclude) or None,
+        "space": [str(one) for one in settings.space] or None,
         "source": settings.common.data,
         "vgg16_weights": settings.vgg16_weights,
         **environment(),

@@ -1,11 +1,9 @@
 """What a search would take: its space, time, memory and disk."""
 
-import json
 from datetime import timedelta
 
 import numpy as np
-from optuna.distributions import CategoricalDistribution, json_to_distribution
-from optuna.trial import FixedTrial
+from optuna.distributions import json_to_distribution
 from rich.console import Console
 from rich.table import Table
 
@@ -19,8 +17,8 @@ from search.training.device import Compute, peak_memory
 from search.training.device_patches import DevicePatches
 from search.training.jobs import WorkerContext
 from search.training.loop import Training, count_parameters, train
-from search.trials.fixed import searched_models
 from search.trials.power import can_show
+from search.trials.space import in_words, moved_defaults, searched_models
 from search.workers.cluster import Crew
 
 _PROBE_PATCHES = 512
@@ -41,9 +39,11 @@ def describe_launch(
     for note in filter(None, (*prepared.notes, prepared.few_folds)):
         say(console, note)
     development = load_development(prepared.development)
-    models = searched_models(settings.models, settings.held)
+    models = searched_models(settings.models, settings.space)
     for model in models:
         console.print(_space_table(model))
+        if moved := moved_defaults(model, settings.space):
+            say(console, moved)
         say(console, _cost(settings, development, prepared.folds, context, crew, model))
     test_patients, test_patches = next(
         (patients, patches) for part, patients, patches, _ in prepared.parts if part == "test"
@@ -74,17 +74,8 @@ def _space_table(model: Model) -> Table:
     for heading in ("parameter", "range", "default"):
         table.add_column(heading)
     for name, text in space_of(model).items():
-        table.add_row(name, readable_distribution(text), str(model.default[name]))
+        table.add_row(name, in_words(json_to_distribution(text)), str(model.default[name]))
     return table
-
-
-def readable_distribution(text: str) -> str:
-    """Optuna's JSON of a distribution in words, such as "0.001 to 0.1 (log)"."""
-    distribution = json_to_distribution(text)
-    if isinstance(distribution, CategoricalDistribution):
-        return " | ".join(str(choice) for choice in distribution.choices)
-    fields = json.loads(text)["attributes"]
-    return f"{fields['low']:g} to {fields['high']:g}" + (" (log)" if fields["log"] else "")
 
 
 def _cost(
@@ -118,7 +109,7 @@ def _probe(development: DevelopmentSet, context: WorkerContext, model: Model) ->
     assert labels is not None
     training = Training.begin(
         model,
-        model.suggest(FixedTrial(dict(model.default))),
+        model.configuration(model.default),
         context.weights[model.name],
         DevicePatches.load(development.pixels, labels, context.device),
         rows,

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.trial import FixedTrial
 
 from models._spec import Model, ParamValue
 
@@ -16,11 +15,11 @@ def ignored(model: Model, params: Mapping[str, ParamValue], distributions: Mappi
         params: all of a trial.
         distributions: from which they were drawn.
     """
-    config = model.suggest(FixedTrial(dict(params)))
+    config = model.configuration(params)
 
     def makes_no_difference(name: str) -> bool:
         others = _others(distributions[name], params[name])
-        return bool(others) and all(model.suggest(FixedTrial({**params, name: value})) == config for value in others)
+        return bool(others) and all(model.configuration({**params, name: value}) == config for value in others)
 
     return [name for name in params if makes_no_difference(name)]
 

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from data_utils.readers.patches import check_there
+from models._foreign import is_foreign
 from search.command.settings import CommonSettings, LaunchSettings
 from search.command.writable import why_not_writable
 from search.comparison import LOCK_FILE, Comparison, Division, data_source
@@ -19,6 +20,7 @@ def check_asked(settings: LaunchSettings) -> None:
     Raises:
         DataError: there are no patches, or the lists of patients cannot be read.
         DefinitionMismatchError: another program has a study of the same name.
+        ModelError: a model of another package is not found.
         UsageError: nothing can be written where it was asked for; see ``check_ray``, ``searched_models``,
             ``read_configurations`` and ``older_study``.
     """
@@ -31,11 +33,11 @@ def check_asked(settings: LaunchSettings) -> None:
         if _lacks_trials(settings):  # else none is needed
             raise
     Division.asked(settings)
-    if settings.held or settings.enqueue is not None:
+    if settings.space or settings.enqueue is not None or any(map(is_foreign, settings.models)):
         from search.trials.enqueue import read_configurations
-        from search.trials.fixed import searched_models
+        from search.trials.space import searched_models
 
-        models = searched_models(settings.models, settings.held)  # with torch, which others import beside Ray's start
+        models = searched_models(settings.models, settings.space)  # with torch, which others import beside Ray's start
         for model in models:
             if settings.enqueue is not None:
                 read_configurations(settings.enqueue, model)

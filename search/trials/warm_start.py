@@ -1,6 +1,8 @@
 """What a search takes from an older one: its best configurations, tried first, and its trials, for its sampler."""
 
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from statistics import fmean
 from typing import Any
 
@@ -12,6 +14,7 @@ from models._spec import Model
 from search.comparison import Comparison, space_of
 from search.errors import UsageError
 from search.trials.enqueue import as_drawn, enqueue
+from search.trials.space import none_parameters
 from studies.records import TrialResult
 from studies.storage.definition import definition_of
 from studies.storage.results import ORIGIN, TAKEN_OVER, summarise
@@ -52,11 +55,12 @@ def start_from(study: optuna.Study, model: Model, older: optuna.Study, *, same_p
         What was taken, in words.
     """
     space = {name: json_to_distribution(text) for name, text in space_of(model).items()}
-    ended = [trial for trial in summarise(older, importance=False).trials if _tells(trial)]
+    told_by = [trial for trial in summarise(older, importance=False).trials if _tells(trial)]
+    ended = [trial for trial in map(partial(_as_here, model, space), told_by) if _fits(trial, space)]
     first = _foremost(ended, model, space)
     for params in first.values():
         enqueue(study, params, space, "warm start")
-    told = f"warm start from {older.study_name}: {_first(first)}"
+    told = f"warm start from {older.study_name}: {_first(first)}{_left_out(len(told_by) - len(ended))}"
     if not same_patches or not _same_objective(study, older):
         return f"{told}; its values are not comparable with those of this search, so the sampler learns nothing of them"
     count = _take_over(study, ended, older.study_name, space)
@@ -72,6 +76,25 @@ def _first(first: Mapping[int, object]) -> str:
     if not first:
         return "no configuration beside the default has a value there that lies in this space"
     return f"first the configurations of its trials {', '.join(map(str, first))}"
+
+
+def _left_out(count: int) -> str:
+    return f"; left out, as outside of this space: {count} {'trial' if count == 1 else 'trials'}" if count else ""
+
+
+def _as_here(model: Model, space: Mapping[str, BaseDistribution], trial: TrialResult) -> TrialResult:
+    """A trial with none, which is stored below 0, as this space has it where it does not reach as far."""
+    none = {
+        name: 0.0
+        for name in none_parameters(model)
+        if isinstance(value := trial.params.get(name), float) and value < 0 and not holds(space[name], value)
+    }
+    return replace(trial, params={**trial.params, **none})
+
+
+def _fits(trial: TrialResult, space: Mapping[str, BaseDistribution]) -> bool:
+    """Whether nothing that both spaces have lies outside of this one."""
+    return all(holds(space[name], value) for name, value in trial.params.items() if name in space)
 
 
 def _foremost(

@@ -6,6 +6,7 @@ the job can go on in another process, and a report that was lost on its way to t
 
 import io
 import os
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from optuna.trial import FixedTrial
 from safetensors.torch import save
 from torch import nn
 
@@ -55,6 +55,7 @@ class Worker:
     def __init__(self, context: WorkerContext) -> None:
         """Reads the development patches and puts them on the device."""
         set_up(context.device, context.threads)
+        sys.path.extend(folder for folder in context.packages if folder not in sys.path)
         development = load_development(context.development)
         self._context = context
         self._part = development.part
@@ -114,7 +115,7 @@ class Worker:
         yield from [self._told_again(report) for report in told if report.epoch >= job.reported]
         self._deadline.check()  # where a process was ended over it before
         model = load_model(job.model)
-        config = model.suggest(FixedTrial(job.params))
+        config = model.configuration(job.params)
         layout = kept.layout if kept else self._context.layouts[model.name]
         learn, score = self._rows(job)
         training = self._training(job, model, config, learn, layout)

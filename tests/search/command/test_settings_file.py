@@ -112,7 +112,7 @@ def test_none_takes_back_what_the_file_has(tmp_path: Path) -> None:
     settings, kept = read(path, *none), parse_launch([*asked], {})
     assert (settings.timeout, settings.trial_timeout, settings.warm_start, settings.enqueue) == (None,) * 4
     assert (settings.worker.cpus_per_worker, settings.worker.ray_address) == (None, None)
-    assert (settings.held, settings.exclude) == ((), ())
+    assert (settings.space, settings.exclude) == ((), ())
     assert (settings.trials, settings.seed, settings.worker.workers) == (kept.trials, kept.seed, kept.worker.workers)
     own = file_of(tmp_path, 'model = "cnn"\nray-temp-dir = "x"\ntimeout = "none"')
     assert read(own, "--ray-temp-dir", "none").worker.ray_temp_dir is None

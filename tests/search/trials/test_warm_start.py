@@ -9,8 +9,10 @@ from optuna.trial import TrialState
 from searches import searching
 
 from models._registry import load_model
+from search.command.settings import parse_launch
 from search.training.jobs import EpochReport
 from search.trials.launches import Presence
+from search.trials.space import within
 from search.trials.study_search import StudySearch
 from search.trials.warm_start import start_from
 from studies.ledger.invariants import broken
@@ -129,3 +131,22 @@ def test_that_there_is_nothing_to_try_is_said(
     told = start_from(study, model, older.study, same_patches=True)
     assert "no configuration beside the default has a value there that lies in this space" in told
     assert told.endswith("; the sampler learns of 1 trial")
+
+
+def test_what_lies_outside_of_the_space_is_left_out_and_counted(
+    storage: RDBStorage, presence: Presence, tmp_path: Path, older: StudySearch
+) -> None:
+    for params in ({"depth": 1}, {"depth": 2, "stain_jitter": -0.04}, {"depth": 3}):
+        older.study.enqueue_trial(params)
+    train(older, STEADY, STEADY, SPIKED)
+    extents = parse_launch(["--model", "cnn", "--data", "x", "--set", "depth=2..3,stain_jitter=0..0.1"], {}).space
+    model = within(load_model("cnn"), extents)
+    study = optuna.create_study(study_name="new", storage=storage, direction="maximize")
+    study.set_user_attr("definition", older.study.user_attrs["definition"])
+    told = start_from(study, model, older.study, same_patches=True)
+    inside = [trial for trial in older.study.trials[1:] if trial.params["stain_jitter"] <= 0.1]
+    assert f"; left out, as outside of this space: {3 - len(inside)} trial" in told
+    assert f"the sampler learns of {len(inside)} trial" in told
+    taken = [trial for trial in study.trials if trial.user_attrs["origin"] == "taken over"]
+    assert taken[0].params["stain_jitter"] == 0.0  # none, which is -0.04 in the whole space
+    assert all(trial.params["depth"] in (2, 3) for trial in taken)

@@ -1,0 +1,89 @@
+"""Models of other packages: found by where they are imported from, and named in a line where they are not."""
+
+import sys
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from foreign import EXAMPLE, PACKAGE, STORED, TYPED, install
+
+from models._errors import ModelError
+from models._foreign import import_folders, is_foreign, stored_name, typed_name
+from models._registry import load_model, source_digest, words_for
+from search.command.settings import MODELS, parse_launch
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Of the model, in a package on the path of this process."""
+    before = set(sys.modules)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield install(tmp_path)
+    for name in set(sys.modules) - before:
+        if name.partition(".")[0] in (PACKAGE, "lonely"):
+            del sys.modules[name]
+
+
+def test_a_file_of_another_package_is_a_model_by_its_import_path(file: Path, tmp_path: Path) -> None:
+    model = load_model(STORED)
+    assert model.name == STORED
+    assert model.build(model.configuration(model.default), None) is not None
+    assert source_digest(STORED) == sha256(EXAMPLE.encode()).hexdigest()
+    assert import_folders((STORED, "cnn")) == (str(tmp_path),)
+    assert words_for(STORED) == f"the file of {TYPED}"
+
+
+def test_an_object_that_offers_the_same_is_one_as_well(file: Path, tmp_path: Path) -> None:
+    text = "class NET:\n    suggest, DEFAULT, build = tiny.suggest, tiny.DEFAULT, tiny.build\n"
+    (tmp_path / "lonely.py").write_text(f"from {PACKAGE}.nets import tiny\n\n{text}")
+    model = load_model("lonely.NET")
+    assert model.configuration(model.default) == load_model(STORED).configuration(model.default)
+    assert source_digest("lonely.NET") == sha256((tmp_path / "lonely.py").read_bytes()).hexdigest()
+    assert import_folders(("lonely.NET",)) == (str(tmp_path),)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "nowhere.nets:tiny",
+            "no module 'nowhere' is found here. Install its package in this environment, on every mac",
+        ),
+        (f"{PACKAGE}.nots:tiny", f"no module '{PACKAGE}.nots' is found here"),
+        (f"{PACKAGE}.nets:tinny", f"the module {PACKAGE}.nets has no 'tinny'"),
+        (f"{PACKAGE}.nets.tiny:MODEL", f"The module itself is a model: give {TYPED}."),
+        (f"{PACKAGE}.broken:it", r"cannot be imported \(ZeroDivisionError: .*\): mend its file or its package"),
+        (f"{PACKAGE}.needy:it", r"cannot be imported \(ModuleNotFoundError: No module named 'never_installed'\)"),
+        (f"{PACKAGE}:empty", f"the file of {PACKAGE}:empty offers no suggest, DEFAULT, build; a model needs"),
+    ],
+)
+def test_what_is_no_model_is_named_in_one_line(file: Path, name: str, message: str) -> None:
+    for module, text in (("broken", "1 / 0"), ("needy", "import never_installed"), ("empty", "")):
+        (file.parents[1] / f"{module}.py").write_text(text)
+    stored = stored_name(name)
+    assert stored is not None
+    with pytest.raises(ModelError, match=message) as refused:
+        load_model(stored)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("typed", ["a:", ":b", "a..b", "a/b:c", "../a:b", "a b:c", "a.b:c:d", "1a:b", f"a:{'b' * 80}"])
+def test_what_can_be_no_import_path_is_no_name_of_a_study_or_folder_either(
+    typed: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert stored_name(typed) is None
+    with pytest.raises(SystemExit):
+        parse_launch(["--model", typed, "--data", "x"], {})
+    assert "is no model of another package; give package.module:MODEL" in capsys.readouterr().err
+
+
+def test_they_are_searched_beside_those_that_are_here() -> None:
+    assert parse_launch(["--model", f"all,{TYPED}", "--data", "x"], {}).models == (*MODELS, STORED)
+    settings = parse_launch(["--model", f"{TYPED},cnn", "--data", "x", "--set", f"{TYPED}.width=8,cnn.width=16"], {})
+    assert settings.models == (STORED, "cnn")
+    assert [str(one) for one in settings.space] == [f"{STORED}.width=8", "cnn.width=16"]
+    again = ["--model", STORED, "--data", "x", "--set", f"{STORED}.width=8..16"]  # as launch.toml has it
+    assert parse_launch(again, {}).models == (STORED,)
+    assert typed_name(STORED) == TYPED
+    assert [is_foreign(name) for name in (STORED, TYPED, *MODELS)] == [True, True, *[False] * len(MODELS)]
