@@ -115,7 +115,7 @@ class DataSummary:
 
 
 BEST_EPOCH = "best_epoch"
-"""User attribute of every trial that a launch has trained to an end other than a failure."""
+"""User attribute of every trial that a launch has brought to an end other than a failure; 0 where it has no value."""
 TRAINED_AS = "trained_as"
 """User attribute of the same trials: study and number. One that was copied has those of the trial it is a copy of."""
 

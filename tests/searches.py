@@ -1,10 +1,12 @@
 """The search of one study as a launch makes it, without Ray."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from optuna.storages import RDBStorage
 
 from models._registry import load_model
+from models._spec import ParamValue
 from search.comparison import define
 from search.trials.launches import Presence
 from search.trials.study_search import StudySearch
@@ -24,6 +26,7 @@ def searching(
     seed: int = 1,
     sampler: str = "random",
     name: str = "idc",
+    too_large: Callable[[Mapping[str, ParamValue]], str | None] = lambda _: None,
 ) -> StudySearch:
     """The study ``NAME-MODEL``, made or resumed."""
     loaded = load_model(model)
@@ -53,4 +56,5 @@ def searching(
         objective="auc",
         seed=seed,
         checkpoints=folder,
+        too_large=too_large,
     )

@@ -114,6 +114,7 @@ class EpochReport:
         failure: why the job cannot go on; None where it can.
         keeps_value: whether the epochs before that count all the same: its time was over, or its loss is no number.
         warnings: what does not stop the job but a user should know, such as a disk without room for checkpoints.
+        no_room: whether memory ran out, by which the sampler learns that its like does not fit.
     """
 
     epoch: int
@@ -124,6 +125,7 @@ class EpochReport:
     keeps_value: bool = False
     seconds_before: float = 0.0
     warnings: tuple[str, ...] = ()
+    no_room: bool = False
 
 
 def forget_checkpoint(folder: Path) -> None:

@@ -36,6 +36,7 @@ from search.training.preprocess import place_of
 from search.trials.closing import standing, tell_end
 from search.trials.enqueue import enqueue_first
 from search.trials.launches import Presence, scratch
+from search.trials.limits import above
 from search.trials.marks import check_folder, check_new
 from search.trials.other_splits import check_warm_start
 from search.trials.refusals import begun, check_asked
@@ -238,6 +239,7 @@ def _study_search(
         objective=settings.objective,
         seed=settings.seed,
         checkpoints=(comparison.folder / name / "checkpoints").resolve(),
+        too_large=above(model, settings.max_parameters),
     )
 
 
@@ -275,6 +277,7 @@ def _remembered(settings: LaunchSettings, signals: Signals) -> dict[str, object]
         "device": settings.worker.device,
         "timeout": settings.timeout,
         "trial_timeout": settings.trial_timeout,
+        "max_parameters": settings.max_parameters,
         "sampler": settings.sampler,
         "pruner": settings.pruner,
         "seed": settings.seed,

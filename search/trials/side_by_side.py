@@ -70,7 +70,7 @@ class Searches:
         for search in self._in_order():
             if self.only_measures and not search.unmeasured():
                 continue
-            job = search.next_job(lambda job, report: self._watcher.epoch(job, report, TrialState.FAIL.name))
+            job = search.next_job(self._watcher.epoch)
             if job is not None:
                 self._watcher.begun(job)
                 return job
@@ -91,7 +91,7 @@ class Searches:
         self._watcher.epoch(job, report, state)
         if state in _ENDED:
             failure = report.failure if state == TrialState.FAIL.name else None
-            self._ended(job, str(report.attributes.get("worker", "")), failure)
+            self._ended(job, str(report.attributes.get("worker", "")), failure, ended_badly=report.failure is not None)
         return state != RUNNING
 
     def worker_lost(self, job: Job, reason: str) -> None:
@@ -99,16 +99,17 @@ class Searches:
         state = self._searches[job.model].worker_lost(job, reason)
         self._watcher.epoch(job, EpochReport(0, {}, float("nan"), {}, reason), state)
         if state in _ENDED:
-            self._ended(job, "", reason)
+            self._ended(job, "", reason, ended_badly=True)
 
     def give_back(self, job: Job) -> None:
         """Passes a job back to its study."""
         self._watcher.epoch(job, None, self._searches[job.model].give_back(job))
 
-    def _ended(self, job: Job, worker: str, failure: str | None) -> None:
+    def _ended(self, job: Job, worker: str, failure: str | None, *, ended_badly: bool) -> None:
+        """Counts a failure; where a study never went well, also what did not fit, which is none in a row."""
         search = self._searches[job.model]
         try:
-            self._failures.ended(search.study.study_name, worker, failure, search.failures() if failure else ())
+            self._failures.ended(search.study.study_name, worker, failure, search.failures() if ended_badly else ())
         except SearchFailed as failed:
             more = "" if self.unfinished() else " with more --trials, as all that were asked for have ended"
             raise SearchFailed(f"{failed}, then run the same command again{more}") from None

@@ -5,7 +5,7 @@ launches together end with exactly the number that was asked for.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,13 +30,21 @@ from studies.records import BEST_EPOCH, TRAINED_AS
 from studies.storage.attributes import at_once, set_attributes
 from studies.storage.results import CUT_SHORT, IGNORED, own_trials, trained_as
 
-Refused = Callable[[Job, EpochReport], object]
+Refused = Callable[[Job, EpochReport, str], object]
 RUNNING, LOST = "RUNNING", "LOST"
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 
-def _untold(job: Job, report: EpochReport) -> None:
+DOES_NOT_FIT = "does not fit"
+"""Constraint of Optuna's, above 0 for a configuration that is too large, by which samplers keep away from its like."""
+
+
+def _untold(job: Job, report: EpochReport, state: str) -> None:
     """For nobody."""
+
+
+def _of_any_size(params: Mapping[str, ParamValue]) -> None:
+    """No reason against a configuration."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +97,7 @@ class StudySearch:
         objective: str,
         seed: int,
         checkpoints: Path,
+        too_large: Callable[[Mapping[str, ParamValue]], str | None] = _of_any_size,
     ) -> None:
         """See ``search.launch`` for where each of these comes from."""
         self.study = study
@@ -101,6 +110,7 @@ class StudySearch:
         self._objective = objective
         self._seed = seed
         self._checkpoints = checkpoints
+        self._too_large = too_large
         self._space = space_of(model)
 
     def counts(self) -> Counts:
@@ -127,12 +137,13 @@ class StudySearch:
     def failures(self) -> list[str]:
         """Why each finished trial failed, in this launch or another, where all of them did; else nothing.
 
-        Those that were refused say nothing of the model.
+        Those that were refused say nothing of the model; those that did not fit into memory do.
         """
         finished = own_trials(self.study.get_trials(deepcopy=False, states=FINISHED))
         trials = [trial for trial in finished if "refused" not in trial.user_attrs]
-        failed = [trial for trial in trials if trial.state == TrialState.FAIL]
-        return [str(trial.user_attrs.get("failure", "")) for trial in failed] if len(failed) == len(trials) else []
+        failed = [trial for trial in trials if trial.state == TrialState.FAIL or _left_out(trial)]
+        reasons = [str(trial.user_attrs.get("failure") or trial.user_attrs.get(CUT_SHORT, "")) for trial in failed]
+        return reasons if len(failed) == len(trials) else []
 
     def peak_memory(self) -> int | None:
         """Bytes of the largest trial so far; None where none was measured."""
@@ -148,13 +159,17 @@ class StudySearch:
     def next_job(self, refused: Refused = _untold) -> Job | None:
         """The next trial: one that was interrupted, enqueued, or chosen by the sampler; None where none is left.
 
-        One that was enqueued with parameters outside of the space ends here, as FAIL, and ``refused`` is told of it.
+        One that was enqueued with parameters outside of the space ends here, as FAIL, and so does, as PRUNED, one that
+        is too large; ``refused`` is told of it.
         """
         while (trial := self._ask()) is not None:
-            reason = self._outside(trial)
-            if reason is None:
-                return self._drawn(trial)
-            refused(*self._refuse(trial, reason))
+            if reason := self._outside(trial):
+                refused(*self._refuse(trial, reason))
+                continue
+            job = self._drawn(trial)
+            if (reason := self._too_large(job.params)) is None:
+                return job
+            refused(job, EpochReport(0, {}, 0.0, failure=reason), self._left_out(job, reason))
         return None
 
     def _outside(self, trial: Trial) -> str | None:
@@ -169,10 +184,13 @@ class StudySearch:
             return str(error)
         return None
 
-    def _refuse(self, trial: Trial, reason: str) -> tuple[Job, EpochReport]:
+    def _refuse(self, trial: Trial, reason: str) -> tuple[Job, EpochReport, str]:
         job = self._job(trial)
-        self._written_down(job, lambda: self._fail(job, reason, None, refused=True))
-        return job, EpochReport(0, {}, 0.0, failure=reason)
+        state = self._written_down(job, lambda: self._fail(job, reason, None, refused=True))
+        return job, EpochReport(0, {}, 0.0, failure=reason), state
+
+    def _left_out(self, job: Job, reason: str) -> str:
+        return self._written_down(job, lambda: self._does_not_fit(job, reason, None))
 
     def _drawn(self, trial: Trial) -> Job:
         with at_once(self._storage, self._hand.held[trial.number].trial_id):
@@ -241,6 +259,8 @@ class StudySearch:
 
     def _note(self, job: Job, report: EpochReport) -> str:
         trial, values = self._hand.held[job.number].trial, self._hand.held[job.number].values
+        if report.failure is not None and report.no_room:
+            return self._does_not_fit(job, report.failure, report)
         if report.failure is not None and not (report.keeps_value and values):
             return self._fail(job, report.failure, report)
         if report.failure is not None:
@@ -275,6 +295,15 @@ class StudySearch:
         self._end(job, report, TrialState.FAIL, None, failure=reason, **more)
         return TrialState.FAIL.name
 
+    def _does_not_fit(self, job: Job, reason: str, report: EpochReport | None) -> str:
+        """Ends a trial that is too large, be it for the memory or for its user; with its value where it has one."""
+        self._hand.held[job.number].trial.set_constraint(DOES_NOT_FIT, 1.0)
+        if report is not None and (values := self._hand.held[job.number].values):
+            return self._finish(job, replace(report, epoch=max(values)), TrialState.PRUNED, **{CUT_SHORT: reason})
+        about: dict[str, ParamValue] = {BEST_EPOCH: 0, TRAINED_AS: trained_as(self.study.study_name, job.number)}
+        self._end(job, report, TrialState.PRUNED, None, **about, **{CUT_SHORT: reason})
+        return TrialState.PRUNED.name
+
     def _end(
         self, job: Job, report: EpochReport | None, state: TrialState, values: list[float] | None, **more: ParamValue
     ) -> None:
@@ -283,6 +312,11 @@ class StudySearch:
         told = {} if report is None else {**report.attributes, "epochs": report.epoch, "cost": running.cost(report)}
         set_attributes(self._storage, running.trial_id, {**told, **more})
         self._storage.set_trial_state_values(running.trial_id, state, values)
+
+
+def _left_out(trial: FrozenTrial) -> bool:
+    """Whether a trial did not fit, and has no value."""
+    return CUT_SHORT in trial.user_attrs and trial.value is None
 
 
 def _number_asked_next(trials: Sequence[FrozenTrial]) -> int:

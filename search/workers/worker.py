@@ -25,12 +25,13 @@ from data_utils.readers.array_file import map_array
 from data_utils.split.prepare import load_development
 from models._registry import load_model
 from models._spec import Model, ModelConfig
-from search.training.device import Compute, peak_memory, reset_peak_memory, set_up
+from search.training.device import Compute, is_out_of_memory, peak_memory, reset_peak_memory, set_up
 from search.training.device_patches import DevicePatches
 from search.training.features import Features
 from search.training.jobs import EpochReport, FeatureStore, Job, WorkerContext
 from search.training.loop import (
     EpochScores,
+    OutOfMemoryError,
     Rows,
     Training,
     TrainingDivergedError,
@@ -87,7 +88,7 @@ class Worker:
     def advance(self) -> EpochReport:
         """The job's next report; what goes wrong is a report as well, only a process's death is not."""
         report = self._next_report()
-        self._fitness.failed = report.failure is not None and not report.keeps_value
+        self._fitness.failed = report.failure is not None and not (report.keeps_value or report.no_room)
         warnings, self._warnings = tuple(self._warnings), []
         return replace(report, warnings=warnings) if warnings else report
 
@@ -98,7 +99,8 @@ class Worker:
         except Exception as problem:  # noqa: BLE001 - a trial that fails must not take the worker with it
             reason = f"{type(problem).__name__}: {problem}"
             keeps = self._spent.training > 0 and isinstance(problem, OutOfTimeError | TrainingDivergedError)
-            return EpochReport(0, {}, float("nan"), self._costs(), reason, keeps, self._before.seconds)
+            no_room = isinstance(problem, OutOfMemoryError) or is_out_of_memory(problem)
+            return EpochReport(0, {}, float("nan"), self._costs(), reason, keeps, self._before.seconds, (), no_room)
 
     def _warn(self, warning: str) -> None:
         """Tells the driver once, with the next report."""

@@ -1,10 +1,12 @@
 """Each search in numbers: trials by state, what was gained over the default, what it cost, why trials failed."""
 
+from collections import Counter
 from dataclasses import dataclass
 
 from studies.findings.costs import Cost, cost_of
 from studies.findings.lessons import Edge, Rung, edges_of, lessons, rung_of
 from studies.records import StudySummary
+from studies.storage.results import CUT_SHORT
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,7 @@ class SearchFindings:
         gain: best minus default; None where one of them is missing.
         cost: seconds of workers, over all trials.
         failures: reason -> trials.
+        cut_short: likewise, of trials that did not fail and could not go on, or were left out.
         rung: how well the first one told the end; None where that cannot be told.
         edges: ends of ranges at which the best configurations lie.
         lessons: what to do otherwise in the next search, in sentences.
@@ -32,6 +35,7 @@ class SearchFindings:
     cost: Cost
     epochs: int
     failures: dict[str, int]
+    cut_short: dict[str, int]
     importance: dict[str, float] | None
     rung: Rung | None = None
     edges: tuple[Edge, ...] = ()
@@ -41,12 +45,8 @@ class SearchFindings:
 def find_search(study: StudySummary) -> SearchFindings:
     """The numbers of one study."""
     states: dict[str, int] = {}
-    failures: dict[str, int] = {}
     for trial in study.trials:
         states[trial.state] = states.get(trial.state, 0) + 1
-        if trial.state == "FAIL":
-            reason = str(trial.attributes.get("failure", "unknown"))
-            failures[reason] = failures.get(reason, 0) + 1
     rung, edges = rung_of(study), edges_of(study)
     values = {trial.number: trial.value for trial in study.trials}
     best = None if study.best is None else values[study.best]
@@ -61,7 +61,8 @@ def find_search(study: StudySummary) -> SearchFindings:
         gain=None if best is None or default is None else best - default,
         cost=cost_of(study),
         epochs=sum(len(trial.curve) for trial in study.trials),
-        failures=failures,
+        failures=Counter(trial.attributes.get("failure", "unknown") for trial in study.trials if trial.state == "FAIL"),
+        cut_short=Counter(trial.attributes[CUT_SHORT] for trial in study.trials if CUT_SHORT in trial.attributes),
         importance=study.importance,
         rung=rung,
         edges=edges,

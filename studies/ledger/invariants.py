@@ -9,7 +9,7 @@ from optuna.trial import FrozenTrial, TrialState
 from studies.ledger import chain
 from studies.ledger.ledger import Launch, Ledger
 from studies.storage.definition import own_studies
-from studies.storage.results import FINISHED, own_trials, trained_here
+from studies.storage.results import CUT_SHORT, FINISHED, own_trials, trained_here
 from studies.storage.studies import quiet_optuna
 
 
@@ -95,7 +95,7 @@ def _of_trial(study: str, trial: FrozenTrial) -> list[str]:
         problems.append(f"trial {trial.number} is COMPLETE, but no launch has trained it: added or told by hand")
     elif trial.state == TrialState.COMPLETE and (not steps or trial.value != max(trial.intermediate_values.values())):
         problems.append(f"trial {trial.number} is COMPLETE with {trial.value}, which is not its best epoch's value")
-    if trial.state == TrialState.PRUNED and not steps:
+    if trial.state == TrialState.PRUNED and not steps and CUT_SHORT not in trial.user_attrs:
         problems.append(f"trial {trial.number} is PRUNED without an epoch")
     if trial.state == TrialState.FAIL and not trial.user_attrs.get("failure"):
         problems.append(f"trial {trial.number} is FAIL without a reason")

@@ -51,12 +51,21 @@ class GaussianProcess(GPSampler):
         return super().sample_relative(copy, copy.get_trials(deepcopy=False)[-1], search_space)
 
 
+def infeasible(trial: FrozenTrial) -> bool:
+    """Whether a constraint of Optuna's says that its like cannot be trained."""
+    return any(violation > 0 for violation in trial.constraints.values())
+
+
 def as_complete(trials: list[FrozenTrial]) -> list[FrozenTrial]:
-    """Trials of which the sampler may learn: each that has ended with its value, or what it may have come to."""
+    """Trials of which the sampler may learn: each that has ended with its value, or what it may have come to.
+
+    What does not fit is taken for no better than the worst that does.
+    """
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    worst = min((trial.value for trial in complete if trial.value is not None), default=None)
     told = []
     for trial in trials:
-        value = _foreseen(trial, complete)
+        value = worst if infeasible(trial) else _foreseen(trial, complete)
         if trial.params and trial.state in _TOLD and (value is not None or trial.state == TrialState.RUNNING):
             state = TrialState.RUNNING if value is None else TrialState.COMPLETE
             told.append(create_trial(state=state, params=trial.params, distributions=trial.distributions, value=value))

@@ -23,7 +23,7 @@ ORIGIN = "origin"
 IGNORED = "ignored"
 """User attribute of a trial: names of parameters that were drawn and make no difference to its configuration."""
 CUT_SHORT = "cut_short"
-"""User attribute of a PRUNED trial that no pruner ended: why it could not go on, as its time was over."""
+"""User attribute of a PRUNED trial that no pruner ended: why it could not go on, or was not begun with."""
 TAKEN_OVER = "taken over"
 """Trained in an older study: the sampler learns of it, and it counts for nothing else."""
 ZERO_IS_NONE = "none"
@@ -142,7 +142,7 @@ def failures(trials: Sequence[TrialResult]) -> list[str]:
 
 
 def cut_short(trials: Sequence[TrialResult]) -> list[str]:
-    """Why trials that have a value could not go on, likewise."""
+    """Why trials that did not fail could not go on, or were not begun with, likewise."""
     return _reasons((trial.number, trial.attributes[CUT_SHORT]) for trial in trials if CUT_SHORT in trial.attributes)
 
 

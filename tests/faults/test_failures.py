@@ -46,7 +46,7 @@ def test_a_batch_that_the_memory_does_not_hold_is_halved_once(
     assert told.attributes["batch_parts"] == 2
 
 
-def test_a_batch_that_it_does_not_hold_in_halves_either_fails_the_trial_with_that_reason(
+def test_a_batch_that_it_does_not_hold_in_halves_either_ends_the_trial_with_that_reason(
     context: WorkerContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ask_for_too_much(monkeypatch, larger_than=16)
@@ -54,6 +54,7 @@ def test_a_batch_that_it_does_not_hold_in_halves_either_fails_the_trial_with_tha
     told = living.begin(job_for(tmp_path, batch_size=64))
     assert told.failure is not None
     assert told.failure.startswith("OutOfMemoryError: out of memory with batches of 64, also in 2 parts")
+    assert told.no_room
     monkeypatch.undo()
     assert living.begin(job_for(tmp_path, batch_size=64)).failure is None
 

@@ -1,0 +1,128 @@
+"""Configurations that do not fit: no failures, and known to the sampler as infeasible."""
+
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.storages import RDBStorage
+from searches import searching
+
+from models._registry import load_model, model_names
+from search.errors import SearchFailed
+from search.training.jobs import IN_A_ROW, EpochReport, Job
+from search.training.loop import count_parameters
+from search.trials.launches import Presence
+from search.trials.limits import above, weights_of
+from search.trials.side_by_side import Searches
+from search.trials.study_search import DOES_NOT_FIT
+from studies.ledger.invariants import broken
+from studies.ledger.ledger import Ledger
+from studies.storage._gaussian import as_complete
+from studies.storage.results import by_hand, cut_short, summarise
+
+NO_ROOM = EpochReport(0, {}, float("nan"), {"seconds": 1.0}, "OutOfMemoryError: no", no_room=True)
+
+
+class Silent:
+    def begun(self, job: Job) -> None: ...
+
+    def epoch(self, job: Job, report: EpochReport | None, state: str) -> None:
+        self.last = (job, report, state)
+
+
+@pytest.fixture
+def presence(storage: RDBStorage) -> Presence:
+    return Presence(Ledger(storage.engine), "idc")
+
+
+def test_what_runs_out_of_memory_is_pruned_as_infeasible_and_is_no_failure(
+    storage: RDBStorage, presence: Presence, tmp_path: Path
+) -> None:
+    search = searching(storage, presence, tmp_path, wanted=3)
+    jobs = [search.next_job() for _ in range(3)]
+    assert all(jobs)
+    first, second, third = (job for job in jobs if job is not None)
+    assert search.report(first, NO_ROOM) == "PRUNED"
+    for epoch in (1, 2, 3):
+        search.report(second, EpochReport(epoch, {"auc": 0.6}, 0.1))
+    search.report(third, EpochReport(1, {"auc": 0.7}, 0.1))
+    assert search.report(third, NO_ROOM) == "PRUNED"  # its value is kept, and its like are avoided all the same
+    trials = search.study.trials
+    assert [trial.constraints.get(DOES_NOT_FIT) for trial in trials] == [1.0, None, 1.0]
+    assert [trial.value for trial in trials] == [None, 0.6, 0.7]
+    study = summarise(search.study)
+    assert by_hand(study.trials) == ""
+    assert cut_short(study.trials) == ["2 x OutOfMemoryError: no (trials 0, 2)"]
+    assert study.best == 1
+    assert search.failures() == []
+    assert broken(storage, lambda _launch: True, "idc") == []
+    assert sorted(trial.value or 0.0 for trial in as_complete(trials)) == [0.6, 0.6, 0.6]  # no better than the worst
+
+
+def test_the_sampler_keeps_away_from_what_does_not_fit(storage: RDBStorage, presence: Presence, tmp_path: Path) -> None:
+    search = searching(storage, presence, tmp_path, wanted=60, sampler="tpe")
+    batches = []
+    for _ in range(40):
+        job = search.next_job()
+        assert job is not None
+        batches.append(job.params["batch_size"])
+        if job.params["batch_size"] == 128:
+            search.report(job, NO_ROOM)
+        else:
+            for epoch in (1, 2, 3):
+                search.report(job, EpochReport(epoch, {"auc": 0.5}, 0.1))
+    assert batches[20:].count(128) <= 3  # at random a third
+
+
+def test_what_is_larger_than_asked_for_is_told_to_the_sampler_and_never_trained(
+    storage: RDBStorage, presence: Presence, tmp_path: Path
+) -> None:
+    model = load_model("cnn")
+    most = weights_of(model, model.default)
+    search = searching(storage, presence, tmp_path, wanted=4, too_large=above(model, most))
+    for width in (48, 16, 48, 16):
+        search.study.enqueue_trial({**model.default, "width": width})
+    told: list[tuple[int, str | None, str]] = []
+    trained = list(iter(lambda: search.next_job(lambda *of: told.append((of[0].number, of[1].failure, of[2]))), None))
+    assert [job.number for job in trained if job is not None] == [1, 3]
+    reason = f"more than the {most:,} weights of --max-parameters: not trained"
+    assert told == [(0, reason, "PRUNED"), (2, reason, "PRUNED")]
+    assert [trial.state.name for trial in search.study.trials] == ["PRUNED", "RUNNING"] * 2
+    assert [trial.constraints.get(DOES_NOT_FIT) for trial in search.study.trials] == [1.0, None] * 2
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_weights_are_counted_as_they_are_without_memory_for_them(name: str) -> None:
+    model = load_model(name)
+    built = count_parameters(model.build(model.configuration(model.default), None))
+    assert weights_of(model, model.default) == built
+    assert above(model, built)(model.default) is None
+    assert above(model, None)(model.default) is None
+    assert "not trained" in str(above(model, built - 1)(model.default))
+
+
+def test_a_study_of_which_nothing_fits_ends_like_one_that_fails(
+    storage: RDBStorage, presence: Presence, tmp_path: Path
+) -> None:
+    searches = Searches(
+        [searching(storage, presence, tmp_path, wanted=20)], until=None, watcher=Silent(), check=lambda: None
+    )
+    jobs = [job for _ in range(IN_A_ROW) if (job := searches.next_job()) is not None]
+    for job in jobs[:-1]:
+        searches.report(job, NO_ROOM)
+    with pytest.raises(SearchFailed, match=rf"all {IN_A_ROW} trials failed: {IN_A_ROW} x OutOfMemoryError: no"):
+        searches.report(jobs[-1], NO_ROOM)
+
+
+def test_what_does_not_fit_among_others_ends_nothing(storage: RDBStorage, presence: Presence, tmp_path: Path) -> None:
+    searches = Searches(
+        [searching(storage, presence, tmp_path, wanted=40)], until=None, watcher=Silent(), check=lambda: None
+    )
+    for number in range(3 * IN_A_ROW):
+        job = searches.next_job()
+        assert job is not None
+        ends = [EpochReport(epoch, {"auc": 0.5}, 0.1) for epoch in (1, 2, 3)] if number == 0 else [NO_ROOM]
+        for report in ends:
+            searches.report(job, report)
+    states = [trial.state for trial in optuna.load_study(study_name="idc-cnn", storage=storage).trials]
+    assert len(states) == 3 * IN_A_ROW
