@@ -41,7 +41,7 @@ from search.trials.marks import check_folder, check_new
 from search.trials.other_splits import check_warm_start
 from search.trials.refusals import begun, check_asked
 from search.trials.side_by_side import Searches, TimeLimitReached
-from search.trials.space import moved_defaults, searched_models
+from search.trials.space import moved_defaults, searched_models, ways_on
 from search.trials.study_search import StudySearch
 from search.trials.terms import asked_terms
 from search.trials.warm_start import older_study, start_from
@@ -225,7 +225,7 @@ def _study_search(
         if older is not None and settings.warm_start is not None:
             same = comparison.same_division(settings.warm_start)
             say(Console(), start_from(study, model, older, same_patches=same))
-        study.set_user_attr("settings", about)
+        study.set_user_attr("settings", {**about, "ways_on": ways_on(model, settings.space)})
     space = shared_space()
     return StudySearch(
         study,

@@ -7,6 +7,7 @@ needs to know nothing of it.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from shlex import quote
 from typing import Any, NoReturn
 
 from optuna.distributions import (
@@ -85,24 +86,35 @@ def none_parameters(model: Model) -> list[str]:
     return [name for name, distribution in usual.items() if _zero_is_none(distribution)]
 
 
-def to_widen(model: Model, parameter: str, *, upper: bool) -> str | None:
-    """The ``--set`` that lets a search go on beyond an end of its space; None where the model allows no more there.
+def ways_on(model: Model, space: Sequence[Extent]) -> dict[str, dict[str, str]]:
+    """By parameter and end ("lower", "upper"): what to type for a search that goes on beyond it; "" where it cannot.
 
     Args:
         model: as it was searched.
-        parameter: whose best value lies at the end, or close to it.
-        upper: which end; of choices there is none, and all that are allowed are named.
+        space: of that search, of which all else stays as it is.
     """
-    now = _distributions(space_of(model))[parameter]
-    widest = json_to_distribution(widest_space(load_model(model.name))[parameter])
-    if isinstance(now, CategoricalDistribution):
-        choices = tuple(choice for choice in _choices(widest) if choice is not None)
-        return None if set(choices) <= set(now.choices) else f"--set {Extent(model.name, parameter, choices)}"
-    assert isinstance(now, Range)
+    widest = _distributions(widest_space(load_model(model.name)))
+
+    def way(name: str, now: Range, *, upper: bool) -> str:
+        ends = _ends_beyond(now, widest[name], upper=upper)
+        others = [one for one in space if (one.model, one.parameter) != (model.name, name)]
+        wider = [] if ends is None else [Extent(model.name, name, ends, ranged=True)]
+        return f"--set {quote(','.join(map(str, (*others, *wider))))}" if wider else ""
+
+    return {
+        name: {"lower": way(name, now, upper=False), "upper": way(name, now, upper=True)}
+        for name, now in _distributions(space_of(model)).items()
+        if isinstance(now, Range) and not now.single()
+    }
+
+
+def _ends_beyond(now: Range, widest: BaseDistribution, *, upper: bool) -> tuple[float, float] | None:
+    """The ends of a range that goes on as far as the model allows at one of them; None where it does already."""
     assert isinstance(widest, Range)
     ends = (now.low, widest.high) if upper else (widest.low, now.high)
-    told = tuple(max(0.0, end) if _zero_is_none(widest) else end for end in ends)
-    return None if ends == (now.low, now.high) else f"--set {Extent(model.name, parameter, told, ranged=True)}"
+    if ends == (now.low, now.high):
+        return None
+    return (max(0.0, ends[0]), ends[1]) if _zero_is_none(widest) else ends
 
 
 def in_words(distribution: BaseDistribution) -> str:

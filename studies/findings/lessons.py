@@ -59,12 +59,15 @@ class Edge:
         upper: whether it is the upper end.
         bound: the end itself.
         leaders: of the five best trials, those in the outer tenth of the range.
+        way: what to type for a search that goes on beyond it; "" where the model allows no more, None where that is
+            not known, as of launches of earlier versions.
     """
 
     parameter: str
     upper: bool
     bound: float
     leaders: int
+    way: str | None = None
 
     @property
     def words(self) -> str:
@@ -72,8 +75,15 @@ class Edge:
         end = "upper" if self.upper else "lower"
         return (
             f"{self.parameter}: the best trial, and {self.leaders} of the {LEADERS} best, lie at the {end} end of its "
-            f"range ({self.bound:g}): beyond it may be better ones, so widen it"
+            f"range ({self.bound:g}): {self._what_to_do}"
         )
+
+    @property
+    def _what_to_do(self) -> str:
+        if self.way == "":
+            return "beyond it may be better ones, but its model allows no more"
+        way = f": {self.way}" if self.way else ""
+        return f"beyond it may be better ones, so widen it{way}"
 
 
 def lessons(rung: Rung | None, edges: Sequence[Edge]) -> tuple[str, ...]:
@@ -115,8 +125,14 @@ def edges_of(study: StudySummary) -> tuple[Edge, ...]:
             there = [place is not None and (place > 1 - _OUTER if upper else place < _OUTER) for place in places]
             of = study.space[name]
             if there[0] and sum(there) >= _MOST_OF and (upper or not _is_natural(of)):
-                found.append(Edge(name, upper, float(of["high" if upper else "low"]), sum(there)))
+                bound = float(of["high" if upper else "low"])
+                found.append(Edge(name, upper, bound, sum(there), _way_on(study, name, upper=upper)))
     return tuple(found)
+
+
+def _way_on(study: StudySummary, parameter: str, *, upper: bool) -> str | None:
+    told = study.settings.get("ways_on", {}).get(parameter, {}).get("upper" if upper else "lower")
+    return f"--study NEW --warm-start {study.name.removesuffix(f'-{study.model}')} {told}" if told else told
 
 
 def _places(name: str, of: Mapping[str, Any], leaders: Sequence[TrialResult]) -> list[float | None]:

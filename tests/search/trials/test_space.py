@@ -23,7 +23,7 @@ from search.trials.space import (
     moved_defaults,
     none_parameters,
     searched_models,
-    to_widen,
+    ways_on,
     widest_space,
     within,
 )
@@ -165,10 +165,7 @@ def test_what_a_model_allows_holds_its_space_and_every_end_of_it_can_be_built(na
         assert all(holds(widest[parameter], end) for end in ends), parameter
     largest = {**model.default, **{parameter: ends[-1] for parameter, ends in model.allowed.items()}}
     assert model.configuration(largest).recipe.warmup == 0.5
-    assert {parameter for parameter in model.allowed if to_widen(model, parameter, upper=True)} >= {
-        "dropout",
-        "batch_size",
-    }
+    assert ways_on(model, ())["dropout"]["upper"].startswith(f"--set {name}.dropout=0.0..")
 
 
 def test_none_is_known_by_its_range_wherever_it_is_looked_at() -> None:
@@ -321,18 +318,24 @@ def test_what_the_model_does_not_allow_is_refused_before_anything_is_written(
     assert not (tmp_path / "runs").exists()
 
 
-def test_the_flag_that_widens_a_space_is_one_that_can_be_typed() -> None:
+def test_what_widens_a_space_can_be_typed_and_leaves_the_rest_as_it_is() -> None:
     model = load_model("cnn")
-    assert to_widen(model, "weight_decay", upper=True) == "--set cnn.weight_decay=1e-05..1.0"
-    assert to_widen(model, "weight_decay", upper=False) == "--set cnn.weight_decay=1e-08..0.1"
-    assert to_widen(model, "kernel", upper=True) == "--set cnn.kernel=1/3/5/7"
-    assert to_widen(model, "depth", upper=False) is None
-    assert to_widen(model, "optimizer", upper=False) is None
-    assert to_widen(model, "stain_jitter", upper=True) is None
-    narrow = shaped("stain_jitter=0.05..0.1")
-    assert to_widen(narrow, "stain_jitter", upper=False) == "--set cnn.stain_jitter=0.0..0.1"
-    for flag in filter(None, (to_widen(model, name, upper=True) for name in model.default)):
-        _, text = shlex.split(flag)
-        parameter = text.removeprefix("cnn.").partition("=")[0]
-        assert space_of(shaped(text))[parameter] != space_of(model)[parameter]
-        assert to_widen(shaped(text), parameter, upper=True) is None
+    ways = ways_on(model, ())
+    assert ways["weight_decay"] == {
+        "lower": "--set cnn.weight_decay=1e-08..0.1",
+        "upper": "--set cnn.weight_decay=1e-05..1.0",
+    }
+    assert ways["stain_jitter"] == {"lower": "", "upper": ""}
+    assert set(ways) == {name for name, of in distributions(model).items() if not hasattr(of, "choices")}
+    narrow = of_cnn("stain_jitter=0.05..0.1")
+    assert ways_on(within(model, narrow), narrow)["stain_jitter"]["lower"] == "--set cnn.stain_jitter=0.0..0.1"
+    text = "cnn.width=16,cnn.depth=1..2"
+    ways = ways_on(shaped(text), of_cnn(text))
+    assert ways["depth"] == {"lower": "", "upper": "--set cnn.width=16,cnn.depth=1..8"}
+    assert "width" not in ways
+    for name in ("warmup", "sgd_learning_rate"):
+        flag, typed = shlex.split(ways[name]["upper"])
+        assert flag == "--set"
+        assert space_of(shaped(typed)).keys() == space_of(model).keys()
+        changed = {key for key, text in space_of(shaped(typed)).items() if text != space_of(model)[key]}
+        assert changed == {"width", "depth", name}

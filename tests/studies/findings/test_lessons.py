@@ -1,6 +1,7 @@
 """What a search teaches for the next one, on trials whose answer is known."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,15 @@ def test_an_end_of_the_space_where_the_best_lie_is_named() -> None:
         "rate: the best trial, and 4 of the 5 best, lie at the upper end of its range (0.01): beyond it may be better "
         "ones, so widen it",
     )
+
+
+def test_what_to_type_to_go_on_beyond_it_is_said_where_the_launch_has_told() -> None:
+    searched = study([trial(n, 0.9, 0.95, rate=9.9e-3) for n in range(5)])
+    told = {"rate": {"lower": "", "upper": "--set cnn.rate=0.0001..1.0"}}
+    (edge,) = edges_of(replace(searched, settings={"ways_on": told}))
+    assert edge.words.endswith("so widen it: --study NEW --warm-start s --set cnn.rate=0.0001..1.0")
+    (edge,) = edges_of(replace(searched, settings={"ways_on": {"rate": {"lower": "", "upper": ""}}}))
+    assert edge.words.endswith("beyond it may be better ones, but its model allows no more")
 
 
 def test_the_lower_end_of_a_logarithmic_range_is_no_natural_one() -> None:
