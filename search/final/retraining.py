@@ -128,10 +128,10 @@ class Members:
                 forget_checkpoint(job.checkpoint)  # of one that was cut off
         self._waiting = deque(job for job in self._waiting if job.out not in self._dropped)
 
-    def worker_lost(self, job: Job, reason: str) -> None:
+    def worker_lost(self, job: Job, report: EpochReport) -> None:
         """A final model lacks no member: the retraining ends."""
         if job.out not in self._dropped:
-            raise SearchFailed(f"{job.label} could not be retrained: {reason}")
+            raise SearchFailed(f"{job.label} could not be retrained: {report.failure}")
         self._end(job, None, "DROPPED")
 
     def give_back(self, job: Job) -> None:

@@ -88,18 +88,18 @@ class Searches:
     def report(self, job: Job, report: EpochReport) -> bool:
         """Passes an epoch on to the job's study; True when the trial ends with it."""
         state = self._searches[job.model].report(job, report)
+        self._passed_on(job, report, state)
+        return state != RUNNING
+
+    def _passed_on(self, job: Job, report: EpochReport, state: str) -> None:
         self._watcher.epoch(job, report, state)
         if state in _ENDED:
             failure = report.failure if state == TrialState.FAIL.name else None
             self._ended(job, str(report.attributes.get("worker", "")), failure, ended_badly=report.failure is not None)
-        return state != RUNNING
 
-    def worker_lost(self, job: Job, reason: str) -> None:
+    def worker_lost(self, job: Job, report: EpochReport) -> None:
         """Passes a death on to the job's study."""
-        state = self._searches[job.model].worker_lost(job, reason)
-        self._watcher.epoch(job, EpochReport(0, {}, float("nan"), {}, reason), state)
-        if state in _ENDED:
-            self._ended(job, "", reason, ended_badly=True)
+        self._passed_on(job, report, self._searches[job.model].worker_lost(job, report))
 
     def give_back(self, job: Job) -> None:
         """Passes a job back to its study."""

@@ -234,9 +234,10 @@ class StudySearch:
         """Writes down an epoch; the state of the trial after it, or "LOST" where it is not ours any more."""
         return self._written_down(job, lambda: self._note(job, report))
 
-    def worker_lost(self, job: Job, reason: str) -> str:
+    def worker_lost(self, job: Job, report: EpochReport) -> str:
         """Ends a trial whose worker died more often than is forgiven; as ``report``."""
-        return self._written_down(job, lambda: self._fail(job, reason, None))
+        end = self._does_not_fit if report.no_room else self._fail
+        return self._written_down(job, lambda: end(job, str(report.failure), None))
 
     def give_back(self, job: Job) -> str:
         """Puts a trial back to WAITING whose worker died before it began with it; its state, or "LOST"."""
@@ -280,7 +281,7 @@ class StudySearch:
         """Puts every trial that this launch still has in hand back to WAITING, to be handed out again."""
         self._hand.release()
 
-    def _finish(self, job: Job, report: EpochReport, state: TrialState, **more: ParamValue) -> str:
+    def _finish(self, job: Job, report: EpochReport | None, state: TrialState, **more: ParamValue) -> str:
         values = self._hand.held[job.number].values
         best_epoch = max(values, key=lambda epoch: (values[epoch], -epoch))
         value = values[best_epoch if state == TrialState.COMPLETE else max(values)]
@@ -298,8 +299,9 @@ class StudySearch:
     def _does_not_fit(self, job: Job, reason: str, report: EpochReport | None) -> str:
         """Ends a trial that is too large, be it for the memory or for its user; with its value where it has one."""
         self._hand.held[job.number].trial.set_constraint(DOES_NOT_FIT, 1.0)
-        if report is not None and (values := self._hand.held[job.number].values):
-            return self._finish(job, replace(report, epoch=max(values)), TrialState.PRUNED, **{CUT_SHORT: reason})
+        if values := self._hand.held[job.number].values:
+            last = None if report is None else replace(report, epoch=max(values))
+            return self._finish(job, last, TrialState.PRUNED, **{CUT_SHORT: reason})
         about: dict[str, ParamValue] = {BEST_EPOCH: 0, TRAINED_AS: trained_as(self.study.study_name, job.number)}
         self._end(job, report, TrialState.PRUNED, None, **about, **{CUT_SHORT: reason})
         return TrialState.PRUNED.name

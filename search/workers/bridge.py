@@ -44,8 +44,8 @@ class Work(Protocol):
         """Takes an epoch's report; True when the job ends with it."""
         ...
 
-    def worker_lost(self, job: Job, reason: str) -> None:
-        """Takes note of a job whose worker died more often than is forgiven."""
+    def worker_lost(self, job: Job, report: EpochReport) -> None:
+        """Takes note of a job whose worker died more often than is forgiven; the report has the reason alone."""
         ...
 
     def give_back(self, job: Job) -> None:
@@ -111,7 +111,7 @@ class _WorkSearcher(_Stateless, Searcher):
             self.given_back[job.label] += 1
             self.guarded(lambda: self._work.give_back(job))
         else:
-            self.guarded(lambda: self._work.worker_lost(job, self.deaths.reason(job.label)))
+            self.guarded(lambda: self._work.worker_lost(job, self.deaths.report(job.label)))
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the state of a search is in its database."""

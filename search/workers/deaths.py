@@ -4,6 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 from data_utils.machine import ROOT, killed_for_memory, memory
+from search.training.jobs import EpochReport
 
 DEATHS_FORGIVEN = 2
 """How often a job is started again after its worker died."""
@@ -35,6 +36,12 @@ class Deaths:
     def of(self, label: str) -> int:
         """How many a job has had."""
         return self._all[label]
+
+    def report(self, label: str) -> EpochReport:
+        """Of a job that is given up."""
+        return EpochReport(
+            0, {}, float("nan"), failure=self.reason(label), no_room=self._by_memory[label] > DEATHS_FORGIVEN
+        )
 
     def reason(self, label: str) -> str:
         """Why a job is given up whose workers died more often than is forgiven."""

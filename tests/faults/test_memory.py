@@ -11,7 +11,7 @@ LIMIT = 3 * GB
 """Bytes for driver, Ray and a worker, which take half of it."""
 
 
-def test_a_worker_that_the_kernel_kills_for_memory_fails_its_trial_with_that_reason(tmp_path: Path) -> None:
+def test_a_worker_that_the_kernel_kills_for_memory_ends_its_trial_with_that_reason(tmp_path: Path) -> None:
     probe = tmp_path / "probe.py"
     probe.write_text(f"taken = bytearray(b'x') * {2 * LIMIT}")
     tree = copy_tree(tmp_path / "tree", tmp_path / "runs")
@@ -27,6 +27,6 @@ def test_a_worker_that_the_kernel_kills_for_memory_fails_its_trial_with_that_rea
             check=False,
         )
     assert done.returncode == 1, done.stderr
-    (reason,) = tree.status("s-tiny")["failures"]
-    assert reason.startswith("its worker died 3 times, as memory ran out (3.0 GB for all processes here): give fewer")
+    (reason,) = tree.status("s-tiny")["cut_short"]
+    assert reason.startswith("1 x its worker died 3 times, as memory ran out (3.0 GB for all processes here): give few")
     assert reason in done.stderr

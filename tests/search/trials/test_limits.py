@@ -46,7 +46,7 @@ def test_what_runs_out_of_memory_is_pruned_as_infeasible_and_is_no_failure(
     for epoch in (1, 2, 3):
         search.report(second, EpochReport(epoch, {"auc": 0.6}, 0.1))
     search.report(third, EpochReport(1, {"auc": 0.7}, 0.1))
-    assert search.report(third, NO_ROOM) == "PRUNED"  # its value is kept, and its like are avoided all the same
+    assert search.worker_lost(third, NO_ROOM) == "PRUNED"  # its value is kept, and its like are avoided all the same
     trials = search.study.trials
     assert [trial.constraints.get(DOES_NOT_FIT) for trial in trials] == [1.0, None, 1.0]
     assert [trial.value for trial in trials] == [None, 0.6, 0.7]

@@ -312,7 +312,7 @@ def test_the_end_of_a_trial_that_was_ended_by_hand_in_the_same_moment_is_dropped
     job = job_of(search)
     search.report(job, report(1, 0.6))
     optuna.load_study(study_name="idc-cnn", storage=storage).tell(job.number, state=TrialState.FAIL)
-    assert search.worker_lost(job, "it died") == LOST
+    assert search.worker_lost(job, report(0, failure="it died")) == LOST
     (trial,) = trials(storage)
     assert (trial.state, trial.user_attrs) == (TrialState.FAIL, {"seed": job.seed, "ignored": ANY})
 

@@ -29,6 +29,14 @@ def test_each_kill_of_the_kernel_accounts_for_one_death(tmp_path: Path) -> None:
         deaths.note(label, OTHER)
     assert [deaths.reason(f"cnn {number}") for number in (1, 2, 3, 4)] == [PLAIN, STARVED, STARVED, PLAIN]
     assert [deaths.of(f"cnn {number}") for number in (1, 2, 5)] == [1, 1, 0]
+    assert not deaths.report("cnn 2").no_room  # it died of that once
+
+
+def test_a_job_whose_workers_were_all_killed_for_memory_does_not_fit(tmp_path: Path) -> None:
+    deaths = Deaths(killing(tmp_path, 0))
+    for _ in range(3):
+        deaths.note("cnn 1", BY_RAY)
+    assert (deaths.report("cnn 1").failure, deaths.report("cnn 1").no_room) == (STARVED, True)
 
 
 def test_a_kill_by_ray_s_own_watch_over_memory_is_one_too(tmp_path: Path) -> None:
