@@ -166,6 +166,7 @@ def _train_members(final: Final, context: WorkerContext, folds: int, races: Sequ
         LOGGER.info("%s", line)
         say(final.console, line)
 
+    interrupt(final.comparison.storage.engine, check)
     members = Members(
         [candidate for wanted in final.wanted.values() for candidate in wanted],
         folds=folds,

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import optuna
@@ -51,6 +52,7 @@ from search.workers.trainable import TrialWorker
 from studies.files import naming
 from studies.records import Terms
 from studies.storage.definition import StudyDefinition
+from studies.storage.patience import interrupt
 from studies.storage.studies import (
     check_resumed,
     create_or_resume,
@@ -106,6 +108,7 @@ def run_trials(
             for name in settings.models
         ]
         if ray is not None:
+            interrupt(comparison.storage.engine, partial(_check, signals, ray))
             _run_to_the_end(settings, searches, context, crew, ray, console, signals, until)
     tell_end(console, settings.common, comparison, searches)
     return 0
@@ -312,11 +315,7 @@ def _run_to_the_end(
         console=console,
     )
 
-    def check() -> None:
-        signals.check()
-        ray.check()
-
-    work = Searches(searches, until=until, watcher=terminal, check=check)
+    work = Searches(searches, until=until, watcher=terminal, check=partial(_check, signals, ray))
     try:
         if work.unfinished():
             with terminal.shown():
@@ -326,6 +325,12 @@ def _run_to_the_end(
         say(console, f"time limit reached; go on with: {signals.go_on}")
     finally:
         work.release()
+
+
+def _check(signals: Signals, ray: RaySession) -> None:
+    """Raises where a signal has come, or Ray has died."""
+    signals.check()
+    ray.check()
 
 
 def _run(

@@ -6,6 +6,7 @@ import os
 import secrets
 import sys
 import threading
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -41,6 +42,10 @@ GCS_SECONDS = 20
 _LOGGER = logging.getLogger("histotune")
 LOOK_SECONDS = 1.0
 """Between two looks at whether Ray is alive."""
+STOPPED_SECONDS = 5.0
+"""Between two looks that follow each other; after longer, this process itself was stopped, or the machine slept."""
+SILENCE_SECONDS = 120.0
+"""After so long without a sign of its main thread the driver is ended: Ray's C++ waits for what may never come."""
 PATIENCE_SECONDS = 10.0
 """For an end in order after Ray has died; then the driver is ended at once."""
 ENDING_SECONDS = 30.0
@@ -156,6 +161,7 @@ class RaySession:
         self._asked = asked
         self._last_words = last_words
         self._death: str | None = None
+        self._moved: float | None = None  # when the main thread did last, in monotonic seconds; None until Ray is ready
         self._ready, self._over = threading.Event(), threading.Event()
         self._problem: Exception | None = None
         self._thread = threading.Thread(target=self._live, name=RAY_THREAD, daemon=True)
@@ -182,6 +188,7 @@ class RaySession:
             raise self._problem
         if self._problem is not None:
             raise self._not_there(self._problem) from self._problem
+        self._moved = time.monotonic()
 
     def _not_there(self, problem: Exception) -> SearchError:
         """What the user is told, in a line; the log has the rest."""
@@ -196,11 +203,12 @@ class RaySession:
         )
 
     def check(self) -> None:
-        """Ends the work where Ray has died; to be called several times a second.
+        """Ends the work where Ray has died; to be called several times a second, or the driver is ended as it waits.
 
         Raises:
             SearchFailed: its raylet or its control store (GCS) was killed.
         """
+        self._moved = self._moved and time.monotonic()
         if self._death is not None:
             raise SearchFailed(self._last_words.told(self._death))
 
@@ -229,7 +237,10 @@ class RaySession:
         processes = [] if self._problem else _processes_of_ray()
         kills = killed_for_memory()
         _LOGGER.info("Ray: %s", ", ".join(f"{name} is process {process.pid}" for name, process in processes))
+        looked = time.monotonic()
         while not self._over.wait(LOOK_SECONDS):
+            self._end_if_silent(looked)
+            looked = time.monotonic()
             dead = [name for name, process in processes if not _is_at_work(process)]
             if dead:
                 starved = killed_for_memory() > kills
@@ -238,6 +249,17 @@ class RaySession:
                 if not self._over.wait(PATIENCE_SECONDS):
                     self._last_words.exit(self._death)
                 return
+
+    def _end_if_silent(self, looked: float) -> None:
+        """Ends the driver whose main thread hangs, and its heartbeats with it; ``looked`` is when it was last asked."""
+        now = time.monotonic()
+        if self._moved is None or now - looked > STOPPED_SECONDS:
+            self._moved = self._moved and now
+        elif now - self._moved > SILENCE_SECONDS:
+            self._last_words.exit(
+                f"the search has stood still for {SILENCE_SECONDS:.0f} s, in which Ray did not answer: a node or a "
+                "link is gone"
+            )
 
 
 def _processes_of_ray() -> list[tuple[str, psutil.Process]]:

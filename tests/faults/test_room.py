@@ -1,12 +1,14 @@
-"""Nodes that are too small, or taken by others: nobody waits for ever without a word."""
+"""Nodes that are too small, or taken by others, and links that are gone: nobody waits for ever without a word."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
-from tree import Tree, epochs_stored, wait_until
+from tree import Tree, copy_tree, epochs_stored, wait_until
 
 # Takes both cores of the Ray, as somebody else's job would, until it is told to end.
 OTHERS = """
@@ -24,6 +26,12 @@ jobs = [Job.remote() for _ in range(2)]
 ray.get([job.begin.remote() for job in jobs])
 print("taken", flush=True)
 sys.stdin.read()
+"""
+
+HANGS = """        self._check()
+        import pathlib
+        while pathlib.Path({!r}).exists():
+            time.sleep(1)
 """
 
 
@@ -63,3 +71,33 @@ def test_workers_without_room_are_refused_or_told_of_and_are_not_shown_as_runnin
     assert driver.returncode == 0, output
     assert told in output
     assert tree.status("room-tiny")["trials"] == {"COMPLETE": 4}
+
+
+def test_a_driver_that_stands_still_ends_with_the_command_to_go_on_and_one_that_was_stopped_does_not(
+    tmp_path: Path,
+) -> None:
+    """Its main thread hangs, as it does in Ray's C++ where a link is gone; for 6 s here, not 120."""
+    tree = copy_tree(tmp_path / "tree", tmp_path / "runs")
+    tree.environment["TINY_PAUSE"] = "0.2"
+    for place, old, new in (
+        ("workers/cluster.py", "SILENCE_SECONDS = 120.0", "SILENCE_SECONDS = 6.0"),
+        ("trials/side_by_side.py", "        self._check()\n", HANGS.format(str(tmp_path / "hang"))),
+    ):
+        path = tree.folder / "search" / place
+        code = path.read_text()
+        assert old in code
+        path.write_text(code.replace(old, new))
+    counts = ["--trials", "9", "--epochs", "9", "--pruner", "none", "--workers", "1"]
+    driver = tree.start("launch", "--model", "tiny", "--data", "synthetic:300", "--study", "still", *counts)
+    wait_until(lambda: epochs_stored(tree) >= 1, what="an epoch")
+    os.kill(driver.pid, signal.SIGSTOP)
+    time.sleep(9)
+    os.kill(driver.pid, signal.SIGCONT)
+    before = epochs_stored(tree)
+    wait_until(lambda: epochs_stored(tree) > before + 1, what="an epoch after the stop")
+    (tmp_path / "hang").touch()
+    output, _ = driver.communicate(timeout=60)
+    assert driver.returncode == 1, output
+    last = output.strip().splitlines()[-1]
+    assert last.startswith("the search has stood still for 6 s, in which Ray did not answer: a node or a link is gone.")
+    assert "Go on with: python -m search.launch --model tiny" in last
