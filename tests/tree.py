@@ -90,6 +90,8 @@ class Tree:
         runs: of the results.
         storage: URL of the database; None for the one in ``runs``.
         environment: of every command, beside that of the tests.
+        finalists: that a finalization retrains of each model, beside the default one, where it does not say so itself;
+            None for as many as it takes by itself.
         fresh: whether each command is an interpreter of its own, as a user starts it; else a fork of one that has
             imported the libraries (``tests/forks.py``).
     """
@@ -98,6 +100,7 @@ class Tree:
     runs: Path
     storage: str | None = None
     environment: dict[str, str] = field(default_factory=dict)
+    finalists: int | None = 1
     fresh: bool = False
 
     def command(self, name: str, *arguments: str) -> list[str]:
@@ -105,6 +108,8 @@ class Tree:
         storage = [] if self.storage is None else ["--storage", self.storage]
         if name in ("launch", "finalize") and "--workers" not in arguments:
             arguments = (*arguments, "--workers", "1")  # each is 8 seconds of CPU until it trains
+        if name == "finalize" and "--finalists" not in arguments and self.finalists is not None:
+            arguments = (*arguments, "--finalists", str(self.finalists))
         common = [] if name in ("predict", "move") else ["--runs", str(self.runs), *storage]
         return [sys.executable, "-m", f"search.{name}", *arguments, *common]
 
