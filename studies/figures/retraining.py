@@ -39,11 +39,13 @@ def _members(models: tuple[FinalModel, ...]) -> Figure:
         marker = {"color": COLOURS[place % 4], "symbol": SYMBOLS[place % 4], "size": 9, "opacity": 0.75}
         figure.add_scatter(x=x, y=y, mode="markers", name=plain(model.model), marker=marker)
     rows_axis(figure, labels)
+    folds = max(len(candidate.members) for model in models for candidate in model.candidates)
     return Figure(
         key="members",
         title="Spread over folds and seeds",
-        alt="For each retrained configuration, the AUC of its five members on their own held-out patients.",
-        note="Each point is one network, trained on four fifths of the development patients with a seed of its own.",
+        alt=f"For each retrained configuration, the AUC of its {folds} members on their own held-out patients.",
+        note=f"Each point is one network, trained on {folds - 1} of the {folds} parts of the development patients "
+        "with a seed of its own.",
         plots=(figure,),
         table=Table(("Model", "Configuration", "Fold", "Seed", "Out-of-fold AUC"), tuple(rows)),
     )

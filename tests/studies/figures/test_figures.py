@@ -178,6 +178,21 @@ def test_large_test_splits_are_thinned_in_the_scatter_only(data: ReportData, fin
     assert "2,000 of 2,500" in drawn.note
 
 
+@pytest.mark.parametrize("folds", [5, 3, 2])
+def test_members_are_told_by_as_many_folds_as_there_were(data: ReportData, findings: Findings, folds: int) -> None:
+    models = tuple(
+        replace(model, candidates=tuple(replace(one, members=one.members[:folds]) for one in model.candidates))
+        for model in data.plan.models
+    )
+    fewer = replace(data, plan=replace(data.plan, models=models))
+    drawn = {f.key: f for f in draw(fewer, findings)["retraining"]}["members"]
+    assert (
+        drawn.alt == f"For each retrained configuration, the AUC of its {folds} members on their own held-out patients."
+    )
+    assert f"trained on {folds - 1} of the {folds} parts of the development patients" in drawn.note
+    assert len(drawn.table.rows) == 4 * folds
+
+
 def test_the_search_value_is_left_out_where_the_objective_was_another(data: ReportData, findings: Findings) -> None:
     studies = tuple(
         replace(one, definition={**one.definition, "objective": "average_precision"}) for one in data.studies
