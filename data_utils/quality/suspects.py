@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import special
 
 from data_utils.readers.patchset import Bools, Floats, Ints
 
@@ -16,12 +17,18 @@ class OutOfFold:
     """Predictions for patches of patients that the model had not seen.
 
     Attributes:
-        probabilities: (M,) of IDC.
+        logits: (M,) of IDC.
         fold: (M,) in which each patch was held out.
     """
 
-    probabilities: Floats
+    logits: Floats
     fold: Ints
+
+    @property
+    def probabilities(self) -> Floats:
+        """(M,) of IDC; those that are 0 or 1 to the last digit are ranked by ``logits`` alone."""
+        probabilities: Floats = special.expit(self.logits)
+        return probabilities
 
 
 def out_of_fold(features: Floats, labels: Ints, groups: Ints, seed: int) -> OutOfFold | None:
@@ -43,13 +50,13 @@ def out_of_fold(features: Floats, labels: Ints, groups: Ints, seed: int) -> OutO
     fold = _folds(labels, groups, seed)
     if fold is None:
         return None
-    probabilities = np.empty(len(labels))
+    logits = np.empty(len(labels))
     for held_out in range(fold.max() + 1):
         inside = fold == held_out
         model = make_pipeline(StandardScaler(), LogisticRegression(C=_PENALTY / features.shape[1], max_iter=5000))
         model.fit(features[~inside], labels[~inside])
-        probabilities[inside] = model.predict_proba(features[inside])[:, 1]
-    return OutOfFold(probabilities, fold)
+        logits[inside] = model.decision_function(features[inside])
+    return OutOfFold(logits, fold)
 
 
 def _folds(labels: Ints, groups: Ints, seed: int) -> Ints | None:

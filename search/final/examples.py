@@ -84,12 +84,12 @@ def save_development_examples(patches: PatchSet, out_of_fold: Mapping[str, Float
 
 
 def _errors(predictions: Predictions, entry: str) -> Iterator[_Pick]:
-    """The surest errors of each kind."""
-    probabilities = predictions.probabilities[entry]
+    """The surest errors of each kind, by the logit: many a probability is 0 or 1."""
+    probabilities, logits = predictions.probabilities[entry], predictions.logits[entry]
     called = probabilities >= predictions.thresholds[entry]
     for kind, wrong, surest in (
-        ("false positive", called & (predictions.labels == 0), -probabilities),
-        ("false negative", ~called & (predictions.labels == 1), probabilities),
+        ("false positive", called & (predictions.labels == 0), -logits),
+        ("false negative", ~called & (predictions.labels == 1), logits),
     ):
         rows = np.flatnonzero(wrong)
         for row in rows[np.argsort(surest[rows], kind="stable")][:OF_A_KIND]:

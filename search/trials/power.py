@@ -64,7 +64,7 @@ def _difference(development: DevelopmentSet) -> tuple[Difference, int] | None:
 
     def auc_of(values: Floats) -> Sampled | None:
         scored = out_of_fold(values, labels, groups, seed=0)
-        return None if scored is None else ranking(labels, scored.probabilities, resampling)["auc"]
+        return None if scored is None else ranking(labels, scored.logits, resampling)["auc"]
 
     first, second = auc_of(colour_histograms(pixels)), auc_of(mean_colour(pixels))
     if first is None or second is None:

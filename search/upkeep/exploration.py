@@ -117,7 +117,7 @@ def look(settings: ExploreSettings, shown: Shown, console: Console) -> Explored:
         near=repetitions.near,
         modelled=modelled.rows,
         whole=modelled.whole,
-        scored=tuple(Scored(name, one.probabilities, one.fold) for name, one in modelled.scored.items()),
+        scored=tuple(Scored(name, one.logits, one.fold) for name, one in modelled.scored.items()),
         doubts=_doubts(modelled),
         map=placed,
         sheets=tuple(_sheet(patches, key, chosen) for key, chosen in rows.items()),
@@ -139,10 +139,10 @@ def _model(
     known = {name: one for name, one in scored.items() if one is not None}
     suspects = None
     if known:
-        probabilities = list(known.values())[-1].probabilities
+        last = list(known.values())[-1]
         patients = np.full(len(rows), "") if patches.patients is None else patches.patients[rows]
-        if tells_classes_apart(labels, patients, probabilities):
-            suspects = find_suspects(labels, probabilities)
+        if tells_classes_apart(labels, patients, last.logits):
+            suspects = find_suspects(labels, last.probabilities)
     return Modelled(rows, len(eligible), values, known, suspects), words
 
 

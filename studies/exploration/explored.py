@@ -44,16 +44,16 @@ class Sealed:
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """A simple model's probabilities for patches of patients that it had not seen.
+    """A simple model's scores of patches of patients that it had not seen.
 
     Attributes:
         name: a few words.
-        probabilities: (M,) of IDC, for the modelled rows.
+        logits: (M,) of IDC, for the modelled rows.
         fold: (M,) in which each was held out.
     """
 
     name: str
-    probabilities: Floats
+    logits: Floats
     fold: Ints
 
 

@@ -292,33 +292,33 @@ def _scores(explored: Explored, seed: int) -> tuple[ScoreNumbers, ...]:
     resampling = resample(explored.patients[explored.modelled], labels, draws=0, seed=seed)
     found = []
     for one in explored.scored:
-        whole = _auc(labels, one.probabilities, resampling)
+        whole = _auc(labels, one.logits, resampling)
         folds = tuple(_fold_auc(labels, one, fold) for fold in range(int(one.fold.max()) + 1))
         found.append(ScoreNumbers(one.name, whole, folds))
     return tuple(found)
 
 
-def tells_classes_apart(labels: Ints, patients: Strings, probabilities: Floats, seed: int = 0) -> bool:
+def tells_classes_apart(labels: Ints, patients: Strings, logits: Floats, seed: int = 0) -> bool:
     """Whether the interval of a model's AUC lies above 0.5: the doubt of one that guesses says nothing of a label.
 
     Args:
         labels: (M,) 0 or 1.
         patients: (M,) ids, "" where they are unknown.
-        probabilities: (M,) of IDC, out of fold.
+        logits: (M,) of IDC, out of fold.
         seed: as in ``summarise``, so that the page shows the same interval.
     """
-    found = _auc(labels, probabilities, resample(patients, labels, draws=0, seed=seed))
+    found = _auc(labels, logits, resample(patients, labels, draws=0, seed=seed))
     least = found.value if found.low is None else found.low
     return least is not None and least > 0.5
 
 
-def _auc(labels: Ints, probabilities: Floats, resampling: Resampling) -> Estimate:
-    return estimate(ranking(labels, probabilities, resampling)["auc"], resampling)
+def _auc(labels: Ints, logits: Floats, resampling: Resampling) -> Estimate:
+    return estimate(ranking(labels, logits, resampling)["auc"], resampling)
 
 
 def _fold_auc(labels: Ints, one: Scored, fold: int) -> float | None:
     inside = one.fold == fold
-    value = auc(labels[inside], one.probabilities[inside])
+    value = auc(labels[inside], one.logits[inside])
     return value if np.isfinite(value) else None
 
 

@@ -17,7 +17,7 @@ from studies.findings.verdict import Verdict, judge
 from studies.findings.weaknesses import Weakness, about_baselines, about_estimands, weaknesses
 from studies.records import AnalysisPlan, Predictions, ReportData
 from studies.statistics import curves
-from studies.statistics.calibration import ReliabilityBin, calibration_line, reliability, sigmoid
+from studies.statistics.calibration import ReliabilityBin, calibration_line, reliability
 from studies.statistics.comparison import Agreement, Comparison, Contestant, agreement, compare_all
 from studies.statistics.estimands import Estimands, estimands
 from studies.statistics.metrics import (
@@ -121,8 +121,8 @@ class TestSplit:
         effective_patients: patients of equal weight that would tell as much about the rarer class.
         intervals: whether there are patients enough for any interval.
         one_class_patients: patients whose test patches are all IDC or all not; they have no AUC of their own.
-        band_draws, undefined_draws: draws of patients behind the bands, and how many of these left out all patients of
-            one class, so that no curve is defined on them.
+        band_draws, undefined_draws: draws of patients behind the bands, 0 where there are none, and how many of these
+            left out all patients of one class, so that no curve is defined on them.
     """
 
     patches: int
@@ -184,16 +184,18 @@ def find(data: ReportData) -> Findings:
     test, plan = data.test, data.plan
     resampling = resample(test.patients, test.labels, plan.draws, plan.statistics_seed)
     names = tuple(model.model for model in plan.models)
-    sampled = {entry: _measure(test, entry, resampling) for entry in test.probabilities}
-    temperatures = _temperatures(plan)
-    scores = {entry: _score(test, entry, temperatures.get(entry, 1.0), sampled[entry], resampling) for entry in sampled}
+    logits = _tempered(test, plan)
+    sampled = {entry: measure(test.labels, logits[entry], test.thresholds[entry], resampling) for entry in logits}
+    scores = {entry: _score(test, entry, logits[entry], sampled[entry], resampling) for entry in logits}
     models = {model.model: _model(data, model, scores, resampling) for model in plan.models}
-    entered = {name: _contestant(test, name, sampled[name]) for name in (*names, ENSEMBLE) if name in sampled}
+    entered = {
+        name: _contestant(test, name, logits[name], sampled[name]) for name in (*names, ENSEMBLE) if name in sampled
+    }
     contestants = [entered[name] for name in names]
     comparisons = compare_all(test.labels, contestants, resampling)
     aucs = {entry: value for entry, score in scores.items() if (value := score.test["auc"].value) is not None}
-    called = {name: (test.probabilities[name], test.thresholds[name]) for name in names}
-    over_patients = estimands(test.labels, called, sampled, resampling)
+    judged = {name: (logits[name], test.thresholds[name]) for name in names}
+    over_patients = estimands(test.labels, judged, sampled, resampling)
     doubts = (
         *weaknesses(data, resampling),
         *about_baselines(aucs, names, plan.baselines),
@@ -222,26 +224,23 @@ def find(data: ReportData) -> Findings:
     )
 
 
-def _temperatures(plan: AnalysisPlan) -> dict[str, float]:
-    """By entry of a configuration or the ensemble; the logits of baselines are divided by none."""
+def _tempered(test: Predictions, plan: AnalysisPlan) -> dict[str, Floats]:
+    """Entry -> (N,) logits of its probabilities: divided by its temperature, or as they are of a baseline."""
     ensemble = {} if plan.ensemble is None else {ENSEMBLE: plan.ensemble.fit.temperature}
-    return ensemble | {
+    temperatures = ensemble | {
         model.entry(candidate.label): model.fit_of(candidate.label).temperature
         for model in plan.models
         for candidate in model.candidates
     }
-
-
-def _measure(test: Predictions, entry: str, resampling: Resampling) -> dict[str, Sampled]:
-    return measure(test.labels, test.probabilities[entry], test.thresholds[entry], resampling)
+    return {entry: logits / temperatures.get(entry, 1.0) for entry, logits in test.logits.items()}
 
 
 def _score(
-    test: Predictions, entry: str, temperature: float, sampled: Mapping[str, Sampled], resampling: Resampling
+    test: Predictions, entry: str, logits: Floats, sampled: Mapping[str, Sampled], resampling: Resampling
 ) -> ScoreFindings:
     probabilities, threshold = test.probabilities[entry], test.thresholds[entry]
     found = {name: estimate(each, resampling) for name, each in sampled.items()}
-    line = calibration_line(test.labels, test.logits[entry] / temperature, resampling)
+    line = calibration_line(test.labels, logits, resampling)
     found["calibration_intercept"], found["calibration_slope"] = line
     return ScoreFindings(
         test=found,
@@ -294,30 +293,28 @@ def _interval(fit: Fit) -> tuple[float, float] | None:
 
 
 def _calibration(labels: Ints, logits: Floats, resampling: Resampling) -> CalibrationFindings:
-    probabilities = sigmoid(logits)
-    sampled = probability_errors(labels, probabilities, resampling)
+    sampled = probability_errors(labels, logits, resampling)
     metrics = {name: estimate(each, resampling) for name, each in sampled.items()}
     line = calibration_line(labels, logits, resampling)
     metrics["calibration_intercept"], metrics["calibration_slope"] = line
-    return CalibrationFindings(metrics, reliability(labels, probabilities, resampling))
+    return CalibrationFindings(metrics, reliability(labels, logits, resampling))
 
 
 def _curves(test: Predictions, name: str, resampling: Resampling) -> CurveFindings:
-    labels, probabilities = test.labels, test.probabilities[name]
+    labels, logits, probabilities = test.labels, test.logits[name], test.probabilities[name]
     point = curves.operating_point(labels, probabilities, test.thresholds[name])
     return CurveFindings(
-        roc=curves.roc(labels, probabilities, resampling),
-        precision_recall=curves.precision_recall(labels, probabilities, resampling),
+        roc=curves.roc(labels, logits, resampling),
+        precision_recall=curves.precision_recall(labels, logits, resampling),
         sweep=curves.sweep(labels, probabilities, resampling),
         net_benefit=curves.net_benefit(labels, probabilities, resampling),
         operating_point=point if np.all(np.isfinite(point)) else None,
     )
 
 
-def _contestant(test: Predictions, name: str, sampled: Mapping[str, Sampled]) -> Contestant:
-    probabilities = test.probabilities[name]
-    right = (probabilities >= test.thresholds[name]) == (test.labels == 1)
-    return Contestant(name, probabilities, right, sampled)
+def _contestant(test: Predictions, name: str, logits: Floats, sampled: Mapping[str, Sampled]) -> Contestant:
+    right = (test.probabilities[name] >= test.thresholds[name]) == (test.labels == 1)
+    return Contestant(name, logits, right, sampled)
 
 
 def _agreement_by_class(labels: Ints, contestants: list[Contestant]) -> dict[str, dict[str, Agreement]]:
@@ -333,6 +330,7 @@ def _agreement_by_class(labels: Ints, contestants: list[Contestant]) -> dict[str
 def _test_split(test: Predictions, resampling: Resampling) -> TestSplit:
     _, place, counts = np.unique(test.patients, return_inverse=True, return_counts=True)
     idc = np.bincount(place, test.labels)
+    bands = curves.has_bands(test.labels, resampling)
     return TestSplit(
         patches=len(test.labels),
         idc=int(test.labels.sum()),
@@ -343,6 +341,6 @@ def _test_split(test: Predictions, resampling: Resampling) -> TestSplit:
         patient_ids=resampling.known,
         intervals=resampling.enough,
         near_white=int(test.near_white.sum()),
-        band_draws=min(resampling.draws, curves.DRAWS),
-        undefined_draws=curves.undefined_draws(test.labels, resampling),
+        band_draws=min(resampling.draws, curves.DRAWS) if bands else 0,
+        undefined_draws=curves.undefined_draws(test.labels, resampling) if bands else 0,
     )

@@ -43,12 +43,12 @@ def as_shown(data: ReportData, model: FinalModel) -> tuple[CandidateResult, ...]
 
 def out_of_fold(rows: Predictions | None, name: str, threshold: float) -> dict[str, float | None]:
     """AUC, average precision, balanced accuracy and Brier score of a model's development rows, without intervals."""
-    if rows is None or name not in rows.probabilities:
+    if rows is None or name not in rows.logits:
         return {}
-    probabilities = rows.probabilities[name]
+    logits, probabilities = rows.logits[name], rows.probabilities[name]
     found = {
-        "auc": auc(rows.labels, probabilities),
-        "average_precision": average_precision(rows.labels, probabilities),
+        "auc": auc(rows.labels, logits),
+        "average_precision": average_precision(rows.labels, logits),
         "balanced_accuracy": balanced_accuracy(rows.labels, probabilities, threshold),
         "brier": float(np.mean((probabilities - rows.labels) ** 2)),
     }

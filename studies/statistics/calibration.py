@@ -12,7 +12,8 @@ from statsmodels.genmod import families
 from statsmodels.genmod.generalized_linear_model import GLM
 from statsmodels.tools.sm_exceptions import PerfectSeparationError, PerfectSeparationWarning
 
-from studies.statistics.metrics import Estimate, Sampled, by_class, equal_mass_bins, estimate, rate
+from studies.statistics.binned import equal_mass_bins
+from studies.statistics.metrics import Estimate, Sampled, by_class, estimate, rate
 from studies.statistics.resampling import Floats, Ints, Resampling
 from studies.statistics.thresholds import refuse_one_class
 
@@ -71,9 +72,15 @@ class ReliabilityBin:
     observed: Estimate
 
 
-def reliability(labels: Ints, probabilities: Floats, resampling: Resampling) -> tuple[ReliabilityBin, ...]:
-    """The reliability diagram over equal-mass bins; every patch is in exactly one bin."""
-    bins = equal_mass_bins(probabilities)
+def reliability(labels: Ints, logits: Floats, resampling: Resampling) -> tuple[ReliabilityBin, ...]:
+    """The reliability diagram over equal-mass bins; every patch is in exactly one bin.
+
+    Args:
+        labels: (N,) 1 is IDC.
+        logits: (N,) of the probabilities.
+        resampling: over the same patches.
+    """
+    bins, probabilities = equal_mass_bins(logits), sigmoid(logits)
     inside = np.stack([bins == k for k in range(int(bins.max()) + 1)], axis=1).astype(np.float64)
     shares = resampling.sum_reduced(inside * labels[:, None]) / np.maximum(resampling.sum_reduced(inside), 1e-9)
     rows = []

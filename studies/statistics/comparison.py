@@ -95,13 +95,13 @@ class Contestant:
     """One model's side of a comparison.
 
     Attributes:
-        probabilities: (N,) on the test patches.
+        logits: (N,) of its probabilities of the test patches, for these have no order where they are 0 or 1.
         right: (N,) bool, whether the call at the frozen threshold is right.
         measured: by metric, over the patients that are shared with its opponents.
     """
 
     name: str
-    probabilities: Floats
+    logits: Floats
     right: Bools
     measured: Mapping[str, Sampled]
 
@@ -130,7 +130,7 @@ def _compare(labels: Ints, first: Contestant, second: Contestant, resampling: Re
         paired_difference(statistic, first.measured[metric], second.measured[metric], resampling)
         for statistic, metric in zip((PRIMARY, *SECONDARY), ("auc", "balanced_accuracy", "brier"), strict=True)
     )
-    naive = (delong(labels, first.probabilities, second.probabilities), exact_mcnemar(first.right, second.right))
+    naive = (delong(labels, first.logits, second.logits), exact_mcnemar(first.right, second.right))
     same = agreement(first.right, second.right)
     opinion = _second_opinion(labels, first, second, primary, resampling)
     alike = _alike(first, second)
@@ -143,14 +143,14 @@ def _second_opinion(
     """With the degrees of freedom of the primary test, and undefined where that has none."""
     if primary.freedom is None:
         return replace(primary, statistic=SECOND_OPINION)
-    value, error = obuchowski(labels, resampling, first.probabilities, second.probabilities)
+    value, error = obuchowski(labels, resampling, first.logits, second.logits)
     return _difference(SECOND_OPINION, value, error, primary.freedom)
 
 
 def _alike(first: Contestant, second: Contestant) -> str:
-    if np.array_equal(first.probabilities, second.probabilities):
+    if np.array_equal(first.logits, second.logits):
         return "scores"
-    if np.array_equal(stats.rankdata(first.probabilities), stats.rankdata(second.probabilities)):
+    if np.array_equal(stats.rankdata(first.logits), stats.rankdata(second.logits)):
         return "ranking"
     return "separation" if first.measured["auc"].value == second.measured["auc"].value == 1 else ""
 

@@ -30,11 +30,11 @@ class Point:
 Curve = tuple[Point, ...]
 
 
-def roc(labels: Ints, probabilities: Floats, resampling: Resampling) -> Curve:
+def roc(labels: Ints, scores: Floats, resampling: Resampling) -> Curve:
     """Sensitivity against the false-positive rate, interpolated linearly."""
 
     def heights(weights: Floats) -> Floats:
-        hits, alarms = cumulative_counts(labels, probabilities, weights)
+        hits, alarms = cumulative_counts(labels, scores, weights)
         both = (hits[:, -1] > 0) & (alarms[:, -1] > 0)
         rows = [
             _roc_heights(hit, alarm) if ok else _UNDEFINED for hit, alarm, ok in zip(hits, alarms, both, strict=True)
@@ -55,11 +55,11 @@ def _roc_heights(hits: Floats, alarms: Floats) -> Floats:
     return heights
 
 
-def precision_recall(labels: Ints, probabilities: Floats, resampling: Resampling) -> Curve:
+def precision_recall(labels: Ints, scores: Floats, resampling: Resampling) -> Curve:
     """Precision at the highest threshold that reaches each recall; steps, as average precision counts them."""
 
     def heights(weights: Floats) -> Floats:
-        hits, alarms = cumulative_counts(labels, probabilities, weights)
+        hits, alarms = cumulative_counts(labels, scores, weights)
         precision = hits / np.maximum(hits + alarms, 1e-12)
         rows = [
             _at_recall(hit, row) if hit[-1] > 0 else _UNDEFINED[1:] for hit, row in zip(hits, precision, strict=True)
@@ -79,7 +79,16 @@ def _curve(grid: Floats, heights: Callable[[Floats], Floats], resampling: Resamp
     """The curve on all patches, with the spread of its heights over the draws."""
     whole = heights(np.ones((1, len(resampling.clusters))))[0]
     draws = np.concatenate([heights(block[:, resampling.clusters].astype(float)) for block in resampling.blocks(DRAWS)])
-    return _points(grid, whole, draws, resampling.enough and not too_few(bases))
+    return _points(grid, whole, draws, _enough(bases, resampling))
+
+
+def _enough(bases: Bases, resampling: Resampling) -> bool:
+    return resampling.enough and not too_few(bases)
+
+
+def has_bands(labels: Ints, resampling: Resampling) -> bool:
+    """Whether there are patients enough of both classes for a band around a curve."""
+    return _enough(by_class(labels, resampling), resampling)
 
 
 def _points(grid: Floats, whole: Floats, draws: Floats, enough: bool) -> Curve:
@@ -123,7 +132,7 @@ def sweep(labels: Ints, probabilities: Floats, resampling: Resampling) -> Sweep:
         draws = [part / total for part, total in zip(summed, totals, strict=True)]
         whole = [(called & idc).sum(0) / idc.sum(), (~called & ~idc).sum(0) / (~idc).sum()]
     both = by_class(labels, resampling)
-    enough = [resampling.enough and not too_few(bases) for bases in (both[:1], both[1:], both)]
+    enough = [_enough(bases, resampling) for bases in (both[:1], both[1:], both)]
     pairs = [*zip(whole, draws, strict=True), ((whole[0] + whole[1]) / 2, (draws[0] + draws[1]) / 2)]
     curves = [_points(THRESHOLDS, *pair, sure) for pair, sure in zip(pairs, enough, strict=True)]
     return Sweep(*curves)
@@ -142,7 +151,7 @@ def net_benefit(labels: Ints, probabilities: Floats, resampling: Resampling) -> 
     called, idc = _called(probabilities), (labels == 1)[:, None]
     per_patch = np.where(called, np.where(idc, 1.0, -THRESHOLDS / (1 - THRESHOLDS)), 0.0)
     draws = resampling.sum(per_patch)[:DRAWS] / resampling.sum(np.ones((len(labels), 1)))[:DRAWS]
-    return _points(THRESHOLDS, per_patch.mean(axis=0), draws, resampling.enough)
+    return _points(THRESHOLDS, per_patch.mean(axis=0), draws, has_bands(labels, resampling))
 
 
 def net_benefit_of_all(labels: Ints) -> tuple[float, ...]:

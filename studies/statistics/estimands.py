@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy import special
 
 from studies.statistics.comparison import Difference, paired_difference, simultaneous
 from studies.statistics.metrics import Estimate, Sampled, at_threshold, auc, estimate, ranking
@@ -63,7 +64,7 @@ def estimands(
 
     Args:
         labels: (N,) 1 is IDC.
-        scores: model -> (N,) probabilities and the frozen threshold.
+        scores: model -> (N,) logits of its probabilities, and the frozen threshold on these.
         measured: model -> metric, over patches.
         resampling: over the same N patches.
     """
@@ -78,12 +79,12 @@ def estimands(
 
 
 def _of(
-    labels: Ints, probabilities: Floats, threshold: float, over_patches: Mapping[str, Sampled], resampling: Resampling
+    labels: Ints, logits: Floats, threshold: float, over_patches: Mapping[str, Sampled], resampling: Resampling
 ) -> Estimands:
     weight = _weight(labels, resampling)
     over_patients = {
-        **ranking(labels, probabilities, resampling, weight),
-        **at_threshold(labels, probabilities, threshold, resampling, weight),
+        **ranking(labels, logits, resampling, weight),
+        **at_threshold(labels, special.expit(logits), threshold, resampling, weight),
     }
     metrics = {
         metric: Estimand(
@@ -93,7 +94,7 @@ def _of(
         )
         for metric in COMPARED
     }
-    own = _own(labels, probabilities, resampling)
+    own = _own(labels, logits, resampling)
     return Estimands(metrics, estimate(_mean(own, resampling), resampling), int(np.isfinite(own).sum()))
 
 
@@ -104,10 +105,10 @@ def _weight(labels: Ints, resampling: Resampling) -> Floats:
     return weight
 
 
-def _own(labels: Ints, probabilities: Floats, resampling: Resampling) -> Floats:
+def _own(labels: Ints, logits: Floats, resampling: Resampling) -> Floats:
     """(patients,) AUC of each patient; NaN of those with one class only."""
     rows = np.split(np.argsort(resampling.clusters, kind="stable"), np.cumsum(np.bincount(resampling.clusters))[:-1])
-    return np.array([auc(labels[own], probabilities[own]) for own in rows])
+    return np.array([auc(labels[own], logits[own]) for own in rows])
 
 
 def _mean(own: Floats, resampling: Resampling) -> Sampled:

@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy import special
 
+from studies.statistics.binned import calibration_error
 from studies.statistics.intervals import (
     Bases,
     Spread,
@@ -24,8 +26,6 @@ FEW_PATIENTS = 20
 """Below this number of patients no interval can be trusted much; the report warns."""
 PUBLIC_PREVALENCE = 0.284
 """Share of IDC in the public set: 78,786 of 277,524 patches."""
-BINS = 10
-"""Equal-mass bins of the expected calibration error and of the reliability diagram."""
 
 METRICS: Mapping[str, str] = {
     "auc": "AUC",
@@ -98,8 +98,9 @@ class Sampled:
         reduced: (patients,) with ``TAKEN`` of the first patient taken away, of the second, ...
         bases: the patches that it rests on, each (patients,); an interval takes enough patients in each.
         scale: "rate" for a share of one kind of patches, "logit" for what else lies in [0, 1], "log" for what is
-            positive, "plain" for differences, and "none" for what no interval holds as often as it says.
+            positive, "size" for what chance makes larger, and "plain" for differences.
         least: the standard error if patches were independent, where the statistic has such a lower bound.
+        by_chance: part of a size that is to be expected of chance.
     """
 
     value: float
@@ -107,9 +108,9 @@ class Sampled:
     bases: Bases
     scale: str = "logit"
     least: float = 0.0
+    by_chance: float = 0.0
 
 
-BIASED = "biased upwards with few patches"
 SAME = "it is the same without any one patient, so nothing says how sure it is"
 
 
@@ -128,8 +129,6 @@ def estimate(sampled: Sampled, resampling: Resampling) -> Estimate:
     value = sampled.value
     if not np.isfinite(value):
         return Estimate(None, None, None)
-    if sampled.scale == "none":
-        return Estimate(value, None, None, BIASED)
     found = how_sure(sampled, resampling)
     at_an_edge = sampled.scale in ("rate", "logit") and value in (0.0, 1.0)
     if at_an_edge and (found == SAME or isinstance(found, Spread)):
@@ -158,6 +157,8 @@ def _interval(sampled: Sampled, found: Spread) -> tuple[float, float]:
         case "log":
             factor = float(np.exp(found.half / value))
             return value / factor, value * factor
+        case "size":
+            return max(0.0, value - sampled.by_chance - found.half), min(1.0, value + found.half)
         case _:
             return value - found.half, value + found.half
 
@@ -315,7 +316,7 @@ def at_threshold(
         found[name] = rate(float(whole[name][0]), reduced[name], resampling, outcomes[:, columns].sum(axis=1))
     least = float(np.hypot(found["sensitivity"].least, found["specificity"].least)) / 2
     found["balanced_accuracy"] = replace(found["balanced_accuracy"], least=least)
-    found["f1"] = replace(found["f1"], bases=(idc + tp + fp,))
+    found["f1"] = replace(found["f1"], bases=(idc if too_few((idc,)) else idc + tp + fp,))
     return found
 
 
@@ -336,55 +337,48 @@ def rate(value: float, reduced: Floats, resampling: Resampling, weight: Floats) 
 # --- quality of the probabilities -----------------------------------------------------------------------------------
 
 
-def probability_errors(labels: Ints, probabilities: Floats, resampling: Resampling) -> dict[str, Sampled]:
-    """Brier score, log loss and expected calibration error (equal-mass bins, edges from all patches)."""
-    losses = np.stack([(probabilities - labels) ** 2, _log_losses(labels, probabilities)], axis=1)
+def probability_errors(labels: Ints, logits: Floats, resampling: Resampling) -> dict[str, Sampled]:
+    """Brier score, log loss and expected calibration error (equal-mass bins, edges from all patches).
+
+    Args:
+        labels: (N,) 1 is IDC.
+        logits: (N,) of the probabilities, divided by the temperature, where there is one.
+        resampling: over the same N patches.
+    """
+    losses = np.stack([(special.expit(logits) - labels) ** 2, _log_losses(labels, logits)], axis=1)
     patches = np.ones((len(labels), 1))
     counts, bases = resampling.sum_reduced(patches), (resampling.by_patient(patches)[:, 0],)
     reduced = resampling.sum_reduced(losses) / counts
-    gaps = _gaps(labels, probabilities)
-    ece_reduced = np.abs(resampling.sum_reduced(gaps)).sum(axis=1) / counts[:, 0]
+    ece, ece_reduced, by_chance = calibration_error(labels, logits, resampling)
     return {
         "brier": Sampled(float(losses[:, 0].mean()), reduced[:, 0], bases),
         "log_loss": Sampled(float(losses[:, 1].mean()), reduced[:, 1], bases, "log"),
-        "ece": Sampled(float(np.abs(gaps.sum(axis=0)).sum() / len(labels)), ece_reduced, bases, "none"),
+        "ece": Sampled(ece, ece_reduced, bases, "size", by_chance=by_chance),
     }
 
 
-def _log_losses(labels: Ints, probabilities: Floats) -> Floats:
-    """(N,) minus the logarithm of the probability of the label; never infinite."""
-    least = np.finfo(np.float64).eps
-    clipped = np.clip(probabilities, least, 1 - least)
-    return -np.where(labels == 1, np.log(clipped), np.log1p(-clipped))
-
-
-def equal_mass_bins(probabilities: Floats, bins: int = BINS) -> Ints:
-    """(N,) the bin of each patch: bins hold equally many patches, but equal probabilities share a bin."""
-    edges = np.quantile(probabilities, np.arange(1, bins) / bins)
-    return np.searchsorted(np.unique(edges), probabilities, side="right").astype(np.int64)
-
-
-def _gaps(labels: Ints, probabilities: Floats) -> Floats:
-    """(N, bins) label minus probability, in the column of the patch's bin."""
-    gaps = np.zeros((len(labels), BINS))
-    gaps[np.arange(len(labels)), equal_mass_bins(probabilities)] = labels - probabilities
-    return gaps
+def _log_losses(labels: Ints, logits: Floats) -> Floats:
+    """(N,) minus the logarithm of the probability of the label, also of one that is 0 to the last digit."""
+    losses: Floats = np.logaddexp(0.0, np.where(labels == 1, -logits, logits))
+    return losses
 
 
 # --- all together ---------------------------------------------------------------------------------------------------
 
 
-def measure(labels: Ints, probabilities: Floats, threshold: float, resampling: Resampling) -> dict[str, Sampled]:
+def measure(labels: Ints, logits: Floats, threshold: float, resampling: Resampling) -> dict[str, Sampled]:
     """Every metric of one score; the calibration line has its own (``calibration.calibration_line``).
+
+    From logits, as probabilities that are 0 or 1 to the last digit have lost their order and their logarithm.
 
     Args:
         labels: (N,) 1 is IDC.
-        probabilities: (N,) in [0, 1].
-        threshold: at or above it a patch is called IDC.
+        logits: (N,) divided by the temperature, where there is one.
+        threshold: on the probability; at or above it a patch is called IDC.
         resampling: over the same N patches; share it between models that are compared.
     """
     return {
-        **ranking(labels, probabilities, resampling),
-        **at_threshold(labels, probabilities, threshold, resampling),
-        **probability_errors(labels, probabilities, resampling),
+        **ranking(labels, logits, resampling),
+        **at_threshold(labels, special.expit(logits), threshold, resampling),
+        **probability_errors(labels, logits, resampling),
     }

@@ -125,7 +125,7 @@ def _dealt(clusters: Ints, most: int, rng: np.random.Generator) -> Ints:
 
 
 def effective_number(clusters: Ints, labels: Ints) -> float:
-    """How many patients of equal weight tell as much as these do of their rarer class; at least 2.
+    """How many patients of equal weight tell as much as these do of their rarer class.
 
     A few patients hold most of the patches with IDC, so that a sensitivity rests on fewer patients than there are:
     (sum of counts) squared over the sum of squared counts (Kish 1965), of the class for which that is less.
@@ -135,7 +135,7 @@ def effective_number(clusters: Ints, labels: Ints) -> float:
         labels: (N,) 1 is IDC.
     """
     counts = [np.bincount(clusters[labels == label]) for label in (0, 1) if np.any(labels == label)]
-    return max(2.0, min(float(each.sum() ** 2 / np.sum(each**2)) for each in counts))
+    return min(float(each.sum() ** 2 / np.sum(each**2)) for each in counts)
 
 
 def _multiplicities(count: int, draws: int, rng: np.random.Generator) -> npt.NDArray[np.uint8]:

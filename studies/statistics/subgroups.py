@@ -96,9 +96,8 @@ def _subgroup(
     resampling = resample(patients, labels, draws=0, seed=seed)
     found: dict[str, dict[str, Estimate]] = {"auc": {}, "sensitivity": {}, "specificity": {}}
     for model in models:
-        probabilities = test.probabilities[model][inside]
-        sampled = ranking(labels, probabilities, resampling) | at_threshold(
-            labels, probabilities, test.thresholds[model], resampling
+        sampled = ranking(labels, test.logits[model][inside], resampling) | at_threshold(
+            labels, test.probabilities[model][inside], test.thresholds[model], resampling
         )
         for metric, by_model in found.items():
             by_model[model] = estimate(sampled[metric], resampling)
@@ -119,7 +118,7 @@ def _patient(test: Predictions, models: tuple[str, ...], patient: str) -> Patien
     labels = test.labels[own]
     aucs, right = {}, {}
     for model in models:
-        found = delong_interval(labels, test.probabilities[model][own])
+        found = delong_interval(labels, test.logits[model][own])
         aucs[model] = Estimate(*found) if found else Estimate(None, None, None)
         counts = confusion(labels, test.probabilities[model][own], test.thresholds[model])
         right[model] = counts.true_positive + counts.true_negative

@@ -74,12 +74,13 @@ def without_patients(**other: Any) -> Explored:
 
 def _scored(name: str, labels: np.ndarray, gain: float, rng: np.random.Generator) -> Scored:
     logits = gain * (labels - 0.5) + rng.normal(size=len(labels))
-    return Scored(name, 1 / (1 + np.exp(-logits)), np.arange(len(labels)) % 5)
+    return Scored(name, logits, np.arange(len(labels)) % 5)
 
 
 def _doubts(scored: Scored, labels: np.ndarray) -> Doubts:
-    given = np.where(labels == 1, scored.probabilities, 1 - scored.probabilities)
-    return Doubts(scored.name, scored.probabilities, np.argsort(given), given < 0.2)
+    probabilities = 1 / (1 + np.exp(-scored.logits))
+    given = np.where(labels == 1, probabilities, 1 - probabilities)
+    return Doubts(scored.name, probabilities, np.argsort(given), given < 0.2)
 
 
 def _sheet(key: str, rows: np.ndarray) -> Sheet:

@@ -71,12 +71,12 @@ def test_simple_models_have_an_interval_over_patients_and_a_score_a_fold() -> No
     found = summarise(explored).scores
     labels = explored.labels[explored.modelled]
     for one, scored in zip(found, explored.scored, strict=True):
-        assert one.auc.value == pytest.approx(roc_auc_score(labels, scored.probabilities))
+        assert one.auc.value == pytest.approx(roc_auc_score(labels, scored.logits))
         assert one.auc.low is not None
         assert one.auc.high is not None
         assert one.auc.low < one.auc.value < one.auc.high
         inside = scored.fold == 2
-        assert one.folds[2] == pytest.approx(roc_auc_score(labels[inside], scored.probabilities[inside]))
+        assert one.folds[2] == pytest.approx(roc_auc_score(labels[inside], scored.logits[inside]))
 
 
 def test_doubts_are_counted_by_label() -> None:
@@ -158,9 +158,9 @@ def test_a_model_judges_labels_where_the_interval_of_its_auc_lies_above_a_half(
 ) -> None:
     rng = np.random.default_rng(4)
     labels = np.arange(400) % 2
-    probabilities = 1 / (1 + np.exp(-rng.normal(gap * (labels - 0.5))))
+    logits = rng.normal(gap * (labels - 0.5))
     owners = np.array([f"p{row // 2 % patients}" for row in range(400)])
-    assert tells_classes_apart(labels, owners, probabilities) == judges
+    assert tells_classes_apart(labels, owners, logits) == judges
 
 
 def test_nothing_is_found_where_there_is_nothing() -> None:

@@ -48,7 +48,7 @@ def test_constant_or_separating_scores_have_no_slope() -> None:
 
 def test_reliability_bins_hold_every_patch_once_and_bracket_the_truth() -> None:
     resampling = resample(WHO, LABELS, 500, 0)
-    bins = c.reliability(LABELS, expit(TRUE_LOGITS), resampling)
+    bins = c.reliability(LABELS, TRUE_LOGITS, resampling)
     assert sum(one.patches for one in bins) == N
     covered = [one.observed.low <= one.predicted <= one.observed.high for one in bins]
     assert sum(covered) >= 8

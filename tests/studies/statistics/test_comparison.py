@@ -5,10 +5,11 @@ import re
 import numpy as np
 import pytest
 from MLstatkit import Delong_test
+from scipy.special import logit
 from scipy.stats import binomtest
 
 from studies.findings.verdict import Verdict, judge
-from studies.findings.weaknesses import Weakness, about_openings, about_patches
+from studies.findings.weaknesses import Weakness, about_classes, about_openings, about_patches
 from studies.statistics import comparison as cmp
 from studies.statistics.metrics import Estimate, estimate, measure
 from studies.statistics.obuchowski import obuchowski
@@ -29,8 +30,8 @@ def resampling() -> Resampling:
 
 
 def contestant(name: str, scores: np.ndarray, resampling: Resampling) -> cmp.Contestant:
-    right = (scores >= 0.5) == (LABELS == 1)
-    return cmp.Contestant(name, scores, right, measure(LABELS, scores, 0.5, resampling))
+    logits, right = logit(scores), (scores >= 0.5) == (LABELS == 1)
+    return cmp.Contestant(name, logits, right, measure(LABELS, logits, 0.5, resampling))
 
 
 def verdict_on(resampling: Resampling, doubts: tuple[Weakness, ...] = (), **scores: np.ndarray) -> Verdict:
@@ -286,6 +287,19 @@ def test_with_few_patients_a_single_model_is_not_praised() -> None:
     assert verdict.headline == "cnn reached an AUC of 0.986 on a test split of too few patients to be sure of it."
 
 
+def test_with_few_patients_of_a_class_a_single_model_is_not_praised() -> None:
+    few = tuple(about_classes(np.repeat([f"p{k}" for k in range(40)], 5), (np.arange(200) < 3).astype(np.int64)))
+    verdict = judge((), [("cnn", Estimate(0.986, None, None))], few)
+    assert verdict.headline.endswith("on a test split of too few patients with IDC to be sure of it.")
+
+
+def test_a_test_split_of_one_class_has_no_auc_to_differ(resampling: Resampling) -> None:
+    undefined = cmp.replace(paired(-0.1, 0.1), primary=cmp.Difference("d", None))
+    verdict = judge((undefined,), [("cnn", Estimate(None, None, None)), ("vgg16", Estimate(None, None, None))], ())
+    assert verdict.headline == "It cannot be said whether cnn and vgg16 differ."
+    assert verdict.detail == "The test split holds one class only, so that there is no AUC."
+
+
 def test_with_four_patients_there_is_neither_an_interval_nor_a_p() -> None:
     four = resample(np.array([f"p{k % 4}" for k in range(N)]), LABELS, 300, 0)
     pair = cmp.compare_all(LABELS, [contestant("a", GOOD, four), contestant("b", FAIR, four)], four)[0]
@@ -293,7 +307,9 @@ def test_with_four_patients_there_is_neither_an_interval_nor_a_p() -> None:
     assert (pair.primary.low, pair.primary.p, pair.smallest_detectable) == (None, None, None)
     verdict = judge((pair,), [("a", Estimate(0.9, None, None)), ("b", Estimate(0.8, None, None))], ())
     assert verdict.winner is None
-    assert verdict.detail.endswith("the test split is too small to say how sure that is.")
+    assert verdict.detail.endswith(
+        "the test split is too small to say how sure that is (there are 4 patients; an interval takes 5)."
+    )
     assert verdict.headline == "It cannot be said whether a and b differ."
 
 

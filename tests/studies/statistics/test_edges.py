@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from scipy.special import expit
 
 from studies.statistics import calibration, curves, metrics
 from studies.statistics.comparison import delong, paired_difference
+from studies.statistics.intervals import spread
 from studies.statistics.metrics import Estimate, estimate
 from studies.statistics.resampling import resample
 
@@ -57,6 +59,15 @@ def test_a_perfect_rate_of_three_patients_is_as_unsure_as_three_observations(rat
     none = rates(*split(*[seen_as(rate, 0, 3)] * 3, *[other(rate)] * 31))[rate]
     assert (none.value, none.low) == (0.0, 0.0)
     assert none.high == pytest.approx(1 - 0.025 ** (1 / 3))
+
+
+def test_f1_needs_three_patients_with_idc_and_none_who_is_called_so() -> None:
+    of_two = rates(*split((5, 3, 20, 2), (6, 2, 20, 1), *[(0, 3, 21, 0)] * 26))["f1"]
+    assert (of_two.value, of_two.low) == (pytest.approx(22 / 108), None)
+    assert of_two.reason == "it rests on 2 patients; an interval takes 3"
+    never_called = rates(*split(*[(0, 0, 20, 4)] * 9))["f1"]
+    assert (never_called.value, never_called.low) == (0.0, 0.0)
+    assert never_called.high == pytest.approx(1 - 0.025 ** (1 / 9))
 
 
 def test_a_perfect_rate_that_rests_on_one_patient_has_no_interval() -> None:
@@ -114,9 +125,9 @@ def test_a_reliability_bin_rests_on_its_own_patches() -> None:
     for more, patches in ((21, 36), (63, 12)):  # 756 in all, so that the last of ten bins is the 84 called IDC
         own, others = [(6, 1, 0, 0), *[(7, 0, 0, 0)] * 11], [(0, 0, patches, 0)] * more
         labels, _, who = split(*own, *others)
-        probabilities = np.where(who < 12, 0.9, 0.1)
+        logits = np.where(who < 12, 2.2, -2.2)
         resampling = resample(who.astype(str), labels, 500, 0)
-        bins.append(calibration.reliability(labels, probabilities, resampling)[-1])
+        bins.append(calibration.reliability(labels, logits, resampling)[-1])
     assert bins[0].observed == bins[1].observed
     assert bins[0].observed.value == pytest.approx(83 / 84)
     assert bins[0].observed.low == pytest.approx(0.935, abs=0.03)
@@ -143,7 +154,7 @@ def test_a_specificity_does_not_suffer_from_a_single_patient_with_idc() -> None:
 def test_a_difference_without_any_spread_has_neither_an_interval_nor_a_p() -> None:
     labels, _, who = split(*[(5, 5, 5, 5)] * 12)
     resampling = resample(who.astype(str), labels, 500, 0)
-    perfect, constant = np.where(labels == 1, 0.9, 0.1), np.full(len(labels), 0.3)
+    perfect, constant = np.where(labels == 1, 2.2, -2.2), np.full(len(labels), -0.9)
     first, second = (metrics.measure(labels, scores, 0.5, resampling)["auc"] for scores in (perfect, constant))
     found = paired_difference("Difference of AUC", first, second, resampling)
     assert found.value == pytest.approx(0.5)
@@ -176,12 +187,49 @@ def test_a_value_at_the_edge_that_a_patient_moves_has_an_interval_at_least_as_wi
 # --- what is told of it ---------------------------------------------------------------------------------------------
 
 
-def test_a_calibration_error_has_no_interval_and_says_why() -> None:
-    labels, called, who = split(*[(4, 2, 9, 1), (3, 1, 8, 3)] * 8)
+def calibration_errors(steep: float, splits: int) -> list[metrics.Sampled]:
+    """Of made-up splits of 12 patients, whose logits are ``steep`` times those that labels were drawn by."""
+    found = []
+    for seed in range(splits):
+        rng = np.random.default_rng(seed)
+        who = np.repeat(np.arange(12), 40)
+        logits = rng.normal(-0.8, 1.5, 480)
+        labels = (rng.random(480) < expit(logits)).astype(np.int64)
+        resampling = resample(who.astype(str), labels, 0, 0)
+        found.append(metrics.probability_errors(labels, steep * logits, resampling)["ece"])
+    return found
+
+
+def test_a_perfect_score_has_a_calibration_error_of_chance_and_an_interval_down_to_0() -> None:
+    found = calibration_errors(1.0, 60)
+    seen, by_chance = np.mean([one.value for one in found]), np.mean([one.by_chance for one in found])
+    assert seen > 0.03
+    assert by_chance > 0.6 * seen, "the rest is what a plain subtraction cannot tell from an error"
+    resampling = resample(np.arange(12).astype(str), np.arange(12) % 2, 0, 0)
+    lows = [estimate(one, resampling).low for one in found]
+    assert np.mean([low == 0 for low in lows]) > 0.8
+    assert np.mean([one.value - spread(one.value, one.reduced, one.bases).half > 0 for one in found]) > 0.1
+
+
+def test_a_score_that_is_far_from_calibrated_has_an_interval_that_says_so() -> None:
+    found = calibration_errors(4.0, 20)
+    truth = np.mean([one.value for one in calibration_errors(4.0, 200)])
+    resampling = resample(np.arange(12).astype(str), np.arange(12) % 2, 0, 0)
+    for one in found:
+        interval = estimate(one, resampling)
+        assert one.by_chance < 0.1 * one.value
+        assert interval.low > 0.05
+        assert interval.high - one.value == pytest.approx(spread(one.value, one.reduced, one.bases).half)
+    held = [estimate(one, resampling) for one in found]
+    assert np.mean([one.low < truth < one.high for one in held]) > 0.8
+
+
+def test_a_calibration_error_without_any_spread_has_none_of_chance() -> None:
+    labels, called, who = split(*[(4, 2, 9, 1)] * 16)
     resampling = resample(who.astype(str), labels, 0, 0)
-    found = estimate(metrics.measure(labels, 0.2 + 0.5 * called, 0.5, resampling)["ece"], resampling)
-    assert found.value is not None
-    assert (found.low, found.high, found.reason) == (None, None, metrics.BIASED)
+    sampled = metrics.measure(labels, 2.2 * called - 1.4, 0.5, resampling)["ece"]
+    assert sampled.by_chance == pytest.approx(0, abs=1e-9)
+    assert estimate(sampled, resampling).reason == metrics.SAME
 
 
 def test_draws_that_leave_out_all_patients_with_idc_are_counted() -> None:

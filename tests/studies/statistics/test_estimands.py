@@ -9,17 +9,17 @@ from studies.statistics.metrics import measure
 from studies.statistics.resampling import resample
 
 
-def found(labels: np.ndarray, scores: np.ndarray, who: np.ndarray, threshold: float = 0.5) -> Estimands:
+def found(labels: np.ndarray, logits: np.ndarray, who: np.ndarray) -> Estimands:
     resampling = resample(who, labels, 500, 0)
-    measured = {"cnn": measure(labels, scores, threshold, resampling)}
-    return estimands(labels, {"cnn": (scores, threshold)}, measured, resampling)["cnn"]
+    measured = {"cnn": measure(labels, logits, 0.5, resampling)}
+    return estimands(labels, {"cnn": (logits, 0.5)}, measured, resampling)["cnn"]
 
 
 def test_the_mean_over_patients_is_that_of_all_pairs_of_patients() -> None:
     rng = np.random.default_rng(0)
     who, labels = rng.integers(0, 8, 200), rng.integers(0, 2, 200)
     scores = np.round(np.clip(0.3 * labels + rng.random(200) * 0.7, 0, 1), 2)
-    one = found(labels, scores, who.astype(str))
+    one = found(labels, scores - 0.5, who.astype(str))
 
     def called(label: int) -> float:
         return float(np.mean([(scores[(who == k) & (labels == label)] >= 0.5).mean() for k in range(8)]))
@@ -56,12 +56,12 @@ def lesions(large: int, skill_of_large: float, skill_of_small: float) -> tuple[n
     who = np.repeat(np.arange(30), np.where(np.arange(30) < 10, large, 10))
     labels = np.tile([0, 1], len(who) // 2)
     skill = np.where(who < 10, skill_of_large, skill_of_small)
-    return labels, 1 / (1 + np.exp(-skill * (labels - 0.5) - rng.normal(0, 1, len(who)))), who.astype(str)
+    return labels, skill * (labels - 0.5) + rng.normal(0, 1, len(who)), who.astype(str)
 
 
 def test_where_large_lesions_are_easier_the_two_disagree_and_it_is_a_weakness() -> None:
-    labels, scores, who = lesions(200, 3.0, 0.6)
-    one = found(labels, scores, who)
+    labels, logits, who = lesions(200, 3.0, 0.6)
+    one = found(labels, logits, who)
     assert one.metrics["auc"].patches.value > one.metrics["auc"].patients.value + 0.1
     weak = about_estimands({"cnn": one})
     assert {each.name for each in weak} == {"Patches and patients disagree"}
@@ -78,13 +78,13 @@ def test_where_all_patients_are_alike_they_agree() -> None:
 
 
 def test_without_patient_ids_there_is_only_one() -> None:
-    labels, scores, who = lesions(10, 2.0, 2.0)
+    labels, logits, who = lesions(10, 2.0, 2.0)
     resampling = resample(np.full(len(who), ""), labels, 50, 0)
-    measured = {"cnn": measure(labels, scores, 0.5, resampling)}
-    assert estimands(labels, {"cnn": (scores, 0.5)}, measured, resampling) == {}
+    measured = {"cnn": measure(labels, logits, 0.5, resampling)}
+    assert estimands(labels, {"cnn": (logits, 0.5)}, measured, resampling) == {}
 
 
 def test_patients_of_one_class_have_no_auc_of_their_own() -> None:
-    labels, scores, who = lesions(10, 2.0, 2.0)
+    labels, logits, who = lesions(10, 2.0, 2.0)
     labels = np.where(np.isin(who.astype(int), [3, 4]), 0, labels)
-    assert found(labels, scores, who).ranked == 28
+    assert found(labels, logits, who).ranked == 28
