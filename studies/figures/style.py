@@ -7,7 +7,7 @@ trace needs WebGL.
 
 import html
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -166,6 +166,11 @@ def above_and_below(one: Estimate) -> tuple[float, float]:
     if one.value is None or one.low is None or one.high is None:
         return 0.0, 0.0
     return one.high - one.value, one.value - one.low
+
+
+def with_intervals(what: str, shown: Iterable[Estimate]) -> str:
+    """What an axis shows, and of its intervals only where there are any."""
+    return f"{what} with 95 % interval over patients" if any(one.low is not None for one in shown) else what
 
 
 def rows_axis(figure: go.Figure, labels: Sequence[str]) -> None:

@@ -23,12 +23,16 @@ from studies.figures.style import (
     rows_axis,
     slug,
     spread,
+    with_intervals,
 )
 from studies.findings.findings import CalibrationFindings, Findings, ModelFindings
 from studies.records import ReportData
 from studies.statistics import curves
+from studies.statistics.binned import BINS
 from studies.statistics.calibration import ReliabilityBin
+from studies.statistics.intervals import FEWEST_OF_A_CLASS
 from studies.statistics.metrics import METRICS
+from studies.statistics.resampling import FEWEST_PATIENTS
 
 MOST_POINTS = 2000
 """Patches drawn in the scatter of two models; more would slow the page down and show no more."""
@@ -63,7 +67,8 @@ def test_split_figures(data: ReportData, findings: Findings) -> list[Figure]:
 
 
 def _metrics(findings: Findings) -> Figure:
-    figure = canvas(80 + 36 * len(SHOWN), x="Value with 95 % interval over patients")
+    shown = [model.test[metric] for model in findings.models.values() for metric in SHOWN]
+    figure = canvas(80 + 36 * len(SHOWN), x=with_intervals("Value", shown))
     count = len(findings.models)
     for place, (name, model) in enumerate(findings.models.items()):
         rows = [(k + spread(count, place), model.test[metric]) for k, metric in enumerate(SHOWN)]
@@ -76,7 +81,7 @@ def _metrics(findings: Findings) -> Figure:
     return Figure(
         key="metrics",
         title="The models side by side",
-        alt="Dots with intervals: each metric of each model on the test split.",
+        alt="Dots, with intervals where there are any: each metric of each model on the test split.",
         note="Intervals that overlap may still hide a difference: the paired comparison above is the test of it.",
         plots=(figure,),
         table=Table(("Metric", *interval_columns(list(findings.models))), cells),
@@ -89,6 +94,13 @@ def _curve_table(first: str, found: dict[str, curves.Curve]) -> Table:
     for points in zip(*found.values(), strict=True):
         rows.append((points[0].x, *(cell for point in points for cell in estimate_cells(point.y))))
     return Table((first, *interval_columns(list(found))), tuple(rows))
+
+
+_BANDS = "Bands are the middle 95 % of the draws at each point. "
+
+
+def _bands(findings: Findings) -> str:
+    return ", with 95 % bands over patients" if findings.test_split.band_draws else ""
 
 
 def _roc(findings: Findings) -> Figure:
@@ -117,8 +129,8 @@ def _roc(findings: Findings) -> Figure:
     return Figure(
         key="roc",
         title="ROC curves",
-        alt="Sensitivity against the false-positive rate for each model, with 95 % bands over patients.",
-        note="Bands are the middle 95 % of the draws at each point. The marker is the frozen threshold.",
+        alt=f"Sensitivity against the false-positive rate for each model{_bands(findings)}.",
+        note=f"{_BANDS if findings.test_split.band_draws else ''}The marker is the frozen threshold.",
         plots=(figure,),
         table=_curve_table("False-positive rate", {name: model.curves.roc for name, model in findings.models.items()}),
         statistic=METRICS["auc"],
@@ -137,7 +149,7 @@ def _precision_recall(findings: Findings) -> Figure:
     return Figure(
         key="precision-recall",
         title="Precision-recall curves",
-        alt="Precision against recall for each model, with 95 % bands over patients.",
+        alt=f"Precision against recall for each model{_bands(findings)}.",
         note="The dotted line is the share of IDC in the test split, the precision of a random score.",
         plots=(figure,),
         table=_curve_table("Recall", found),
@@ -159,8 +171,8 @@ def _reliability(findings: Findings) -> Figure:
     return Figure(
         key="reliability",
         title="Reliability: what was promised, what happened",
-        alt="Observed share of IDC against predicted probability in ten bins of equal mass, one plot a model.",
-        note="Ten bins with equally many patches. On the dotted line, 30 % means 30 in 100. "
+        alt="Observed share of IDC against predicted probability in bins of equal mass, one plot a model.",
+        note=f"At most {BINS} bins, with equally many patches. On the dotted line, 30 % means 30 in 100. "
         "Bars are of the final score, after temperature.",
         plots=tuple(_reliability_of(name, model, place) for place, (name, model) in enumerate(models)),
         table=Table(
@@ -243,7 +255,7 @@ def _net_benefit(data: ReportData, findings: Findings) -> Figure:
     for place, (name, model) in enumerate(findings.models.items()):
         add_curve(figure, model.curves.net_benefit, name, place)
     top = findings.test_split.prevalence
-    figure.update_yaxes(range=[-0.25 * top - 0.01, 1.1 * top + 0.01], tickformat=".2f")
+    figure.update_yaxes(range=[-0.25 * top - 0.01, 1.1 * top + 0.01], tickformat=".2f" if top > 0.05 else ".3f")
     figure.update_xaxes(range=[0, 1], tickformat=".1f")
     table = _curve_table("Threshold", {name: model.curves.net_benefit for name, model in findings.models.items()})
     rows = tuple((*row, everyone[k]) for k, row in enumerate(table.rows))
@@ -296,7 +308,8 @@ def _patients(findings: Findings) -> Figure:
 
 def _subgroups(findings: Findings) -> Figure:
     groups, names = findings.subgroups, list(findings.models)
-    figure = canvas(80 + 30 * len(groups), x="AUC with 95 % interval over patients")
+    shown = [group.auc[name] for group in groups for name in names]
+    figure = canvas(80 + 30 * len(groups), x=with_intervals("AUC", shown))
     for place, name in enumerate(names):
         rows = [(k + spread(len(names), place), group.auc[name]) for k, group in enumerate(groups)]
         add_estimates(figure, rows, name, place)
@@ -322,10 +335,11 @@ def _subgroups(findings: Findings) -> Figure:
     return Figure(
         key="subgroups",
         title="Part by part",
-        alt="AUC with intervals in parts of the test split: by share of IDC, brightness, stain and near-white patches.",
+        alt="AUC in parts of the test split: by share of IDC, brightness, stain and near-white patches.",
         note=(
-            "Parts are thirds of the test patches; those of fewer than five patients have no interval. With so many "
-            "parts some will stand out by chance: no test is made."
+            f"Parts are thirds of the test patches; those of fewer than {FEWEST_PATIENTS} patients, and those in which "
+            f"fewer than {FEWEST_OF_A_CLASS} have patches with IDC or without, have no interval. With so many parts "
+            "some will stand out by chance: no test is made."
         ),
         plots=(figure,),
         table=Table(("Part", "Patients", "Patches", "IDC", *columns), cells),

@@ -89,8 +89,8 @@ def _alone(name: str, auc: Estimate, doubts: Sequence[Weakness]) -> Verdict:
     if auc.value is None:
         headline = f"{name} could not be judged: the test split{where} holds one class only."
         return Verdict(None, "none", headline, "There was no second model to compare it with.")
-    few = any(doubt.name == FEW for doubt in doubts)
-    split = f"a test split of too few patients to be sure of it{where}" if few else f"the test split{where}"
+    few = [doubt.name.removeprefix(FEW) for doubt in doubts if doubt.name.startswith(FEW)]
+    split = f"a test split of too few patients{few[0]} to be sure of it{where}" if few else f"the test split{where}"
     headline = f"{name} reached an AUC of {_number(auc.value)}{_interval(auc.low, auc.high)} on {split}."
     return Verdict(None, "none", headline, "There was no second model to compare it with.")
 
@@ -115,6 +115,9 @@ def _equivalent(best: str, pairs: Sequence[Comparison], doubts: Sequence[Weaknes
 
 def _undecided(best: str, pairs: Sequence[Comparison], doubts: Sequence[Weakness], margin: float | None) -> Verdict:
     others, where = _join([pair.second for pair in pairs]), _where(doubts)
+    if pairs[0].primary.value is None:
+        headline = f"It cannot be said whether {best} and {others} differ{where}."
+        return Verdict(None, "none", headline, "The test split holds one class only, so that there is no AUC.")
     detail = _of_each(best, pairs, lambda pair: _open(pair, margin))
     if any(pair.primary.p is None and not pair.alike for pair in pairs):
         return Verdict(None, "none", f"It cannot be said whether {best} and {others} differ{where}.", detail)
@@ -141,7 +144,8 @@ def _open(pair: Comparison, margin: float | None) -> str:
     if one.standard_error == 0:
         return "that is the same whichever patient is taken away, so there is neither an interval nor a p"
     if one.low is None or one.high is None or pair.smallest_detectable is None:
-        return "the test split is too small to say how sure that is"
+        why = f" ({one.reason})" if one.reason else ""
+        return f"the test split is too small to say how sure that is{why}"
     largest = max(-one.low, one.high)
     limits = (
         "" if margin is None or largest < margin else f", more than the margin of {margin:g} that was planned before"

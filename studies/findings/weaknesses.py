@@ -99,6 +99,7 @@ def about_classes(patients: npt.NDArray[np.str_], labels: npt.NDArray[np.int64])
         if count >= FEW_OF_A_CLASS or all_of_them < FEWEST_PATIENTS:
             continue
         what = "has no interval" if count < FEWEST_OF_A_CLASS else "stands or falls with one of them"
+        what = what if count else "is undefined"
         meaning = (
             f"{count} of {all_of_them} test patients {'has' if count == 1 else 'have'} patches {which}: every number "
             f"that rests on these {what}."

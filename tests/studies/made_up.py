@@ -1,6 +1,7 @@
 """A made-up comparison with everything that a report can show: two models, 40 test patients, pruned and failed trials.
 
-Run as ``PYTHONPATH=. python tests/studies/made_up.py FOLDER`` to look at its report.
+Run as ``PYTHONPATH=. python tests/studies/made_up.py FOLDER [--hostile] [3 1]`` to look at its report; numbers are the
+patches with IDC of the only test patients who have any.
 """
 
 import sys
@@ -68,6 +69,7 @@ def report_data(
     hostile: bool = False,
     trials: int = 20,
     patients: int = 40,
+    few: tuple[int, ...] = (),
     draws: int = 1000,
 ) -> ReportData:
     """A report's data, with its pictures written to ``folder``.
@@ -81,11 +83,12 @@ def report_data(
         hostile: whether names carry HTML, quotes and unicode.
         trials: in each study.
         patients: in the test split.
+        few: patches with IDC of the only test patients who have any; () for nearly all of them.
         draws: bootstrap draws.
     """
     rng = np.random.default_rng(seed)
     name = HOSTILE if hostile else "made-up"
-    test = _predictions(rng, patients, 20, skill, patient_ids=patient_ids, twins=twins, hostile=hostile)
+    test = _predictions(rng, patients, 20, skill, patient_ids=patient_ids, twins=twins, hostile=hostile, few=few)
     development = {
         model: _predictions(rng, patients, 25, skill, patient_ids=patient_ids, twins=twins, hostile=hostile)
         for model in ("cnn", "vgg16")
@@ -138,10 +141,13 @@ def _predictions(
     patient_ids: bool,
     twins: bool,
     hostile: bool,
+    few: tuple[int, ...] = (),
 ) -> Predictions:
     who = _patients(rng, patients, patches, hostile=hostile)
     unique, place = np.unique(who, return_inverse=True)
     labels = (rng.random(len(who)) < rng.beta(1.2, 2.4, len(unique))[place]).astype(np.int64)
+    if few:
+        labels = _few(place, few)
     stain = rng.normal(0, 0.4, len(unique))[place]
     shared = rng.normal(0, 0.9, len(who))
     members = {
@@ -175,6 +181,14 @@ def _predictions(
         eosin=rng.normal(0.2, 0.05, len(who)),
         near_white=rng.random(len(who)) < 0.06,
     )
+
+
+def _few(place: np.ndarray, few: tuple[int, ...]) -> np.ndarray:
+    """(N,) labels where only the first patients have IDC, in so many patches each."""
+    labels = np.zeros(len(place), dtype=np.int64)
+    for patient, patches in enumerate(few):
+        labels[np.flatnonzero(place == patient)[:patches]] = 1
+    return labels
 
 
 def _data(rng: np.random.Generator, test: Predictions, *, patient_ids: bool, hostile: bool) -> DataSummary:
@@ -389,4 +403,5 @@ if __name__ == "__main__":
     from studies.report.page import write_report
 
     target = Path(sys.argv[1])
-    write_report(report_data(target / "pictures", hostile="--hostile" in sys.argv), target)
+    only = tuple(int(count) for count in sys.argv[2:] if count.isdigit())
+    write_report(report_data(target / "pictures", hostile="--hostile" in sys.argv, few=only), target)

@@ -69,6 +69,7 @@ def test_few_patients_with_a_class_weaken_whatever_rests_on_it() -> None:
         "3 of 12 test patients have patches with IDC: every number that rests on these stands or falls with one of "
         "them."
     ]
+    assert found(0) == ["0 of 12 test patients have patches with IDC: every number that rests on these is undefined."]
     assert found(5) == []
     assert found(2, patients=4) == [], "there are too few for any interval, which is told already"
 

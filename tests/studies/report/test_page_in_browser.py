@@ -73,3 +73,30 @@ def test_the_keyboard_reaches_the_summary_and_opens_a_table(browser: Browser, re
 @pytest.mark.parametrize("which", ["wide", "phone"])
 def test_axe_finds_no_serious_violation(which: str, axe: str, request: pytest.FixtureRequest) -> None:
     seen.is_accessible(request.getfixturevalue(which), axe)
+
+
+@pytest.fixture(scope="module")
+def of_one_patient(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Opened:
+    folder = tmp_path_factory.mktemp("one-patient-with-idc")
+    data = made_up.report_data(folder / "pictures", trials=6, patients=24, draws=200, few=(3,))
+    return Opened(browser, write_report(data, folder), 390, 844)
+
+
+def test_reasons_in_the_place_of_intervals_tear_no_card(of_one_patient: Opened) -> None:
+    seen.does_not_scroll_sideways(of_one_patient)
+    torn = of_one_patient.page.eval_on_selector_all(
+        ".card",
+        """cards => cards.flatMap(card => {
+            const edge = card.getBoundingClientRect().right, words = document.createRange();
+            const beyond = [...card.querySelectorAll("dd, .big > *")].filter(one =>
+                one.getBoundingClientRect().right > edge);
+            const over = [...card.querySelectorAll("dt")].filter(one => {
+                words.selectNodeContents(one);
+                const value = one.nextElementSibling.firstElementChild.getBoundingClientRect();
+                return words.getBoundingClientRect().right > value.left;
+            });
+            return [...beyond, ...over].map(one => one.textContent.trim());
+        })""",
+    )
+    assert torn == []
+    assert of_one_patient.page.locator(".card .reason").count() == 8, "of each model all but the specificity have none"

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.special import expit
 from sklearn import metrics as sk
 
 from studies.findings.findings import find
-from studies.records import ReportData
+from studies.findings.predictions import load_predictions, save_predictions
+from studies.records import Predictions, ReportData
 from studies.report.page import write_report
 from tests.studies import made_up
 
@@ -75,6 +77,33 @@ def test_a_part_without_idc_has_no_f1(small: ReportData, tmp_path: Path) -> None
     assert found["specificity"].value is not None
 
 
+@pytest.mark.parametrize("few", [(5,), (1,), (6, 4)], ids=["one patient", "one patch", "two patients"])
+def test_of_one_or_two_patients_with_idc_nothing_is_told_that_rests_on_them(
+    few: tuple[int, ...], tmp_path: Path
+) -> None:
+    data = made_up.report_data(tmp_path / "pictures", trials=4, patients=24, draws=200, few=few)
+    page = write_report(data, tmp_path).read_text(encoding="utf-8")
+    numbers = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    reason = f"it rests on {len(few)} patient{'s' * (len(few) > 1)}; an interval takes 3"
+    assert [one["name"] for one in numbers["weaknesses"]][1] == "Few patients with IDC"
+    assert numbers["verdict"]["headline"].startswith("It cannot be said whether ")
+    assert numbers["verdict"]["detail"].endswith(f"the test split is too small to say how sure that is ({reason}).")
+    assert numbers["test_split"]["effective_patients"] <= len(few)
+    for model in numbers["models"].values():
+        for metric in ("auc", "average_precision", "balanced_accuracy", "f1", "sensitivity", "f1_public"):
+            assert model["test"][metric]["value"] is not None
+            assert (model["test"][metric]["low"], model["test"][metric]["reason"]) == (None, reason), metric
+        for metric in ("specificity", "brier", "log_loss"):
+            assert model["test"][metric]["low"] is not None, metric
+        for curve in ("roc", "precision_recall", "net_benefit"):
+            assert all(point["y"]["low"] is None for point in model["curves"][curve]), curve
+    text = " ".join(re.sub(r"<[^>]+>", " ", re.sub(r"(?s)<(script|style).*?</\1>", " ", page)).split())
+    assert text.count(f"no interval: {reason}") > 10
+    assert "No curve has a band." in text
+    assert "95 % bands" not in page
+    assert not re.search(r"\b[Nn]a[Nn]\b|\b1 patients\b|\bNone\b(?! of)", text)
+
+
 def test_a_patient_with_one_patch_of_idc_has_an_auc_without_an_interval(small: ReportData) -> None:
     labels = small.test.labels.copy()
     own = np.flatnonzero(small.test.patients == small.test.patients[0])
@@ -84,6 +113,39 @@ def test_a_patient_with_one_patch_of_idc_has_an_auc_without_an_interval(small: R
     auc = rows[small.test.patients[0]].auc["cnn"]
     assert auc.value is not None
     assert (auc.low, auc.high) == (None, None)
+
+
+def test_scores_rank_by_their_logits_where_probabilities_are_all_but_0_and_1(small: ReportData, tmp_path: Path) -> None:
+    def steep(rows: Predictions) -> Predictions:
+        logits = {entry: 400 * each for entry, each in rows.logits.items()}
+        tempered = {
+            entry: expit(each / (1.0 if entry in small.plan.baselines else 1.2)) for entry, each in logits.items()
+        }
+        return replace(rows, logits=logits, probabilities=tempered)
+
+    save_predictions(steep(small.test), tmp_path)
+    test = load_predictions(tmp_path)
+    assert np.mean(np.isin(test.probabilities["cnn"], [0, 1])) > 0.6
+    development = {model: steep(rows) for model, rows in small.out_of_fold.items()}
+    found, gentle = find(replace(small, test=test, out_of_fold=development)), find(small)
+    for name in ("cnn", "vgg16"):
+        one = found.models[name]
+        auc = sk.roc_auc_score(test.labels, test.logits[name])
+        assert one.test["auc"].value == pytest.approx(auc)
+        assert one.test["auc"] == gentle.models[name].test["auc"]
+        assert one.curves.roc == gentle.models[name].curves.roc
+        assert one.out_of_fold["auc"] == gentle.models[name].out_of_fold["auc"]
+        assert found.estimands[name].metrics["auc"] == gentle.estimands[name].metrics["auc"]
+        tempered = test.logits[name] / 1.2
+        loss = np.mean(np.logaddexp(0, tempered) - test.labels * tempered)
+        assert one.test["log_loss"].value == pytest.approx(loss)
+        assert one.calibration_after.metrics["log_loss"].value == pytest.approx(loss)
+    assert found.baselines["colour histogram"].test["auc"] == gentle.baselines["colour histogram"].test["auc"]
+    assert found.comparisons[0].primary == gentle.comparisons[0].primary
+    assert found.comparisons[0].naive[0] == gentle.comparisons[0].naive[0]
+    assert found.comparisons[0].second_opinion == gentle.comparisons[0].second_opinion
+    assert [each.auc for each in found.subgroups] == [each.auc for each in gentle.subgroups]
+    assert [each.auc for each in found.patients] == [each.auc for each in gentle.patients]
 
 
 def test_the_score_of_training_patients_alone_stands_beside_that_of_all(small: ReportData) -> None:
