@@ -50,7 +50,7 @@ def candidates(study: StudySummary, finalists: int) -> list[Candidate]:
     default = next((trial for trial in study.trials if trial.number == study.default), None)
     chosen = [_candidate(study, trial, _label(trial, place, study)) for place, trial in enumerate(best)]
     trained = default is not None and default.state in ("COMPLETE", "PRUNED") and not default.by_hand
-    if default is not None and trained and default.curve and default not in best:
+    if default is not None and trained and default.value is not None and default not in best:
         chosen.append(_candidate(study, default, DEFAULT))
     return chosen
 

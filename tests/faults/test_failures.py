@@ -73,7 +73,7 @@ def test_an_exception_fails_the_trial_with_its_reason_and_the_worker_lives_on(
     context: WorkerContext, tmp_path: Path
 ) -> None:
     living = Worker(context)
-    assert str(living.begin(job_for(tmp_path, kernel=4)).failure).startswith("ValueError: ")
+    assert str(living.begin(job_for(tmp_path, activation="tanh")).failure).startswith("KeyError: ")
     assert living.begin(job_for(tmp_path)).failure is None
 
 
@@ -93,7 +93,7 @@ def _seen(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_worker_ends_itself_after_so_many_failures_in_a_row(context: WorkerContext, tmp_path: Path) -> None:
     failing = Worker(context)
     for _ in range(IN_A_ROW):
-        assert failing.begin(job_for(tmp_path, kernel=4)).failure is not None
+        assert failing.begin(job_for(tmp_path, activation="tanh")).failure is not None
     with pytest.raises(_ReplacedError):
         failing.begin(job_for(tmp_path))
 
@@ -101,9 +101,9 @@ def test_a_worker_ends_itself_after_so_many_failures_in_a_row(context: WorkerCon
 @pytest.mark.usefixtures("_seen")
 def test_a_trial_that_does_not_fail_begins_the_count_anew(context: WorkerContext, tmp_path: Path) -> None:
     living = Worker(context)
-    for kernel in [4] * (IN_A_ROW - 1) + [3] + [4] * (IN_A_ROW - 1) + [3]:
-        failed = living.begin(job_for(tmp_path, kernel=kernel)).failure is not None
-        assert failed == (kernel == 4)
+    for activation in ["tanh"] * (IN_A_ROW - 1) + ["relu"] + ["tanh"] * (IN_A_ROW - 1) + ["relu"]:
+        failed = living.begin(job_for(tmp_path, activation=activation)).failure is not None
+        assert failed == (activation == "tanh")
 
 
 def test_a_trial_that_goes_on_has_only_the_time_that_is_left_to_it(context: WorkerContext, tmp_path: Path) -> None:
