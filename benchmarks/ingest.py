@@ -32,7 +32,7 @@ import psutil
 from PIL import Image
 
 from benchmarks._report import Result, main
-from data_utils.readers._picture import read_picture
+from data_utils.pictures.picture import read_picture
 from data_utils.readers.patches import read_patches
 from data_utils.readers.patchset import PATCH_SIZE, Pixels, new_pixels
 
@@ -219,7 +219,7 @@ def _decode_for_a_while(files: Sequence[str], seconds: float = 5.0) -> float:
     done, began = 0, time.perf_counter()
     while time.perf_counter() - began < seconds:
         content = contents[done % len(contents)]
-        read_picture(content, len(content))
+        read_picture(content, len(content), PATCH_SIZE)
         done += 1
     return done / (time.perf_counter() - began)
 

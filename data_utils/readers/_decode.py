@@ -23,8 +23,8 @@ from typing import BinaryIO, TypeVar
 import numpy as np
 
 from data_utils.machine import cores
+from data_utils.pictures.picture import LARGEST, read_picture
 from data_utils.readers._listing import ImageFile
-from data_utils.readers._picture import LARGEST, read_picture
 from data_utils.readers.patchset import PATCH_SIZE, Bools, Pixels, Progress, Strings, chunks, new_pixels, reserve
 
 _PIECE = 512  # files decoded at a time: 4 MB
@@ -216,7 +216,7 @@ def _decode_piece(root: Path, files: Sequence[ImageFile]) -> tuple[Pixels, Remar
     filled = 0
     with root.open("rb") if root.is_file() else nullcontext() as archive:
         for file in files:
-            read = read_picture(_bytes(root, archive, file), file.size)
+            read = read_picture(_bytes(root, archive, file), file.size, PATCH_SIZE)
             if isinstance(read, str):
                 problems.append(read)
                 was.append("")

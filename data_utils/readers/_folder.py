@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from data_utils.errors import FormatError, NotFoundError
+from data_utils.files import NO_TEXT, shown
+from data_utils.pictures.picture import CONVERSIONS, OTHER_COLOURS, OTHER_FORM, OTHER_SIZE, UNREADABLE
 from data_utils.readers import _tar
 from data_utils.readers._decode import Decoded, decode
 from data_utils.readers._listing import Counts, ImageFile, counted, list_files, steps, walk
 from data_utils.readers._names import EXPECTED, FileFacts, check_names, facts_of, notes
 from data_utils.readers._packed import read_packed
-from data_utils.readers._picture import CONVERSIONS, OTHER_COLOURS, OTHER_FORM, OTHER_SIZE, UNREADABLE
-from data_utils.readers.files import NO_TEXT, shown
 from data_utils.readers.ids import read_ids, without_names
 from data_utils.readers.npy import PIXELS
 from data_utils.readers.patchset import PatchSet, Progress, Strings
@@ -136,8 +136,8 @@ def _file_names(files: Sequence[ImageFile]) -> Strings:
 
 def _left_out(decoded: Decoded, doubled: int) -> Counts:
     reasons = Counter(str(problem).partition(": ")[0] for problem in decoded.problems[~decoded.kept].tolist())
-    counts = ((DOUBLED, doubled), *((reason, reasons[reason]) for reason in _NO_PATCH))
-    return tuple((reason, count) for reason, count in counts if count)
+    ranked = (entry for begin in _NO_PATCH for entry in reasons.items() if entry[0].startswith(begin))
+    return tuple((reason, count) for reason, count in ((DOUBLED, doubled), *ranked) if count)
 
 
 def _converted(decoded: Decoded) -> Iterator[str]:

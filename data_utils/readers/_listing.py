@@ -11,8 +11,8 @@ from operator import attrgetter
 from pathlib import Path
 
 from data_utils.errors import FormatError
+from data_utils.files import check_within, kind, shown, unreadable
 from data_utils.readers import _tar, _zip
-from data_utils.readers.files import check_within, kind, shown, unreadable
 from data_utils.readers.npy import LABELS, PATIENTS, PIXELS, POSITIONS
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from data_utils.errors import FormatError, LabelError
+from data_utils.files import shown
 from data_utils.readers._listing import steps
-from data_utils.readers.files import shown
 
 EXPECTED = (
     "PATIENT/CLASS/PATIENT_idx5_x1001_y751_class0.png, such names in any folders, or any names in PATIENT/CLASS/ with "

@@ -8,8 +8,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from data_utils.errors import DataError, FormatError
+from data_utils.files import shown
 from data_utils.readers._listing import Counts, ImageFile, Listing, beside, steps
-from data_utils.readers.files import shown
 from data_utils.readers.npy import PIXELS, read_arrays
 from data_utils.readers.patchset import PatchSet, Progress
 

@@ -18,8 +18,8 @@ from tempfile import TemporaryDirectory
 from typing import BinaryIO, ClassVar
 
 from data_utils.errors import FormatError
+from data_utils.files import beginning, form_of, kind, of_other_form, shown
 from data_utils.readers._zip import check_names, in_pieces, most_unpacked
-from data_utils.readers.files import beginning, form_of, kind, of_other_form, shown
 
 _LARGEST_HEADER = 2**20  # bytes of a name or of what else is said of a file
 _BLOCK = tarfile.BLOCKSIZE

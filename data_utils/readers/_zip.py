@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from data_utils.errors import FormatError
-from data_utils.readers.files import beginning, form_of, kind, of_other_form, shown
+from data_utils.files import beginning, form_of, kind, of_other_form, shown
 
 _LARGEST_DIRECTORY = 128 * 2**20  # bytes; the public archive, which holds every patch twice, has about 75 MB
 _MOST_UNPACKED = 10  # times the archive's own size: pictures hardly compress

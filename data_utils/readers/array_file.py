@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data_utils.errors import FormatError
-from data_utils.readers.files import file_size, shown, unreadable
+from data_utils.files import file_size, shown, unreadable
 
 _MAGIC = b"\x93NUMPY"
 _LONGEST_HEADER = 4096  # bytes; of a plain type it takes about 120

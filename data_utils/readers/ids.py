@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data_utils.errors import FormatError
-from data_utils.readers.files import NO_TEXT, shown
+from data_utils.files import NO_TEXT, shown
 from data_utils.readers.patchset import Strings
 
 UNKNOWN_WORDS = frozenset({"", "nan", "none", "null", "na", "n/a", "<na>", "nat", "unknown", "-1", "-1.0"})

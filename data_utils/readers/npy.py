@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from data_utils.errors import FormatError, LabelError, NotFoundError
+from data_utils.files import check_within, file_size, shown
 from data_utils.readers.array_file import map_array
 from data_utils.readers.array_pixels import check_pixels, eight_bit
-from data_utils.readers.files import check_within, file_size, shown
 from data_utils.readers.ids import read_ids, without_names
 from data_utils.readers.patchset import (
     Ints,

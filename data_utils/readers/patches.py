@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from data_utils.errors import FormatError, LabelError, NotFoundError
+from data_utils.files import kind, shown
 from data_utils.readers import _folder, synthetic
 from data_utils.readers import npy as _npy
 from data_utils.readers._listing import beside_arrays
 from data_utils.readers._packed import leaving_out
 from data_utils.readers.array_pixels import told_dark
-from data_utils.readers.files import kind, shown
 from data_utils.readers.patchset import (
     PATCH_SIZE,
     Bools,

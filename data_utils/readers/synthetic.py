@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data_utils.errors import FormatError
-from data_utils.readers.files import shown
+from data_utils.files import shown
 from data_utils.readers.patchset import PATCH_SIZE, Ints, PatchSet, Pixels, Strings, chunks
 
 VERSION = 2

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from data_utils.errors import FormatError
+from data_utils.files import parse_json, read_small
 from data_utils.readers.array_file import map_array
-from data_utils.readers.files import parse_json, read_small
 from data_utils.readers.patchset import PATCH_SIZE, PatchSet, Rows, Strings, copy_rows
 
 META = "meta.json"

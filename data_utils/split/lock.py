@@ -15,8 +15,8 @@ from typing import ClassVar, Literal
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from data_utils.errors import FormatError, LockMismatchError
+from data_utils.files import parse_json, read_small, shown
 from data_utils.quality.rules import RULE_NAMES, in_order
-from data_utils.readers.files import parse_json, read_small, shown
 from data_utils.split.split_file import Part, PatientLists, Unlisted
 
 Fractions = tuple[int, int, int]

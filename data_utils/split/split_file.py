@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from data_utils.errors import FormatError, NotFoundError
-from data_utils.readers.files import parse_json, read_small, shown
+from data_utils.files import parse_json, read_small, shown
 from data_utils.readers.ids import normal_id
 from data_utils.readers.patchset import PatchSet
 

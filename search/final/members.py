@@ -15,7 +15,7 @@ from torch import nn
 
 from data_utils.colour.augment import VIEWS
 from data_utils.colour.preprocessing import Preprocessing
-from data_utils.readers.files import file_size, read_small, shown
+from data_utils.files import file_size, read_small, shown
 from data_utils.readers.patchset import chunks
 from models._foreign import is_foreign
 from models._registry import load_model, source_digest, words_for

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from data_utils.readers.files import read_small, shown
+from data_utils.files import read_small, shown
 from search.errors import UsageError
 from search.final.members import Floats, Progress, SharedOutputs, StoredModel, check_model, member_logits, problems
 from studies.records import from_json

@@ -9,7 +9,7 @@ from optuna.distributions import BaseDistribution, json_to_distribution
 
 from data_utils.command import did_you_mean
 from data_utils.errors import DataError
-from data_utils.readers.files import parse_json, read_small, shown
+from data_utils.files import parse_json, read_small, shown
 from models._spec import Model, ParamValue
 from search.comparison import space_of
 from search.errors import UsageError

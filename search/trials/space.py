@@ -20,7 +20,7 @@ from optuna.distributions import (
 )
 
 from data_utils.command import did_you_mean
-from data_utils.readers.files import shown
+from data_utils.files import shown
 from models._registry import load_model
 from models._spec import Model, ModelConfig, ParamValue, TrialLike, draws_none
 from search.command.extents import Extent

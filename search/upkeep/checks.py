@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from data_utils.errors import DataError
-from data_utils.readers.files import parse_json
+from data_utils.files import parse_json
 from search.command.settings import CommonSettings
 from search.comparison import LOCK_FILE, OPENING, Comparison
 from search.errors import SearchError

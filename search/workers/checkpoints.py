@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from pydantic import TypeAdapter
 
-from data_utils.readers.files import file_size
+from data_utils.files import file_size
 from search.training.jobs import EpochReport, Job
 from studies.files import whole
 

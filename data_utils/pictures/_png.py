@@ -9,8 +9,8 @@ import imagecodecs
 import numpy as np
 import numpy.typing as npt
 
-from data_utils.readers._colours import PALETTE, ColoursError, DamagedError
-from data_utils.readers.files import shown
+from data_utils.files import shown
+from data_utils.pictures._colours import PALETTE, ColoursError, DamagedError
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _HEADER = struct.Struct(">16xIIBBxxB")  # ..., width, height, bits a sample, kind of colour, ..., whether interlaced

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import imagecodecs
 import numpy.typing as npt
 
-from data_utils.readers._colours import JPEG, ColoursError, DamagedError
-from data_utils.readers.files import shown
+from data_utils.files import shown
+from data_utils.pictures._colours import JPEG, ColoursError, DamagedError
 
 SIGNATURE = b"\xff\xd8\xff"
 _TRUNCATED = "it may be truncated"

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from data_utils.readers.patchset import Pixels
-
 GREY, PALETTE, OPAQUE, DEEP, JPEG = "grey", "palette", "opaque", "16 bit", "JPEG"
 """What a picture was before it was 8-bit RGB."""
+
+Pixels = npt.NDArray[np.uint8]
 
 _DEEPER = 257  # 255 in 8 bits is 65535 in 16
 

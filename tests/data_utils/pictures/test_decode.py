@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
-from data_utils.readers._picture import read_picture
+from data_utils.pictures.picture import read_picture
 from data_utils.readers.patches import read_patches
 from data_utils.readers.patchset import Pixels
 
@@ -26,7 +26,7 @@ def png(pixels: Pixels = PATCH, **options: object) -> bytes:
 
 
 def read(content: bytes) -> Pixels | str:
-    found = read_picture(content, len(content))
+    found = read_picture(content, len(content), 50)
     if isinstance(found, tuple):
         assert found[1] == ""
         return found[0]

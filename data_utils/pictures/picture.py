@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy.typing as npt
 
-from data_utils.readers import _jpeg, _png, _tiff
-from data_utils.readers._colours import DEEP, GREY, JPEG, OPAQUE, PALETTE, ColoursError, DamagedError, as_rgb
-from data_utils.readers.files import form_of
-from data_utils.readers.patchset import PATCH_SIZE, Pixels
+from data_utils.files import form_of
+from data_utils.pictures import _jpeg, _png, _tiff
+from data_utils.pictures._colours import DEEP, GREY, JPEG, OPAQUE, PALETTE, ColoursError, DamagedError, Pixels, as_rgb
 
-OTHER_SIZE = "other size than 50x50"
+OTHER_SIZE = "other size than"  # ... 50x50
 UNREADABLE = "unreadable"
 OTHER_COLOURS = "other colours than 8-bit RGB"
 OTHER_FORM = "another form than its name says"
@@ -44,12 +43,13 @@ _FORMS = (
 )
 
 
-def read_picture(content: bytes | str, size: int) -> tuple[Pixels, str] | str:
+def read_picture(content: bytes | str, size: int, side: int) -> tuple[Pixels, str] | str:
     """The patch and what it was before (names of ``CONVERSIONS``, with + between); or why there is none.
 
     Args:
         content: its bytes, up to ``LARGEST``; or why they cannot be read.
         size: bytes of the whole file.
+        side: of a patch in pixels.
     """
     if isinstance(content, str):
         return f"{UNREADABLE}: {content}"
@@ -63,8 +63,8 @@ def read_picture(content: bytes | str, size: int) -> tuple[Pixels, str] | str:
         )
     try:
         # Looked at before anything is decoded: a picture of 30,000 x 30,000 pixels fits into a few kilobytes.
-        if form.sides(content) != (PATCH_SIZE, PATCH_SIZE):
-            return OTHER_SIZE
+        if form.sides(content) != (side, side):
+            return f"{OTHER_SIZE} {side}x{side}"
         if size > LARGEST:
             return f"{UNREADABLE}: a patch cannot take {size} bytes"
         samples, was = form.samples(content)

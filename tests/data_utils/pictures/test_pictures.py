@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from data_utils.errors import FormatError
-from data_utils.readers._picture import read_picture
+from data_utils.pictures.picture import read_picture
 from data_utils.readers.patches import PatchSet, read_patches
 from data_utils.readers.patchset import Pixels
 from soak._examples import deep_png
@@ -30,7 +30,7 @@ def saved(pixels: np.ndarray, form: str = "PNG", mode: str | None = None, **opti
 
 
 def read(content: bytes) -> tuple[Pixels, str]:
-    found = read_picture(content, len(content))
+    found = read_picture(content, len(content), 50)
     assert isinstance(found, tuple), found
     patch, was = found
     assert (patch.shape, patch.dtype) == ((50, 50, 3), np.uint8)
@@ -38,7 +38,7 @@ def read(content: bytes) -> tuple[Pixels, str]:
 
 
 def refusal(content: bytes) -> str:
-    found = read_picture(content, len(content))
+    found = read_picture(content, len(content), 50)
     assert isinstance(found, str), "it was read"
     return found
 
@@ -137,7 +137,7 @@ def test_a_truncated_jpeg_file_is_never_filled_with_grey(options: dict[str, int]
     content = saved(PATCH, "JPEG", quality=90, **options)
     whole, _ = read(content)
     for keep in range(2, len(content) - 2, 7):
-        found = read_picture(content[:keep] + end, keep)
+        found = read_picture(content[:keep] + end, keep, 50)
         # a file that was cut behind its last coded bit, and was given its end back, has lost nothing
         assert isinstance(found, str) or (end and (found[0] == whole).all()), keep
 
@@ -151,7 +151,7 @@ def test_a_tiff_file_that_is_cut_anywhere_is_refused_or_whole() -> None:
     ):
         content = saved(PATCH, "TIFF", **options)
         for keep in range(4, len(content), 53):
-            found = read_picture(content[:keep], keep)
+            found = read_picture(content[:keep], keep, 50)
             assert isinstance(found, str) or (found[0] == PATCH).all(), (options, keep)
 
 

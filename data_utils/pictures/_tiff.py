@@ -10,8 +10,8 @@ import imagecodecs
 import numpy as np
 import numpy.typing as npt
 
-from data_utils.readers._colours import PALETTE, ColoursError, DamagedError
-from data_utils.readers.files import shown
+from data_utils.files import shown
+from data_utils.pictures._colours import PALETTE, ColoursError, DamagedError
 
 SIGNATURES = (b"II*\0", b"MM\0*")
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER, _CHANNELS = 256, 257, 258, 259, 262, 266, 277
