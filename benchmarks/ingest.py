@@ -34,7 +34,7 @@ from PIL import Image
 from benchmarks._report import Result, main
 from data_utils.pictures.picture import read_picture
 from data_utils.readers.patches import read_patches
-from data_utils.readers.patchset import PATCH_SIZE, Pixels, new_pixels
+from data_utils.readers.patchset import USUAL_SIDE, Pixels, new_pixels
 
 if TYPE_CHECKING:
     from data_utils.split.lock import SplitLock
@@ -118,7 +118,7 @@ def _write_files(folder: Path, drawn: Pixels, count: int, numbers: np.ndarray) -
 def _picture(drawn: Pixels, number: int) -> Pixels:
     """One of the drawn patches, shifted around as no other number shifts it."""
     shift = number // len(drawn)
-    picture: Pixels = np.roll(drawn[number % len(drawn)], divmod(shift, PATCH_SIZE), axis=(0, 1))
+    picture: Pixels = np.roll(drawn[number % len(drawn)], divmod(shift, USUAL_SIDE), axis=(0, 1))
     return picture
 
 
@@ -138,7 +138,9 @@ def race(source: Path, count: int, rounds: int, scratch: Path) -> dict[str, list
     paces: dict[str, list[float]] = {"HistoTune": [], "Pillow": [], "DataLoader": []}
     for _ in range(rounds):
         for who, read in readers.items():
-            paces[who].append(count / _timed(lambda read=read: read(source, new_pixels(count, scratch / "peer.npy"))))
+            paces[who].append(
+                count / _timed(lambda read=read: read(source, new_pixels(count, USUAL_SIDE, scratch / "peer.npy")))
+            )
         paces["HistoTune"].append(count / _timed(lambda: _read_ours(source, count, scratch / "ours.npy")))
         check_equal(source, scratch)
         for left in scratch.glob("*.npy"):
@@ -219,7 +221,7 @@ def _decode_for_a_while(files: Sequence[str], seconds: float = 5.0) -> float:
     done, began = 0, time.perf_counter()
     while time.perf_counter() - began < seconds:
         content = contents[done % len(contents)]
-        read_picture(content, len(content), PATCH_SIZE)
+        read_picture(content, len(content), USUAL_SIDE)
         done += 1
     return done / (time.perf_counter() - began)
 

@@ -20,7 +20,8 @@ from data_utils.command import run_command
 from data_utils.errors import FormatError, NotFoundError
 from data_utils.flags import parse
 from data_utils.readers.npy import LABELS, PIXELS
-from data_utils.readers.patches import PATCH_SIZE, read_patches
+from data_utils.readers.patches import read_patches
+from data_utils.readers.patchset import USUAL_SIDE, known
 
 _CACHE = ".kagglehub"
 _NAME = re.compile(r"(?P<patient>[^/]+)_idx\d+_x\d+_y\d+_class(?P<label>[01])\.png", re.IGNORECASE)
@@ -104,9 +105,12 @@ def _words(others: int, idc: int, patients: int) -> str:
 
 def _arrays(folder: Path) -> tuple[Counter[int], int]:
     """Patches by label, of arrays whose types and shapes are right."""
-    labels = read_patches(str(folder)).labels
-    assert labels is not None
-    return Counter(labels.tolist()), 0
+    read = read_patches(str(folder))
+    if read.side != USUAL_SIDE:
+        raise FormatError(
+            f"{folder} holds patches of {read.side} pixels; expected {USUAL_SIDE}: delete the folder and run this again"
+        )
+    return Counter(known(read).tolist()), 0
 
 
 def _pictures(folder: Path) -> tuple[Counter[int], int]:
@@ -130,7 +134,7 @@ def _check_size(file: Path) -> None:
         start = opened.read(_HEADER.size)
     signature, kind, width, height = _HEADER.unpack(start.ljust(_HEADER.size, b"\0"))
     if (signature, kind) != (b"\x89PNG\r\n\x1a\n", b"IHDR") or not (
-        0 < width <= PATCH_SIZE and 0 < height <= PATCH_SIZE
+        0 < width <= USUAL_SIDE and 0 < height <= USUAL_SIDE
     ):
         raise FormatError(f"{file} is no PNG of at most 50x50 pixels; delete {file.parent.parent} and run this again")
 

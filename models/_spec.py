@@ -8,8 +8,8 @@ Every file in ``models/`` without a leading underscore is one searchable model. 
 ``DEFAULT``
     Parameters of a good first guess, by name, inside the space. The search tries them first.
 ``build(config, weights) -> network``
-    A module from RGB in [0, 1], (N, 3, 50, 50) float, to one logit a patch, (N,). It does its own resizing and
-    normalising, so that nothing outside can normalise for the wrong weights.
+    A module from RGB in [0, 1], (N, 3, S, S) float with S from 32 to 256, to one logit a patch, (N,). It does its own
+    resizing and normalising, so that nothing outside can normalise for the wrong weights.
 ``ALLOWED`` (optional, {})
     How far a search may widen the space, by parameter, where that is further than ``suggest`` goes by itself: the two
     ends of a range, or all choices. What is not named keeps to its space.

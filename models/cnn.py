@@ -123,7 +123,7 @@ def build(config: CnnConfig, weights: Weights | None) -> nn.Module:  # noqa: ARG
 
 
 class Cnn(nn.Module):
-    """RGB in [0, 1], (N, 3, 50, 50) float -> one logit a patch, (N,)."""
+    """RGB in [0, 1], (N, 3, S, S) float -> one logit a patch, (N,)."""
 
     def __init__(self, config: CnnConfig) -> None:
         super().__init__()
@@ -144,8 +144,8 @@ class Cnn(nn.Module):
         return self.stages
 
     def forward(self, rgb: Tensor) -> Tensor:
-        """(N, 3, 50, 50) float in [0, 1] -> (N,) logits."""
-        maps = self.stages(self.normalise(rgb))  # (N, 4 width, 6, 6)
+        """(N, 3, S, S) float in [0, 1] -> (N,) logits."""
+        maps = self.stages(self.normalise(rgb))  # (N, 4 width, S / 8, S / 8), rounded
         logits: Tensor = self.head(maps)
         return logits.squeeze(1)
 

@@ -134,7 +134,7 @@ def frozen_features(weights: Weights, blocks: int) -> nn.Module:
 
 
 class Vgg16(nn.Module):
-    """RGB in [0, 1], (N, 3, 50, 50) float -> one logit a patch, (N,)."""
+    """RGB in [0, 1], (N, 3, S, S) float -> one logit a patch, (N,)."""
 
     def __init__(self, config: Vgg16Config, weights: Weights | None) -> None:
         super().__init__()
@@ -156,7 +156,7 @@ class Vgg16(nn.Module):
         return self.tail  # passes the prefix's output on where all blocks are frozen
 
     def forward(self, rgb: Tensor) -> Tensor:
-        """(N, 3, 50, 50) float in [0, 1] -> (N,) logits."""
+        """(N, 3, S, S) float in [0, 1] -> (N,) logits."""
         with torch.no_grad():
             kept = self.prefix(rgb)
         return self.after_prefix(kept.bfloat16() if self._rounds else kept)

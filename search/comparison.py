@@ -304,6 +304,7 @@ def summary_of(prepared: Prepared) -> DataSummary:
         split_file="" if lock.published is None else str(lock.lists),
         notes=prepared.notes,
         near_sealed=0 if lock.near is None else lock.near[1],
+        side=lock.side,
         easing=tuple((rule.reason, rule.easier) for rule in easing(lock.exclude)),
     )
 

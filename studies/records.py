@@ -86,11 +86,11 @@ class DataSummary:
         patient_ids: whether patients are known; without them overlap between parts cannot be excluded.
         patients: (patient, "train" or "validation", patches, idc) of development patients only.
         lock_digest: sha256 of the split lock.
-        fractions: train, validation, test in percent.
-        split_seed: the seed of the draw.
+        fractions, split_seed: train, validation, test in percent, and the seed of the draw.
         split_file: the published lists that the split was taken from, with their digest; "" where it was drawn.
         near_sealed: test patches that have a near copy among the development patches of another patient.
         notes: what the reader took for what, and what it converted: a sentence each.
+        side: of every patch in pixels.
         easing: (reason, why) of each rule of cleaning that was on and makes the test easier.
     """
 
@@ -109,6 +109,7 @@ class DataSummary:
     easing: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
     near_sealed: int = 0
+    side: int = 50
 
 
 # --- studies and trials ---------------------------------------------------------------------------------------------
@@ -280,8 +281,7 @@ class Example:
     Attributes:
         kind: "development" (example of its class), "false positive", "false negative", "disagreement", "suspicious".
         entry: the model that it is about; "" for none.
-        picture: PNG file, 50x50.
-        heatmap: PNG file of Grad-CAM over the patch, where there is one.
+        picture, heatmap: PNG files; the second of Grad-CAM over the patch, where there is one.
     """
 
     kind: str

@@ -15,7 +15,7 @@ LIGHT = 240.0
 STAINED_LEVEL = 205
 """A pixel is stained where no channel is brighter: -log((205 + 1) / 240) is the last density that reaches 0.15."""
 _EXTREME = 0.01
-_FEWEST = 50  # stained pixels, 2 % of a patch; fewer have no percentiles to speak of
+_FEWEST = 50  # stained pixels, 2 % of a patch of the usual side; fewer have no percentiles to speak of
 _NARROWEST = 0.05  # sine of the angle between two stains, 3 degrees; nearer ones are one stain, measured with noise
 _FAINTEST = 0.15  # strongest amount of a stain; below, no pixel is stained by it alone
 

@@ -19,14 +19,15 @@ from data_utils.colour import _macenko
 from data_utils.colour._lab import from_lab, to_lab
 from data_utils.errors import FormatError
 from data_utils.quality.measures import near_white
-from data_utils.readers.patchset import PATCH_SIZE, Bools, Ints, Pixels, Progress, chunks, new_pixels
+from data_utils.readers.patchset import USUAL_SIDE, Bools, Ints, Pixels, Progress, chunks, new_pixels
 
 Kind = Literal["none", "standardise", "reinhard", "macenko"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 FIT_PATCHES = 1024
-"""Most patches that a reference is fitted on, taken evenly from the training patches: 2.5 million pixels."""
+"""Most patches that a reference is fitted on, taken evenly from the training patches: 2.5 million pixels of the usual
+side; of larger patches so many fewer."""
 _FLATTEST = 1.0  # standard deviation of a channel, in levels or units of CIELAB, below which there is no contrast
-_AT_ONCE = 64  # patches in work, so that memory stays flat and in the caches of a CPU: 2 MB an array
+_AT_ONCE = 64  # patches of the usual side in work, so that memory stays flat and in the caches of a CPU: 2 MB an array
 _DIGITS = 6  # of fitted numbers: whoever fits again, on another machine, gets the same
 
 Triple = tuple[float, float, float]
@@ -107,27 +108,28 @@ class Preprocessing:
         """The same patches as a network sees them.
 
         Args:
-            pixels: (N, 50, 50, 3) uint8 RGB, in memory or memory-mapped; never written to.
+            pixels: (N, S, S, 3) uint8 RGB, in memory or memory-mapped; never written to.
             into: a new ``.npy`` file for the result, memory-mapped; in memory by default.
             progress: called with (done, all).
 
         Returns:
-            (N, 50, 50, 3) uint8 RGB; ``pixels`` itself where nothing is to be done.
+            (N, S, S, 3) uint8 RGB; ``pixels`` itself where nothing is to be done.
         """
         if self.kind == "none":
             return pixels
-        done = new_pixels(len(pixels), into)
-        for piece in chunks(len(pixels), _AT_ONCE):
-            flat = np.asarray(pixels[piece]).reshape(-1, PATCH_SIZE**2, 3)
+        side = pixels.shape[1]
+        done = new_pixels(len(pixels), side, into)
+        for piece in chunks(len(pixels), _AT_ONCE, side):
+            flat = np.asarray(pixels[piece]).reshape(-1, side**2, 3)
             changed, sound = self._changed(flat)
             sound &= ~near_white(pixels[piece])
-            done[piece] = np.where(sound[:, None, None], changed, flat).reshape(-1, PATCH_SIZE, PATCH_SIZE, 3)
+            done[piece] = np.where(sound[:, None, None], changed, flat).reshape(-1, side, side, 3)
             if progress is not None:
                 progress(piece.stop, len(pixels))
         return done
 
     def _changed(self, flat: Pixels) -> tuple[Pixels, Bools]:
-        """(n, 2500, 3) -> the same, changed, and (n,) whether that means anything."""
+        """(n, P, 3) -> the same, changed, and (n,) whether that means anything."""
         if isinstance(self.reference, Stains):
             return _restain(flat, self.reference)
         assert self.reference is not None
@@ -143,7 +145,7 @@ def fit(kind: str, pixels: Pixels, rows: Ints) -> Preprocessing:
 
     Args:
         kind: one of ``KINDS``.
-        pixels: (N, 50, 50, 3) uint8 RGB.
+        pixels: (N, S, S, 3) uint8 RGB.
         rows: (n,) of the training patches, and of no others; up to 1,024 of them are taken, evenly, without glass.
 
     Raises:
@@ -151,9 +153,10 @@ def fit(kind: str, pixels: Pixels, rows: Ints) -> Preprocessing:
     """
     if kind == "none":
         return Preprocessing()
-    chosen = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), FIT_PATCHES)).astype(np.int64))]
+    most = min(len(rows), FIT_PATCHES, FIT_PATCHES * USUAL_SIDE**2 // pixels.shape[1] ** 2)
+    chosen = rows[np.unique(np.linspace(0, len(rows) - 1, most).astype(np.int64))]
     tissue = np.asarray(pixels[chosen])
-    flat = tissue[~near_white(tissue)].reshape(-1, PATCH_SIZE**2, 3)
+    flat = tissue[~near_white(tissue)].reshape(-1, pixels.shape[1] ** 2, 3)
     if not len(flat):
         raise FormatError(
             f"--preprocess {kind}: all training patches are glass, expected tissue; use --preprocess none"
@@ -164,7 +167,7 @@ def fit(kind: str, pixels: Pixels, rows: Ints) -> Preprocessing:
 
 def _moments(kind: str, flat: Pixels) -> Moments:
     measured = []
-    for piece in chunks(len(flat), _AT_ONCE):
+    for piece in chunks(len(flat), _AT_ONCE, math.isqrt(flat.shape[1])):
         values = to_lab(flat[piece]) if kind == "reinhard" else _channels(flat[piece])
         measured.append(np.stack([values.mean(axis=2), values.std(axis=2)], axis=1))
     mean, spread = np.median(np.concatenate(measured), axis=0)  # of each (3,)
@@ -186,7 +189,7 @@ def _stains(flat: Pixels) -> Stains:
 
 
 def _channels(flat: Pixels) -> Reals:
-    """(n, 2500, 3) levels -> (n, 3, 2500) float32."""
+    """(n, P, 3) levels -> (n, 3, P) float32."""
     return np.ascontiguousarray(flat.transpose(0, 2, 1)).astype(np.float32)
 
 

@@ -10,12 +10,13 @@ from data_utils.files import form_of
 from data_utils.pictures import _jpeg, _png, _tiff
 from data_utils.pictures._colours import DEEP, GREY, JPEG, OPAQUE, PALETTE, ColoursError, DamagedError, Pixels, as_rgb
 
-OTHER_SIZE = "other size than"  # ... 50x50
+OTHER_SIZE = "other size than"
+"""... that of a patch, as 50x50; behind a colon the one that it has."""
 UNREADABLE = "unreadable"
 OTHER_COLOURS = "other colours than 8-bit RGB"
 OTHER_FORM = "another form than its name says"
 LARGEST = 2**20
-"""Bytes of a picture's file; a patch without compression takes 7,700."""
+"""Bytes of a picture's file; the largest patch takes 393,216 without compression, of 16 bits a channel."""
 
 CONVERSIONS = {
     GREY: "were grey: red, green and blue are alike",
@@ -53,18 +54,17 @@ def read_picture(content: bytes | str, size: int, side: int) -> tuple[Pixels, st
     """
     if isinstance(content, str):
         return f"{UNREADABLE}: {content}"
-    for form in _FORMS:
-        if content.startswith(form.begins):
-            break
-    else:
+    form = _form(content)
+    if form is None:
         named = form_of(content)
         return (
             f"{OTHER_FORM}: {named}" if named else f"{UNREADABLE}: it is no PNG, JPEG or TIFF file, it may be truncated"
         )
     try:
         # Looked at before anything is decoded: a picture of 30,000 x 30,000 pixels fits into a few kilobytes.
-        if form.sides(content) != (side, side):
-            return f"{OTHER_SIZE} {side}x{side}"
+        width, height = form.sides(content)
+        if (width, height) != (side, side):
+            return f"{OTHER_SIZE} {side}x{side}: {width}x{height}"
         if size > LARGEST:
             return f"{UNREADABLE}: a patch cannot take {size} bytes"
         samples, was = form.samples(content)
@@ -74,3 +74,17 @@ def read_picture(content: bytes | str, size: int, side: int) -> tuple[Pixels, st
     except ColoursError as error:
         return f"{OTHER_COLOURS}: {error}"
     return patch, "+".join(was + converted)
+
+
+def sides_of(content: bytes | str) -> tuple[int, int] | None:
+    """Width and height of a picture; None where its bytes do not tell."""
+    if isinstance(content, str) or (form := _form(content)) is None:
+        return None
+    try:
+        return form.sides(content)
+    except DamagedError:
+        return None
+
+
+def _form(content: bytes) -> _Form | None:
+    return next((form for form in _FORMS if content.startswith(form.begins)), None)

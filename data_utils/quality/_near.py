@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import KDTree
 
-from data_utils.readers.patchset import PATCH_SIZE, Floats, Ints, Pixels, chunks
+from data_utils.readers.patchset import Floats, Ints, Pixels, chunks
 
 _RINGS = 5
 _QUANTILES = 5  # means of consecutive sorted values, per ring and channel
@@ -32,7 +32,7 @@ def near_pairs(pixels: Pixels, rows: Ints, radius: float) -> tuple[Ints, Ints]:
     """Pairs among ``rows`` with a view in which their mean absolute difference is at most ``radius``.
 
     Args:
-        pixels: (N, 50, 50, 3) uint8.
+        pixels: (N, S, S, 3) uint8.
         rows: the rows to compare.
         radius: of 255.
 
@@ -45,7 +45,7 @@ def near_pairs(pixels: Pixels, rows: Ints, radius: float) -> tuple[Ints, Ints]:
     candidates = KDTree(_signatures(pixels, rows), leafsize=64).query_pairs(radius + 0.01, p=1, output_type="ndarray")
     first, second = rows[candidates[:, 0]], rows[candidates[:, 1]]
     near = np.zeros(len(first), dtype=np.bool_)
-    for piece in chunks(len(first), 512):
+    for piece in chunks(len(first), 512, pixels.shape[1]):
         near[piece] = _difference(pixels[first[piece]], pixels[second[piece]]) <= radius
     return first[near], second[near]
 
@@ -61,8 +61,8 @@ def _difference(left: Pixels, right: Pixels) -> Floats:
 def _signatures(pixels: Pixels, rows: Ints) -> Array:
     """(M, 75) float32, scaled so that the L1 distance bounds the mean absolute difference from below."""
     signatures = [
-        np.concatenate([_pooled(pixels[rows[piece]], ring) for ring in _rings()], axis=1)
-        for piece in chunks(len(rows), 1024)
+        np.concatenate([_pooled(pixels[rows[piece]], ring) for ring in _rings(pixels.shape[1])], axis=1)
+        for piece in chunks(len(rows), 1024, pixels.shape[1])
     ]
     return np.concatenate(signatures)
 
@@ -72,14 +72,14 @@ def _pooled(patches: Pixels, ring: Ints) -> Array:
     values = np.sort(patches.reshape(len(patches), -1, 3)[:, ring], axis=1)  # (n, K, 3) uint8
     starts = np.linspace(0, len(ring), _QUANTILES, endpoint=False).astype(np.int64)
     sums = np.add.reduceat(values, starts, axis=1, dtype=np.float32)  # (n, quantiles, 3)
-    sums /= 3 * PATCH_SIZE**2
+    sums /= 3 * patches.shape[1] ** 2
     return sums.reshape(len(patches), -1)
 
 
 @lru_cache(maxsize=1)
-def _rings() -> tuple[Ints, ...]:
-    """Pixel indices of square rings around the centre, of about equal numbers of pixels."""
-    axis = np.abs(np.arange(PATCH_SIZE) - (PATCH_SIZE - 1) / 2)
+def _rings(side: int) -> tuple[Ints, ...]:
+    """Pixel indices of square rings around the centre of a patch, of about equal numbers of pixels."""
+    axis = np.abs(np.arange(side) - (side - 1) / 2)
     distance = np.maximum(axis[:, None], axis[None, :]).ravel()
     edges = np.quantile(distance, np.linspace(0, 1, _RINGS + 1)[1:-1])
     ring = np.searchsorted(edges, distance)  # equal distances fall into the same ring

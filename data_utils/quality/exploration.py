@@ -25,7 +25,7 @@ from data_utils.readers.patchset import (
     patch_digests,
 )
 
-_AT_ONCE = 2048  # patches read together: 15 MB
+_AT_ONCE = 2048  # patches of 50 pixels read together: 15 MB
 _COMPONENTS = 50  # of the features that the map is made of
 _NEIGHBOURS = 30
 _STEPS = 500  # of the descent; 1,000 draw the same islands in twice the time
@@ -60,9 +60,9 @@ class Measures:
 
 
 def measure(pixels: Pixels, progress: Progress | None = None) -> Measures:
-    """Measures (N, 50, 50, 3) uint8 patches, in pieces; called progress with (done, all) after each."""
+    """Measures (N, S, S, 3) uint8 patches, in pieces; called progress with (done, all) after each."""
     pieces = []
-    for piece in chunks(len(pixels), _AT_ONCE):
+    for piece in chunks(len(pixels), _AT_ONCE, pixels.shape[1]):
         pieces.append(vars(_measure(np.asarray(pixels[piece]))))
         if progress:
             progress(piece.stop, len(pixels))
@@ -125,7 +125,7 @@ def _turned_pairs(pixels: Pixels, rows: Ints) -> tuple[Ints, Ints]:
     """Pairs among ``rows`` that have equal pixels in one of the 8 views."""
     smallest = [
         np.sort([patch_digests(view) for view in symmetries(pixels[rows[piece]])], axis=0)[0]
-        for piece in chunks(len(rows), _AT_ONCE)
+        for piece in chunks(len(rows), _AT_ONCE, pixels.shape[1])
     ]
     if not smallest:
         return rows, rows

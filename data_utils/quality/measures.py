@@ -82,7 +82,7 @@ def stain_density(pixels: Pixels) -> tuple[Floats, Floats]:
     density is linear in the pixels' optical densities, so that the mean over the patch is taken first.
     """
     table = -np.log10(np.maximum(np.arange(256), 1) / 255)  # density of each level; 0 counts as 1
-    means = [table[pixels[piece]].mean(axis=(1, 2)) for piece in chunks(len(pixels), 1024)]
+    means = [table[pixels[piece]].mean(axis=(1, 2)) for piece in chunks(len(pixels), 1024, pixels.shape[1])]
     density = np.concatenate(means) if means else np.empty((0, 3))  # (N, 3)
     stains = density @ np.linalg.inv(STAINS / np.linalg.norm(STAINS, axis=1, keepdims=True))
     return stains[:, 0], stains[:, 1]
@@ -115,21 +115,21 @@ def duplicate_groups(patches: PatchSet, among: Ints | None = None) -> Ints:
 
 def _of_each(pixels: Pixels, measure: Callable[[Pixels], Floats]) -> Floats:
     """(N,) a measure of each patch, taken piece by piece so that memory stays flat."""
-    measured = [measure(pixels[piece]) for piece in chunks(len(pixels), 256)]
+    measured = [measure(pixels[piece]) for piece in chunks(len(pixels), 256, pixels.shape[1])]
     return np.concatenate(measured) if measured else np.empty(0)
 
 
 def _over_channels(extreme: np.ufunc, pixels: Pixels) -> Pixels:
-    """(n, 50, 50) smallest or largest of the three channels; an order faster than over the last axis."""
+    """(n, S, S) smallest or largest of the three channels; an order faster than over the last axis."""
     least: Pixels = reduce(extreme, (pixels[..., channel] for channel in range(3)))
     return least
 
 
 def _laplacian_variance(pixels: Pixels) -> Floats:
     red, green, blue = (pixels[..., channel].astype(np.int32) for channel in range(3))
-    grey = ((299 * red + 587 * green + 114 * blue + 500) // 1000).astype(np.int16)  # (n, 50, 50) in 0..255
+    grey = ((299 * red + 587 * green + 114 * blue + 500) // 1000).astype(np.int16)  # (n, S, S) in 0..255
     around = grey[:, :-2, 1:-1] + grey[:, 2:, 1:-1] + grey[:, 1:-1, :-2] + grey[:, 1:-1, 2:]
-    edges = (around - 4 * grey[:, 1:-1, 1:-1]).reshape(len(pixels), -1).astype(np.int32)  # (n, 48 * 48)
+    edges = (around - 4 * grey[:, 1:-1, 1:-1]).reshape(len(pixels), -1).astype(np.int32)  # (n, (S - 2)**2)
     mean: Floats = edges.sum(axis=1, dtype=np.int64) / edges.shape[1]
     mean_square: Floats = (edges**2).sum(axis=1, dtype=np.int64) / edges.shape[1]
     return mean_square - mean**2

@@ -12,6 +12,8 @@ from data_utils.readers.patchset import Bools, Ints, PatchSet, Pixels, known
 OF_A_CLASS = 24
 OF_A_KIND = 16
 _OF_A_GROUP = 4  # copies of a picture
+SHOWN = 128
+"""Pixels of a patch's picture at most, of which a page shows 102: a hundred of larger ones would take 15 MB."""
 
 
 def choose_sheets(patches: PatchSet, measures: Measures, repetitions: Repetitions, seed: int) -> dict[str, Ints]:
@@ -50,9 +52,11 @@ def suspicious_sheets(labels: Ints, modelled: Ints, suspects: Suspects) -> dict[
 
 
 def png(patch: Pixels) -> bytes:
-    """One (50, 50, 3) patch as a PNG file."""
+    """One (S, S, 3) patch as a PNG file, no larger than a page shows it."""
     file = io.BytesIO()
-    Image.fromarray(np.asarray(patch)).save(file, format="PNG")
+    picture = Image.fromarray(np.asarray(patch))
+    picture.thumbnail((SHOWN, SHOWN), Image.Resampling.BOX)  # smaller ones stay as they are
+    picture.save(file, format="PNG")
     return file.getvalue()
 
 

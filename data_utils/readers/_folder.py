@@ -21,7 +21,7 @@ from data_utils.readers._names import EXPECTED, FileFacts, check_names, facts_of
 from data_utils.readers._packed import read_packed
 from data_utils.readers.ids import read_ids, without_names
 from data_utils.readers.npy import PIXELS
-from data_utils.readers.patchset import PatchSet, Progress, Strings
+from data_utils.readers.patchset import LARGEST_SIDE, SMALLEST_SIDE, PatchSet, Progress, Strings
 
 DOUBLED = "doubled copy"
 
@@ -99,7 +99,8 @@ def _patch_set(
     rows = np.flatnonzero(decoded.kept).tolist()
     if not rows:
         raise FormatError(
-            f"{source}: none of {len(files)} pictures is a patch of 50x50 pixels; first: {decoded.problems[0]}"
+            f"{source}: none of {len(files)} pictures is a patch, a square of {SMALLEST_SIDE} to {LARGEST_SIDE} "
+            f"pixels; first: {decoded.problems[0]}"
         )
     kept = [facts[row] for row in rows]
     labels = np.array([fact.label for fact in kept], dtype=np.int64)

@@ -4,6 +4,7 @@ Nothing is guessed: an array is read where its values can mean one thing only, a
 the user has to choose, which a test evaluates for each.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,35 +12,34 @@ import numpy as np
 import numpy.typing as npt
 
 from data_utils.errors import FormatError
-from data_utils.readers.patchset import PATCH_SIZE, Pixels, Progress, chunks, new_pixels
+from data_utils.readers.patchset import LARGEST_SIDE, SMALLEST_SIDE, Pixels, Progress, chunks, is_square, new_pixels
 
-_PATCH = (PATCH_SIZE, PATCH_SIZE, 3)
-_CHUNK = 512  # patches looked at together: 31 MB of float64
+_CHUNK = 512  # patches of the usual side looked at together: 31 MB of float64
 _DARK = 50  # up to here a pixel is black to data_utils.quality.measures
 _WHITES = "1023 of 10 bits, 4095 of 12, 65535 of 16"
-_OTHER_SHAPES = {  # of a patch: what to save X as
-    (3, PATCH_SIZE, PATCH_SIZE): "np.moveaxis(X, 1, -1)",
-    (PATCH_SIZE, PATCH_SIZE): "np.stack([X] * 3, axis=-1) if they are grey",
-    (PATCH_SIZE, PATCH_SIZE, 1): "np.repeat(X, 3, axis=-1) if they are grey",
-    (PATCH_SIZE, PATCH_SIZE, 4): "X[..., :3] if the fourth channel is opaque everywhere",
+_OTHER_SHAPES = {  # of a patch, by what it has before and behind its two sides: what to save X as
+    ((3,), ()): "np.moveaxis(X, 1, -1)",
+    ((), ()): "np.stack([X] * 3, axis=-1) if they are grey",
+    ((), (1,)): "np.repeat(X, 3, axis=-1) if they are grey",
+    ((), (4,)): "X[..., :3] if the fourth channel is opaque everywhere",
 }
 
 
 def check_pixels(path: Path, values: npt.NDArray[Any]) -> None:
-    """Refuses an array that is not (N, 50, 50, 3) of whole values in 0..255, one of them above 1.
+    """Refuses an array that is not (N, S, S, 3) of whole values in 0..255, one of them above 1.
 
     Raises:
         FormatError: what was found, and as what to save it.
     """
-    if values.ndim < 2 or values.shape[1:] != _PATCH or len(values) == 0:
-        advice = _OTHER_SHAPES.get(values.shape[1:], "")
+    if values.ndim != 4 or values.shape[3] != 3 or not is_square(*values.shape[1:3]) or len(values) == 0:
+        advice = _other_shape(values.shape[1:])
         raise FormatError(
-            f"{path} has the shape {values.shape}; expected (N, 50, 50, 3) with N of at least 1"
-            + (f": save it as {advice}" if advice else "")
+            f"{path} has the shape {values.shape}; expected (N, S, S, 3) with N of at least 1 and S from "
+            f"{SMALLEST_SIDE} to {LARGEST_SIDE} pixels" + (f": save it as {advice}" if advice else "")
         )
     if values.dtype.kind not in "iuf":
         raise FormatError(f"{path} holds {values.dtype} values; expected uint8 in 0..255: go back to the pictures")
-    if values.dtype == np.uint8 and any(values[piece].max() > 1 for piece in chunks(len(values), _CHUNK)):
+    if values.dtype == np.uint8 and any(values[piece].max() > 1 for piece in _pieces(values)):
         return  # mostly found in the first piece
     lowest, highest, whole = _range(values)
     if not (whole and lowest >= 0 and 1 < highest <= 255):
@@ -48,9 +48,9 @@ def check_pixels(path: Path, values: npt.NDArray[Any]) -> None:
 
 
 def eight_bit(values: npt.NDArray[Any], progress: Progress | None, into: Path | None) -> Pixels:
-    """(N, 50, 50, 3) uint8 of whole values in 0..255, in memory or in the new ``.npy`` file ``into``."""
-    pixels = new_pixels(len(values), into)
-    for piece in chunks(len(values), _CHUNK):
+    """(N, S, S, 3) uint8 of whole values in 0..255, in memory or in the new ``.npy`` file ``into``."""
+    pixels = new_pixels(len(values), values.shape[1], into)
+    for piece in _pieces(values):
         pixels[piece] = values[piece].astype(np.uint8)
         if progress:
             progress(min(piece.stop, len(values)), len(values))
@@ -60,7 +60,7 @@ def eight_bit(values: npt.NDArray[Any], progress: Progress | None, into: Path | 
 def told_dark(pixels: Pixels, source: str) -> tuple[str, ...]:
     """A sentence where no pixel of any patch is bright enough to show something, as of masks or scaled pixels."""
     counts = np.zeros(256, dtype=np.int64)
-    for piece in chunks(len(pixels), _CHUNK):
+    for piece in _pieces(pixels):
         if pixels[piece].max() > _DARK:
             return ()  # mostly found in the first piece
         counts += np.bincount(pixels[piece].ravel(), minlength=256)
@@ -69,10 +69,21 @@ def told_dark(pixels: Pixels, source: str) -> tuple[str, ...]:
     return (f"{source}: pixels have {found}, of 0 to 255: every patch is nearly black, as masks are or scaled pixels",)
 
 
+def _pieces(values: npt.NDArray[Any]) -> Iterator[slice]:
+    return chunks(len(values), _CHUNK, values.shape[1])
+
+
+def _other_shape(patch: tuple[int, ...]) -> str:
+    """What to save ``X`` as, by the shape of a patch; "" where something else than its channels is wrong."""
+    places = (place for place in range(len(patch) - 1) if is_square(*patch[place : place + 2]))
+    shapes = ((patch[:place], patch[place + 2 :]) for place in places)
+    return next((_OTHER_SHAPES[shape] for shape in shapes if shape in _OTHER_SHAPES), "")
+
+
 def _range(values: npt.NDArray[Any]) -> tuple[float, float, bool]:
     """Smallest and largest value, and whether all are whole numbers; NaN wherever there is one."""
     lowest, highest, whole = np.inf, -np.inf, True
-    for piece in chunks(len(values), _CHUNK):
+    for piece in _pieces(values):
         part = values[piece].astype(np.float64)
         lowest, highest = np.minimum(lowest, part.min()), np.maximum(highest, part.max())
         whole = whole and bool((part == np.floor(part)).all())

@@ -76,7 +76,7 @@ def array_stamps(folder: Path) -> list[tuple[str, int, int]]:
 
 
 def read_pixels(path: Path) -> Pixels:
-    """(N, 50, 50, 3) uint8 of an array file: memory-mapped, or in memory where they had to be converted.
+    """(N, S, S, 3) uint8 of an array file: memory-mapped, or in memory where they had to be converted.
 
     Raises:
         FormatError: another shape or type, other values than 0 to 255, truncated or pickled.

@@ -1,6 +1,7 @@
 """Patches on disk into a PatchSet, whatever their form; where they are, and whether they are still the same.
 
-Forms: ``synthetic[:N[:SEED]]``; a folder with ``X.npy`` and ``Y.npy``; a folder of pictures; a zip or a tar of either.
+Forms: ``synthetic[:N[@SIDE][:SEED]]``; a folder with ``X.npy`` and ``Y.npy``; a folder of pictures; a zip or a tar of
+either.
 """
 
 import json
@@ -20,7 +21,6 @@ from data_utils.readers._listing import beside_arrays
 from data_utils.readers._packed import leaving_out
 from data_utils.readers.array_pixels import told_dark
 from data_utils.readers.patchset import (
-    PATCH_SIZE,
     Bools,
     PatchSet,
     Pixels,
@@ -31,7 +31,6 @@ from data_utils.readers.patchset import (
 
 __all__ = [
     "FORMS",
-    "PATCH_SIZE",
     "PatchSet",
     "Pixels",
     "Progress",
@@ -46,7 +45,7 @@ __all__ = [
 
 FORMS = (
     "a folder with X.npy and Y.npy (and patients.npy where known), a folder of pictures (PNG, JPEG, TIFF) in "
-    "PATIENT/CLASS/ or with the public set's names, a zip, .tar or .tar.gz of one of them, or synthetic[:N]"
+    "PATIENT/CLASS/ or with the public set's names, a zip, .tar or .tar.gz of one of them, or synthetic[:N[@SIDE]]"
 )
 PUBLIC_SET = "Kaggle's paultimothymooney/breast-histopathology-images"
 
@@ -92,7 +91,7 @@ def signature(source: str) -> str:
     """
     request = synthetic.parse(source)
     if request is not None:
-        return _sha256(["synthetic", synthetic.VERSION, request.count, request.seed])
+        return _sha256(["synthetic", synthetic.VERSION, *request.identity])
     path = _existing(source)
     if _npy.is_array_folder(path):
         return _sha256(["arrays", _npy.array_stamps(path), *beside_arrays(path)])
@@ -112,7 +111,7 @@ def check_there(source: str) -> None:
 
 
 def fingerprint(patches: PatchSet, rows: Bools | None = None) -> str:
-    """Sha256 over pixels, labels and patients; the order of files and rows makes no difference.
+    """Sha256 over pixels, and so their side, labels and patients; the order of files and rows makes no difference.
 
     Args:
         patches: a set.

@@ -11,8 +11,10 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-PATCH_SIZE = 50
-"""Height and width of a patch in pixels: 100 micrometres at the public set's 40x / 8 resolution."""
+USUAL_SIDE = 50
+"""Height and width in pixels of the public set's patches: 100 micrometres at its 40x / 8 resolution."""
+SMALLEST_SIDE, LARGEST_SIDE = 32, 256
+"""Between which the one side of all patches of a set lies, in pixels."""
 
 Pixels = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int64]
@@ -23,7 +25,7 @@ Rows = Ints | Bools
 Progress = Callable[[int, int], None]
 """Called with (patches done, patches in all)."""
 
-_CHUNK = 4096  # patches copied at a time: 30 MB
+_CHUNK = 4096  # patches of the usual side copied at a time: 30 MB
 
 
 def patch_digests(pixels: Pixels) -> Strings:
@@ -37,7 +39,7 @@ class PatchSet:
     """Patches and what is known of them; row i of every array is the same patch.
 
     Attributes:
-        pixels: (N, 50, 50, 3) uint8 RGB, in memory or memory-mapped.
+        pixels: (N, S, S, 3) uint8 RGB, in memory or memory-mapped; S is ``side``.
         labels: (N,) 0 or 1 (invasive ductal carcinoma), None where there are none.
         patients: (N,) ids, None where they are unknown.
         names: (N,) file names, ``row_000123`` (original row) where patches have none.
@@ -67,6 +69,11 @@ class PatchSet:
     def __len__(self) -> int:
         return len(self.pixels)
 
+    @property
+    def side(self) -> int:
+        """Height and width of every patch in pixels; by their bytes, digests and fingerprint tell sides apart too."""
+        return int(self.pixels.shape[1])
+
     @cached_property
     def digests(self) -> Strings:
         """(N,) sha256 of each patch's pixels; computed once."""
@@ -94,18 +101,30 @@ def known(patches: PatchSet) -> Ints:
     return patches.labels
 
 
-def chunks(length: int, size: int = _CHUNK) -> Iterator[slice]:
-    """Slices that cover ``range(length)``."""
-    return (slice(start, min(start + size, length)) for start in range(0, length, size))
+def chunks(length: int, size: int = _CHUNK, side: int = USUAL_SIDE) -> Iterator[slice]:
+    """Slices that cover ``range(length)``.
+
+    Args:
+        length: patches in all.
+        size: of a slice, in patches of the usual side.
+        side: of the patches; of larger ones fewer are taken, so that they are as many bytes.
+    """
+    step = max(1, size * USUAL_SIDE**2 // side**2)
+    return (slice(start, min(start + step, length)) for start in range(0, length, step))
 
 
-def new_pixels(count: int, into: Path | None) -> Pixels:
-    """Room for ``count`` patches, (N, 50, 50, 3) uint8: in memory, or in the new ``.npy`` file ``into``.
+def is_square(height: int, width: int) -> bool:
+    """Whether these are the sides of a patch, in pixels."""
+    return height == width and SMALLEST_SIDE <= height <= LARGEST_SIDE
+
+
+def new_pixels(count: int, side: int, into: Path | None) -> Pixels:
+    """Room for ``count`` patches, (N, side, side, 3) uint8: in memory, or in the new ``.npy`` file ``into``.
 
     Raises:
         OSError: the disk has no room for it.
     """
-    shape = (count, PATCH_SIZE, PATCH_SIZE, 3)
+    shape = (count, side, side, 3)
     if into is None or count == 0:  # an empty file cannot be memory-mapped
         return np.empty(shape, dtype=np.uint8)
     room = np.lib.format.open_memmap(into, mode="w+", dtype=np.uint8, shape=shape)
@@ -126,8 +145,9 @@ def reserve(file: Path) -> None:
 def copy_rows(pixels: Pixels, rows: Rows, into: Path) -> Pixels:
     """These rows in a new memory-mapped file, copied piece by piece so that memory stays flat."""
     indices = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
-    copied = new_pixels(len(indices), into)
-    for piece in chunks(len(indices)):
+    side = pixels.shape[1]
+    copied = new_pixels(len(indices), side, into)
+    for piece in chunks(len(indices), side=side):
         copied[piece] = pixels[indices[piece]]
     return copied
 

@@ -15,7 +15,16 @@ import numpy.typing as npt
 
 from data_utils.errors import FormatError
 from data_utils.files import shown
-from data_utils.readers.patchset import PATCH_SIZE, Ints, PatchSet, Pixels, Strings, chunks
+from data_utils.readers.patchset import (
+    LARGEST_SIDE,
+    SMALLEST_SIDE,
+    USUAL_SIDE,
+    Ints,
+    PatchSet,
+    Pixels,
+    Strings,
+    chunks,
+)
 
 VERSION = 2
 """Raised whenever the same parameters give other pixels."""
@@ -38,29 +47,41 @@ Array = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class SyntheticRequest:
-    """What ``synthetic:COUNT:SEED`` asks for."""
+    """What ``synthetic:COUNT@SIDE:SEED`` asks for; the side in pixels."""
 
     count: int
     seed: int
+    side: int = USUAL_SIDE
+
+    @property
+    def identity(self) -> tuple[int, ...]:
+        """What tells its patches from others; of the usual side as it was before there were others."""
+        return (self.count, self.seed, *(() if self.side == USUAL_SIDE else (self.side,)))
 
 
 def parse(source: str) -> SyntheticRequest | None:
-    """Reads ``synthetic[:COUNT[:SEED]]``; None for anything else.
+    """Reads ``synthetic[:COUNT[@SIDE][:SEED]]``; None for anything else.
 
     Raises:
-        FormatError: it begins so, but goes on otherwise, or asks for too few or too many patches.
+        FormatError: it begins so, but goes on otherwise, or asks for too few or too many patches or pixels.
     """
     if source.partition(":")[0] != "synthetic":
         return None
-    found = re.fullmatch(r"synthetic(?::([0-9]{1,9})(?::([0-9]{1,18}))?)?", source)
+    found = re.fullmatch(r"synthetic(?::([0-9]{1,9})(?:@([0-9]{1,9}))?(?::([0-9]{1,18}))?)?", source)
     if found is None:
         raise FormatError(
-            f"--data {shown(source)} is not understood; expected synthetic, synthetic:600 or synthetic:600:SEED"
+            f"--data {shown(source)} is not understood; expected synthetic, synthetic:600, synthetic:600:SEED or, "
+            "with patches of 96 pixels, synthetic:600@96"
         )
     count = int(found[1] or DEFAULT_COUNT)
     if not MIN_COUNT <= count <= MAX_COUNT:
         raise FormatError(f"--data {source} asks for {count} patches; expected {MIN_COUNT} to {MAX_COUNT}")
-    return SyntheticRequest(count, int(found[2] or 0))
+    side = int(found[2] or USUAL_SIDE)
+    if not SMALLEST_SIDE <= side <= LARGEST_SIDE:
+        raise FormatError(
+            f"--data {source} asks for patches of {side} pixels; expected a side of {SMALLEST_SIDE} to {LARGEST_SIDE}"
+        )
+    return SyntheticRequest(count, int(found[3] or 0), side)
 
 
 def make_patches(request: SyntheticRequest, source: str) -> PatchSet:
@@ -69,10 +90,10 @@ def make_patches(request: SyntheticRequest, source: str) -> PatchSet:
     patients = request.count // _PATCHES_PER_PATIENT
     owner = _owners(rng, request.count, patients)
     labels = _labels(rng, owner, patients)
-    x, y = _positions(owner)
+    x, y = _positions(owner, request.side)
     ids = np.array([f"S{patient + 1:04d}" for patient in range(patients)])[owner]
     return PatchSet(
-        pixels=_paint(rng, labels, _stains(rng, patients)[owner]),
+        pixels=_paint(rng, labels, _stains(rng, patients)[owner], request.side),
         labels=labels,
         patients=ids,
         names=_names(ids, x, y, labels),
@@ -101,10 +122,10 @@ def _labels(rng: np.random.Generator, owner: Ints, patients: int) -> Ints:
     return labels
 
 
-def _positions(owner: Ints) -> tuple[Ints, Ints]:
-    """Patches of a patient lie side by side in rows of ten, in the public set's 50-pixel grid."""
+def _positions(owner: Ints, patch: int) -> tuple[Ints, Ints]:
+    """Patches of a patient lie side by side in rows of ten, a patch's pixels apart, as in the public set's grid."""
     place = np.arange(len(owner)) - np.searchsorted(owner, owner)
-    return 1 + PATCH_SIZE * (place % 10), 1 + PATCH_SIZE * (place // 10)
+    return 1 + patch * (place % 10), 1 + patch * (place // 10)
 
 
 def _names(ids: Strings, x: Ints, y: Ints, labels: Ints) -> Strings:
@@ -121,17 +142,17 @@ def _stains(rng: np.random.Generator, patients: int) -> Array:
     return stains
 
 
-def _paint(rng: np.random.Generator, labels: Ints, stains: Array) -> Pixels:
-    pixels = np.empty((len(labels), PATCH_SIZE, PATCH_SIZE, 3), dtype=np.uint8)
-    for piece in chunks(len(labels), 1024):  # bounds the memory of the float images
-        pixels[piece] = _paint_chunk(rng, labels[piece], stains[piece])
+def _paint(rng: np.random.Generator, labels: Ints, stains: Array, patch: int) -> Pixels:
+    pixels = np.empty((len(labels), patch, patch, 3), dtype=np.uint8)
+    for piece in chunks(len(labels), 1024, patch):  # bounds the memory of the float images
+        pixels[piece] = _paint_chunk(rng, labels[piece], stains[piece], patch)
     return pixels
 
 
-def _paint_chunk(rng: np.random.Generator, labels: Ints, stains: Array) -> Pixels:
-    nuclei = _nuclei(rng, _radii(rng, labels))  # (N, 50, 50) in [0, 1]
-    stroma = 0.55 + 0.25 * _fibres(rng, len(labels))
-    amount = np.stack([0.12 + 0.8 * nuclei, stroma * (1 - 0.5 * nuclei)], axis=-1)  # (N, 50, 50, 2)
+def _paint_chunk(rng: np.random.Generator, labels: Ints, stains: Array, patch: int) -> Pixels:
+    nuclei = _nuclei(rng, _radii(rng, labels), patch)  # (N, patch, patch) in [0, 1]
+    stroma = 0.55 + 0.25 * _fibres(rng, len(labels), patch)
+    amount = np.stack([0.12 + 0.8 * nuclei, stroma * (1 - 0.5 * nuclei)], axis=-1)  # (N, patch, patch, 2)
     amount *= rng.uniform(0.85, 1.15, (len(labels), 1, 1, 2)).astype(np.float32)  # thickness of the section
     density = np.einsum("nhws,nsc->nhwc", amount, stains)
     density += rng.normal(0, 0.03, density.shape).astype(np.float32)
@@ -145,27 +166,27 @@ def _radii(rng: np.random.Generator, labels: Ints) -> Array:
     return (np.array(_RADIUS)[labels] * factor).astype(np.float32)
 
 
-def _nuclei(rng: np.random.Generator, radius: Array) -> Array:
-    """(N, 50, 50) in [0, 1]: how much of a nucleus each pixel shows, for (N,) radii."""
-    side = PATCH_SIZE + 2 * _MARGIN
+def _nuclei(rng: np.random.Generator, radius: Array, patch: int) -> Array:
+    """(N, patch, patch) in [0, 1]: how much of a nucleus each pixel shows, for (N,) radii."""
+    side = patch + 2 * _MARGIN
     number = rng.poisson(_COVERAGE * side**2 / (np.pi * radius**2))  # (N,)
-    axis = np.arange(PATCH_SIZE, dtype=np.float32)
-    nearest = np.full((len(radius), PATCH_SIZE, PATCH_SIZE), 9.0, dtype=np.float32)  # squared, in radii
+    axis = np.arange(patch, dtype=np.float32)
+    nearest = np.full((len(radius), patch, patch), 9.0, dtype=np.float32)  # squared, in radii
     for nth in range(number.max()):
         rows = np.flatnonzero(number > nth)
-        centre = rng.uniform(-_MARGIN, PATCH_SIZE + _MARGIN, (2, len(rows), 1)).astype(np.float32)
+        centre = rng.uniform(-_MARGIN, patch + _MARGIN, (2, len(rows), 1)).astype(np.float32)
         scale = radius[rows, None] * rng.uniform(0.8, 1.2, (2, len(rows), 1)).astype(np.float32)  # ellipses
-        down, across = ((axis - centre) / scale) ** 2  # each (rows, 50)
+        down, across = ((axis - centre) / scale) ** 2  # each (rows, patch)
         nearest[rows] = np.minimum(nearest[rows], down[:, :, None] + across[:, None, :])
     shown: Array = 1 / (1 + np.exp(np.clip(8 * (np.sqrt(nearest) - 1), -30, 30)))
     return shown
 
 
-def _fibres(rng: np.random.Generator, count: int) -> Array:
-    """(N, 50, 50) in [-1, 1]: waves of a random direction, length and phase, the same for both classes."""
+def _fibres(rng: np.random.Generator, count: int, patch: int) -> Array:
+    """(N, patch, patch) in [-1, 1]: waves of a random direction, length and phase, the same for both classes."""
     angle, length, phase = (
         rng.uniform(low, high, (count, 1, 1)).astype(np.float32) for low, high in ((0, 3.15), (7, 20), (0, 6.3))
     )
-    axis = np.arange(PATCH_SIZE, dtype=np.float32)
+    axis = np.arange(patch, dtype=np.float32)
     along = np.cos(angle) * axis[:, None] + np.sin(angle) * axis[None, :]
     return np.sin(2 * np.pi * along / length + phase)

@@ -12,26 +12,20 @@ import numpy.typing as npt
 from data_utils.errors import FormatError
 from data_utils.files import parse_json, read_small
 from data_utils.readers.array_file import map_array
-from data_utils.readers.patchset import PATCH_SIZE, PatchSet, Rows, Strings, copy_rows
+from data_utils.readers.patchset import LARGEST_SIDE, SMALLEST_SIDE, USUAL_SIDE, PatchSet, Rows, Strings, copy_rows
 
 META = "meta.json"
 _LARGEST_META = 16 * 2**20  # bytes; it lists development patients
 _MOST_VALUES = 500_000  # in it
-_COLUMNS = {  # name of the array: shape of a row, kind of NumPy's types
-    "pixels": ((PATCH_SIZE, PATCH_SIZE, 3), "u"),
-    "labels": ((), "i"),
-    "patients": ((), "U"),
-    "names": ((), "U"),
-    "xy": ((2,), "i"),
-    "part": ((), "U"),
-}
+_COLUMNS = {"pixels": "u", "labels": "i", "patients": "U", "names": "U", "xy": "i", "part": "U"}
+"""Name of an array -> the kind of NumPy's types that it holds."""
 PIXELS = "pixels.npy"
 
 
 def write_cache(folder: Path, patches: PatchSet, part: Strings, rows: Rows) -> str:
     """Writes these rows of labelled patches; returns the digest of which patches they are.
 
-    Files: ``pixels`` (N, 50, 50, 3) uint8, ``labels``, ``patients`` (absent where unknown), ``names``, ``xy`` (N, 2),
+    Files: ``pixels`` (N, S, S, 3) uint8, ``labels``, ``patients`` (absent where unknown), ``names``, ``xy`` (N, 2),
     ``part`` and ``digests`` (sha256 of each patch's pixels).
     """
     folder.mkdir()
@@ -63,8 +57,7 @@ def read_cache(folder: Path) -> tuple[PatchSet, Strings, dict[str, Any]]:
     columns = {name: _column(folder, name) for name in known}
     count = columns["names"].size  # also of an array without dimensions
     for name, column in columns.items():
-        row, kind = _COLUMNS[name]
-        if column.shape != (count, *row) or column.dtype.kind != kind:
+        if column.shape != (count, *_row(name, column)) or column.dtype.kind != _COLUMNS[name]:
             raise not_whole(folder, f"{name} has the shape {column.shape} and holds {column.dtype}")
     if not isinstance(meta.get("source"), str) or not isinstance(meta.get("digest"), str):
         raise not_whole(folder, f"{META} names no source and digest")
@@ -131,6 +124,14 @@ def way_out(folder: Path) -> str:
 def not_whole(folder: Path, reason: object) -> FormatError:
     """An error that says so."""
     return FormatError(f"{folder} is not a whole cache ({reason}); {way_out(folder)}")
+
+
+def _row(name: str, column: npt.NDArray[Any]) -> tuple[int, ...]:
+    """The shape that a row of an array must have; patches are squares of any side that is allowed."""
+    if name != "pixels":
+        return (2,) if name == "xy" else ()
+    side = int(np.clip(column.shape[1], SMALLEST_SIDE, LARGEST_SIDE)) if column.ndim == 4 else USUAL_SIDE
+    return side, side, 3
 
 
 def _column(folder: Path, name: str) -> npt.NDArray[Any]:

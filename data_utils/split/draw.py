@@ -141,7 +141,13 @@ def parts(lock: SplitLock, patches: PatchSet) -> Strings:
 
 def _knowing_what_it_seals(lock: SplitLock, patches: PatchSet) -> SplitLock:
     test = parts(lock, patches) == "test"
-    return replace(lock, sealed=fingerprint(patches, test), near=_near(patches, test), fold_draws=_FOLD_DRAWS)
+    return replace(
+        lock,
+        sealed=fingerprint(patches, test),
+        near=_near(patches, test),
+        fold_draws=_FOLD_DRAWS,
+        side=patches.side,
+    )
 
 
 def _near(patches: PatchSet, test: Bools) -> tuple[int, int] | None:

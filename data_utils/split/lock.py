@@ -17,6 +17,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from data_utils.errors import FormatError, LockMismatchError
 from data_utils.files import parse_json, read_small, shown
 from data_utils.quality.rules import RULE_NAMES, in_order
+from data_utils.readers.patchset import USUAL_SIDE, is_square
 from data_utils.split.split_file import Part, PatientLists, Unlisted
 
 Fractions = tuple[int, int, int]
@@ -24,7 +25,14 @@ Fractions = tuple[int, int, int]
 _LARGEST = 128 * 2**20  # bytes of a lock; by patch, the public set's takes 22 million
 _MOST_VALUES = 2_000_000  # in it
 _MOST_DRAWS = 10_000  # of folds, each of which takes time
-_LATER = ("exclude", "published", "sealed", "near", "fold_draws")  # fields that earlier locks do not have
+_LATER: dict[str, object] = {  # fields that earlier locks do not have, and what they mean where they are left out
+    "exclude": (),
+    "published": None,
+    "sealed": "",
+    "near": None,
+    "fold_draws": 0,
+    "side": USUAL_SIDE,
+}
 _WAY_OUT = "put the original back, or start anew under another name: --study NEW"
 
 
@@ -55,6 +63,7 @@ class SplitLock:
         sealed: fingerprint of the test patches, over pixels, labels and patients; "" in locks from before that.
         fold_draws: how many random divisions of the development patients into folds are looked at; the most even one is
             taken. 0 in locks from before that, whose members were trained on the first feasible one.
+        side: of every patch in pixels; that of all patches in locks from before there were others.
     """
 
     __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
@@ -70,6 +79,7 @@ class SplitLock:
     sealed: str = ""
     near: tuple[int, int] | None = None
     fold_draws: int = 0
+    side: int = USUAL_SIDE
 
     @cached_property
     def digest(self) -> str:
@@ -89,7 +99,7 @@ class SplitLock:
     def _fields(self) -> dict[str, object]:
         """All fields; later ones only where they say something, so that locks from before them keep their digest."""
         fields = asdict(self)
-        return {name: value for name, value in fields.items() if value or name not in _LATER}
+        return {name: value for name, value in fields.items() if name not in _LATER or value != _LATER[name]}
 
     @staticmethod
     def read(file: Path) -> "SplitLock | None":
@@ -142,12 +152,14 @@ def verify_settings(
     _refuse(lock, differing)
 
 
-def verify_fingerprint(lock: SplitLock, fingerprint: str) -> None:
-    """Refuses a lock that was made for other patches.
+def verify_fingerprint(lock: SplitLock, fingerprint: str, side: int) -> None:
+    """Refuses a lock that was made for other patches, by their fingerprint and their side in pixels.
 
     Raises:
         LockMismatchError: what differs, and how to begin anew.
     """
+    if side != lock.side:
+        _refuse(lock, [f"patches of {side} pixels (locked: {lock.side})"])
     if fingerprint != lock.fingerprint:
         _refuse(lock, [f"data {fingerprint[:12]} (locked: {lock.fingerprint[:12]})"])
 
@@ -205,9 +217,9 @@ def _validated(fields: dict[str, object], where: str) -> SplitLock:
         place = shown(".".join(str(part) for part in first["loc"]))
         raise FormatError(f"{where} is not a readable split lock: {place}: {first['msg']}; {_WAY_OUT}") from error
     sound = sum(lock.fractions) == 100 and min(lock.fractions) >= 1 and 0 <= lock.seed < 2**32
-    if not sound or not 0 <= lock.fold_draws <= _MOST_DRAWS:
+    if not sound or not 0 <= lock.fold_draws <= _MOST_DRAWS or not is_square(lock.side, lock.side):
         raise FormatError(
-            f"{where} is not a readable split lock: fractions, seed or draws are out of range; {_WAY_OUT}"
+            f"{where} is not a readable split lock: fractions, seed, draws or side are out of range; {_WAY_OUT}"
         )
     if unknown := set(lock.exclude) - set(RULE_NAMES):
         raise FormatError(f"{where} names a rule that is not known here: {shown(min(unknown))}; {_WAY_OUT}")

@@ -232,7 +232,7 @@ def _new_lock(
 
 
 def _verify(lock: SplitLock, patches: PatchSet, lists: PatientLists | None) -> None:
-    verify_fingerprint(lock, fingerprint(patches))
+    verify_fingerprint(lock, fingerprint(patches), patches.side)
     if lists is not None and lists.by_folders:
         verify_lists(lock, lists)
 

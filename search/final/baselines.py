@@ -20,9 +20,9 @@ def baseline_logits(
     """Logits of both baselines on other patches.
 
     Args:
-        pixels: (N, 50, 50, 3) development patches.
+        pixels: (N, S, S, 3) development patches.
         labels: (N,) theirs.
-        others: (M, 50, 50, 3) patches to score.
+        others: (M, S, S, 3) patches to score.
 
     Returns:
         baseline -> (M,).

@@ -116,7 +116,7 @@ def _save(picks: Sequence[_Pick], patches: PatchSet, models: Mapping[str, HasMod
 
 
 def _heat_maps(picks: Sequence[_Pick], patches: PatchSet, models: Mapping[str, HasModel]) -> dict[int, Floats]:
-    """Number of the pick -> (50, 50) heat map, for picks about a model that has one."""
+    """Number of the pick -> (S, S) heat map, for picks about a model that has one."""
     maps: dict[int, Floats] = {}
     for entry, entrant in models.items():
         numbers = [number for number, pick in enumerate(picks) if pick.entry == entry]

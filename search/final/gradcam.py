@@ -7,8 +7,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor, nn
+
+from data_utils.quality.sheets import png
 
 Pixels = npt.NDArray[np.uint8]
 _HOT = np.array([230, 159, 0])  # orange: told apart from pink and purple, also by the colour-blind
@@ -19,10 +20,10 @@ def grad_cam(network: nn.Module, pixels: Pixels) -> npt.NDArray[np.float64] | No
 
     Args:
         network: on the CPU; its ``last_features`` names the last convolutional layer.
-        pixels: (N, 50, 50, 3) uint8 RGB.
+        pixels: (N, S, S, 3) uint8 RGB.
 
     Returns:
-        (N, 50, 50) in [0, 1] for each patch; None for a network that names no such layer.
+        (N, S, S) in [0, 1] for each patch; None for a network that names no such layer.
     """
     layer = getattr(network, "last_features", None)
     if not isinstance(layer, nn.Module):
@@ -49,10 +50,9 @@ def grad_cam(network: nn.Module, pixels: Pixels) -> npt.NDArray[np.float64] | No
 
 
 def save_picture(pixels: Pixels, path: Path, heat: npt.NDArray[np.float64] | None = None) -> Path:
-    """Writes a patch as PNG, with the heat map over it where there is one."""
+    """Writes a patch as PNG, no larger than a page shows it, with the heat map over it where there is one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture = pixels if heat is None else _blend(pixels, heat)
-    Image.fromarray(picture).save(path)
+    path.write_bytes(png(pixels if heat is None else _blend(pixels, heat)))
     return path
 
 

@@ -5,10 +5,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import file_digest
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
@@ -16,7 +18,7 @@ from torch import nn
 from data_utils.colour.augment import VIEWS
 from data_utils.colour.preprocessing import Preprocessing
 from data_utils.files import file_size, read_small, shown
-from data_utils.readers.patchset import chunks
+from data_utils.readers.patchset import USUAL_SIDE, chunks, is_square
 from models._foreign import is_foreign
 from models._registry import load_model, source_digest, words_for
 from models._spec import ParamValue
@@ -35,7 +37,7 @@ Progress = Callable[[int, int], None]
 
 _LARGEST = 2**20  # bytes of a model.json
 _LARGEST_MEMBER = 2**31  # bytes; vgg16 with a head of its own takes 60 million
-_AT_ONCE = 8192  # patches transformed and on the device together: 60 MB; a multiple of every batch
+_AT_ONCE = 8192  # patches of the usual side transformed and on the device together: 60 MB; a multiple of every batch
 _AT_ONCE_BEHIND = 512  # patches whose outputs of frozen layers are held in 8 views: up to 75 MB; as above
 _KEPT_BEHIND = 2048  # the most that are held for another model: up to 300 MB
 _LAYOUT = "channels_last"  # fixed, so that a prediction is the same wherever it is made
@@ -57,6 +59,7 @@ class StoredModel:
         plan_digest: of the analysis plan that it was put to the test under.
         preprocessing: of all pixels that it is to see; none in models from before there was any.
         source: sha256 of the file of a model of another package, whose versions nobody here knows; else "".
+        side: of the patches that it was trained on, in pixels; left out where it is that of all earlier models.
     """
 
     study: str
@@ -70,6 +73,7 @@ class StoredModel:
     plan_digest: str
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     source: str = ""
+    side: Annotated[int, Field(exclude_if=lambda side: side == USUAL_SIDE)] = USUAL_SIDE
 
 
 def source_of(model: str) -> str:
@@ -129,6 +133,7 @@ def check_model(stored: StoredModel, path: Path) -> None:
         "temperature": 0 < stored.temperature < float("inf"),
         "threshold": 0 <= stored.threshold <= 1,
         "precision": stored.precision in ("fp32", "bf16"),
+        "side": is_square(stored.side, stored.side),
     }
     wrong = [name for name, holds in sound.items() if not holds]
     if wrong:
@@ -179,7 +184,7 @@ def member_logits(
     Args:
         stored: the model.
         folder: of its JSON.
-        pixels: (N, 50, 50, 3) uint8 RGB, as they are in files; they are preprocessed here.
+        pixels: (N, S, S, 3) uint8 RGB, as they are in files; they are preprocessed here.
         device: "cpu" or "cuda".
         progress: called with (members done, all).
         kept: for the same pixels, where several models see them.
@@ -207,7 +212,7 @@ def _mean_logits(
 ) -> Floats:
     """(N,) mean logit over the 8 views."""
     found = [np.empty(0)]
-    for piece in chunks(len(pixels), _AT_ONCE):
+    for piece in chunks(len(pixels), _AT_ONCE, pixels.shape[1]):
         patches = _seen(pixels[piece], preprocessing, compute)
         rows = np.arange(len(patches.pixels))
         found.append(evaluate(network, patches, rows, compute, views=range(VIEWS)).mean(axis=1))

@@ -44,6 +44,7 @@ def predict(settings: PredictSettings) -> int:
     device = choose_device(settings.device)
     console = Console(stderr=True)
     patches = read_patches(data_source(settings.data), labelled=False)
+    _check_side(patches, stored, settings.model)
     for line in (*_notices(patches), *_looks(patches, settings, stored)):
         say(console, line)
     with Bar(console=console, disable=not console.is_terminal) as bar:
@@ -69,6 +70,19 @@ def _home(settings: PredictSettings, stored: Final) -> Path:
     """The folder of a single model: that of an ensemble's first part knows of the same sealed patches."""
     folder = settings.model.resolve()
     return folder / stored.parts[0].stored.model if isinstance(stored, StoredEnsemble) else folder
+
+
+def _check_side(patches: PatchSet, stored: Final, model: Path) -> None:
+    """Refuses patches of another side: the network would take them, and see tissue at a scale that it never learned.
+
+    Raises:
+        UsageError: what was found and expected.
+    """
+    if patches.side != stored.side:
+        raise UsageError(
+            f"{patches.source} holds patches of {patches.side} pixels; expected {stored.side}, on which {model} was "
+            "trained: cut them anew, at the scale of its training patches"
+        )
 
 
 def _notices(patches: PatchSet) -> list[str]:

@@ -324,6 +324,7 @@ def _stored(final: Final, model: FinalModel, label: str, plan_digest: str) -> St
         plan_digest=plan_digest,
         preprocessing=final.preprocessing,
         source=source_of(model.model),
+        side=final.prepared.lock.side,
     )
 
 

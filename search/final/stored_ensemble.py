@@ -48,6 +48,11 @@ class StoredEnsemble:
     threshold: float
     plan_digest: str
 
+    @property
+    def side(self) -> int:
+        """Of the patches that all parts were trained on, in pixels."""
+        return self.parts[0].stored.side
+
 
 def load_ensemble(folder: Path) -> StoredEnsemble | None:
     """The ensemble in a folder such as ``runs/NAME``; None where there is none.
@@ -71,6 +76,7 @@ def _read(folder: Path) -> StoredEnsemble | None:
     sound = {
         "parts": len(models) > 0,
         "model": all(Path(model).name == model != ".." for model in models),  # a folder beside the file
+        "side": len({part.stored.side for part in found.parts}) == 1,
         "times": all(1 <= part.times <= _MOST_TIMES for part in found.parts),
         "temperature": 0 < found.temperature < float("inf"),
         "threshold": 0 <= found.threshold <= 1,
@@ -99,7 +105,7 @@ def ensemble_logits(
     Args:
         ensemble: what is averaged.
         folder: of its JSON.
-        pixels: (N, 50, 50, 3) uint8 RGB, as they are in files.
+        pixels: (N, S, S, 3) uint8 RGB, as they are in files.
         device: "cpu" or "cuda".
         progress: called with (members done, all).
 

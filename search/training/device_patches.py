@@ -16,7 +16,7 @@ from data_utils.colour.augment import dihedral
 class DevicePatches:
     """Patches and labels on the device that trains on them."""
 
-    pixels: Tensor  # (N, 50, 50, 3) uint8
+    pixels: Tensor  # (N, S, S, 3) uint8
     labels: Tensor  # (N,) float32, 0 or 1
 
     @classmethod
@@ -24,7 +24,7 @@ class DevicePatches:
         """Copies to a GPU once; on a CPU shares the memory of the array, so that a mapped file stays mapped.
 
         Args:
-            pixels: (N, 50, 50, 3) uint8 RGB; may be a read-only memory map.
+            pixels: (N, S, S, 3) uint8 RGB; may be a read-only memory map.
             labels: (N,) 0 or 1.
             device: "cpu", "cuda" or "cuda:N".
         """
@@ -35,7 +35,7 @@ class DevicePatches:
         return cls(shared.to(device), torch.as_tensor(np.asarray(labels, np.float32), device=device))
 
     def batch(self, rows: Tensor, views: Tensor) -> Tensor:
-        """(B,) rows, each turned to its view -> (B, 3, 50, 50) float in [0, 1]."""
+        """(B,) rows, each turned to its view -> (B, 3, S, S) float in [0, 1]."""
         rows, views = rows.to(self.pixels.device), views.to(self.pixels.device)
-        turned = dihedral(self.pixels.index_select(0, rows).permute(0, 3, 1, 2), views)  # (B, 3, 50, 50) uint8
+        turned = dihedral(self.pixels.index_select(0, rows).permute(0, 3, 1, 2), views)  # (B, 3, S, S) uint8
         return turned.float().div_(255)

@@ -6,14 +6,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from data_utils.readers.patches import Pixels
+from data_utils.readers.patchset import Pixels, chunks
 from models import vgg16
 from models._weights import Weights
 from search.training.device import Compute, choose_precision
 
 BLOCKS = 3
 """Of five; deeper ones know more of cats than of nuclei, and cost more."""
-_BATCH = 128
+_BATCH = 128  # patches of the usual side
 
 
 def pooled_features(
@@ -26,7 +26,7 @@ def pooled_features(
     """(M, 256) means of the maps behind the third block, as log(1 + mean): they reach thousands.
 
     Args:
-        pixels: (N, 50, 50, 3) uint8 RGB.
+        pixels: (N, S, S, 3) uint8 RGB.
         rows: (M,) of the patches to look at.
         weights: of VGG16's convolutions.
         device: "cpu" or "cuda".
@@ -35,10 +35,10 @@ def pooled_features(
     compute = Compute(device, choose_precision("auto", device), "channels_last")
     network = compute.place(vgg16.frozen_features(weights, BLOCKS))
     found = []
-    for start in range(0, len(rows), _BATCH):
-        batch = torch.from_numpy(pixels[rows[start : start + _BATCH]]).to(device)
+    for piece in chunks(len(rows), _BATCH, pixels.shape[1]):
+        batch = torch.from_numpy(pixels[rows[piece]]).to(device)
         images = compute.arrange(batch.permute(0, 3, 1, 2).float().div(255))
         with torch.inference_mode(), compute.autocast():
             found.append(network(images).float().cpu().numpy())
-        progress(min(start + _BATCH, len(rows)), len(rows))
+        progress(piece.stop, len(rows))
     return np.log1p(np.concatenate(found).astype(np.float64))

@@ -93,7 +93,7 @@ def run_trials(
         SearchFailed: a study holds all its trials, and none is COMPLETE.
     """
     console = Console()
-    crew = _crew(settings)
+    crew = _crew(settings, prepared)
     asked = _context(settings, comparison, prepared, crew)
     _check_studies(settings, comparison, asked, prepared)
     context = _agreed(settings, comparison, prepared, asked, crew)
@@ -128,7 +128,6 @@ def dry_run(settings: LaunchSettings) -> int:
         check_folder(comparison)
     lock_file = settings.common.runs / settings.common.study / LOCK_FILE
     lock = SplitLock.read(lock_file) if comparison is None else comparison.stored_lock()
-    crew = _crew(settings)
     with scratch() as folder, naming(Path(folder)):
         prepared = prepare(
             data_source(settings.common.data),
@@ -137,6 +136,7 @@ def dry_run(settings: LaunchSettings) -> int:
             lock=lock,
             **vars(Division.asked(settings)),
         )
+        crew = _crew(settings, prepared)
         context = _context(settings, comparison, prepared, crew)
         if comparison is not None:
             check_warm_start(comparison, settings.warm_start, prepared)
@@ -159,9 +159,9 @@ def _check_studies(
         check_resumed(comparison.load_study(model.name), _definition(settings, context, prepared, model))
 
 
-def _crew(settings: LaunchSettings) -> Crew:
+def _crew(settings: LaunchSettings, prepared: Prepared) -> Crew:
     device = choose_device(settings.worker.device)
-    return plan_crew(settings.worker, device, torch.cuda.device_count())
+    return plan_crew(settings.worker, device, torch.cuda.device_count(), prepared.lock.side)
 
 
 def _context(settings: LaunchSettings, comparison: Comparison | None, prepared: Prepared, crew: Crew) -> WorkerContext:

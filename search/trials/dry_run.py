@@ -22,7 +22,6 @@ from search.trials.space import in_words, moved_defaults, searched_models
 from search.workers.cluster import Crew
 
 _PROBE_PATCHES = 512
-_BYTES_OF_A_PATCH = 50 * 50 * 3
 _BYTES_OF_A_WEIGHT = 4
 _BYTES_OF_A_PARAMETER = 12  # the weight and two moments of its optimizer, as a checkpoint holds them
 _CANDIDATES = 5  # whose members search.finalize trains by default at most: of the four best and the default one
@@ -52,7 +51,7 @@ def describe_launch(
     twice = (
         0 if context.preprocessed is None else counts["train"] + counts["validation"]
     )  # raw, and as networks see them
-    megabytes = (sum(counts.values()) + twice) * _BYTES_OF_A_PATCH / 2**20
+    megabytes = (sum(counts.values()) + twice) * 3 * prepared.lock.side**2 / 2**20
     say(console, f"prepared patches under {settings.common.runs / settings.common.study}: {megabytes:.0f} MB")
     if context.features is not None and any(map(_keeps_features, models)):
         gigabytes = context.features.limit / 2**30

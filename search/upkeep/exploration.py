@@ -103,6 +103,7 @@ def look(settings: ExploreSettings, shown: Shown, console: Console) -> Explored:
         study=settings.common.study,
         source=patches.source,
         synthetic=patches.synthetic,
+        side=patches.side,
         found=shown.found,
         exclusions=shown.exclusions,
         notes=shown.notes,

@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 
 from data_utils.machine import ROOT, cores, free_memory, killed_for_memory
+from data_utils.readers.patchset import USUAL_SIDE
 from search.command.last_words import LastWords
 from search.command.outcome import RAY_THREAD
 from search.command.settings import WorkerSettings
@@ -30,7 +31,11 @@ from search.workers._ray import (
 from search.workers.place import OF_THE_DATABASE, address_of, ray_folder
 
 MEMORY_OF_A_WORKER = 2 * 2**30
-"""Bytes of a process with torch, its patches and a network in training."""
+"""Bytes of a process with torch, its patches and a network in training, at the usual side of a patch."""
+MEMORY_OF_MAPS = 2**28
+"""Bytes of these that grow with the area of a patch: those of feature maps. cnn's default configuration takes 1.0 GB at
+50 pixels, 1.1 at 96 and 1.9 at 256, a seventh of this growth; its largest one has five times as many maps in a batch.
+"""
 MEMORY_OF_A_CONTEXT = 600 * 2**20
 """Bytes that CUDA takes for each process beside what PyTorch counts."""
 HEADROOM = 1.3
@@ -86,13 +91,14 @@ class Crew:
         return f"{self.workers} {noun} with {self.cpus:g} CPU{gpus} each, on {self.device}"
 
 
-def plan_crew(asked: WorkerSettings, device: str, gpus: int, root: Path = ROOT) -> Crew:
+def plan_crew(asked: WorkerSettings, device: str, gpus: int, side: int = USUAL_SIDE, root: Path = ROOT) -> Crew:
     """How many workers, of what size.
 
     Args:
         asked: what the user wants; None for what fits.
         device: "cpu" or "cuda".
         gpus: GPUs that PyTorch sees here.
+        side: of a patch in pixels.
         root: as ``data_utils.machine`` takes it.
     """
     here = cores(root)
@@ -105,7 +111,7 @@ def plan_crew(asked: WorkerSettings, device: str, gpus: int, root: Path = ROOT) 
     elif device == "cuda":
         workers = max(1, int(gpus / gpus_each))
     else:
-        by_memory = free_memory(root) // MEMORY_OF_A_WORKER
+        by_memory = free_memory(root) // _memory_of_a_worker(side)
         workers = max(1, min(int(here / (asked.cpus_per_worker or 1.0)), by_memory))
     shared_out = (
         1.0 if asked.ray_address is not None else max(1.0, here // workers)
@@ -117,6 +123,10 @@ def plan_crew(asked: WorkerSettings, device: str, gpus: int, root: Path = ROOT) 
             "ask for fewer --workers or a smaller --gpus-per-worker"
         )
     return Crew(workers, device, cpus_each, gpus_each, max(1, int(cpus_each)), asked.ray_address, packs)
+
+
+def _memory_of_a_worker(side: int) -> int:
+    return MEMORY_OF_A_WORKER + MEMORY_OF_MAPS * (side**2 - USUAL_SIDE**2) // USUAL_SIDE**2
 
 
 def settled(asked: WorkerSettings, crew: Crew) -> WorkerSettings:

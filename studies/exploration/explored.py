@@ -100,6 +100,7 @@ class Explored:
         study: name of the comparison.
         source: path, or "synthetic:600", as the user typed it.
         synthetic: whether the patches are made up.
+        side: of every patch in pixels.
         found: patches and other files found, before anything was left out; sealed ones are among them.
         exclusions: (reason, count), likewise.
         notes: what the reader took for what, and what it converted: a sentence each.
@@ -123,6 +124,7 @@ class Explored:
     study: str
     source: str
     synthetic: bool
+    side: int
     found: int
     exclusions: tuple[tuple[str, int], ...]
     sealed: Sealed | None

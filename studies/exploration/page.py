@@ -85,6 +85,7 @@ def document(
         "study": explored.study,
         "source": explored.source,
         "synthetic": explored.synthetic,
+        "side": explored.side,
         "found": explored.found,
         "notes": list(explored.notes),
         "exclusions": list(explored.exclusions),

@@ -43,6 +43,15 @@ def batch(count: int = 3) -> torch.Tensor:
     return torch.rand(count, 3, 50, 50, generator=torch.Generator().manual_seed(1))
 
 
+@EVERY
+@pytest.mark.parametrize("side", [32, 75, 256])
+def test_patches_of_any_side_get_one_logit(name: str, side: int) -> None:
+    model = load_model(name)
+    network, _ = built(model, dict(model.default))
+    with torch.inference_mode():
+        assert network.eval()(torch.rand(2, 3, side, side)).shape == (2,)
+
+
 def test_both_models_are_found_without_importing_torch() -> None:
     code = "import sys; from models._registry import model_names; print(model_names(), 'torch' in sys.modules)"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path.cwd())

@@ -87,7 +87,7 @@ def test_patients_may_be_unknown(made: PatchSet, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "array", "kind", "message"),
     [
-        ("X.npy", np.zeros((60, 50, 50), np.uint8), FormatError, r"shape \(60, 50, 50\); expected \(N, 50, 50, 3\)"),
+        ("X.npy", np.zeros((60, 50, 50), np.uint8), FormatError, r"shape \(60, 50, 50\); expected \(N, S, S, 3\)"),
         ("X.npy", np.zeros((0, 50, 50, 3), np.uint8), FormatError, "N of at least 1"),
         ("X.npy", np.full((60, 50, 50, 3), np.nan, np.float32), FormatError, "float32 values from nan to nan"),
         ("X.npy", np.zeros((60, 50, 50, 3), np.complex64), FormatError, "complex64 values; expected uint8"),

@@ -167,9 +167,9 @@ def test_another_demand_is_refused_with_what_differs(lock: SplitLock, change: di
 
 
 def test_other_patches_are_refused(made: PatchSet, lock: SplitLock) -> None:
-    verify_fingerprint(lock, fingerprint(made))
+    verify_fingerprint(lock, fingerprint(made), made.side)
     with pytest.raises(LockMismatchError, match=r"data 000000000000 \(locked: [0-9a-f]{12}\); .*--study NEW"):
-        verify_fingerprint(lock, "0" * 64)
+        verify_fingerprint(lock, "0" * 64, made.side)
 
 
 def test_a_lock_from_before_there_were_rules_and_lists_keeps_its_digest(lock: SplitLock) -> None:
@@ -274,7 +274,7 @@ def test_the_folds_of_a_new_lock_are_the_most_even_of_many_draws(made: PatchSet,
 
 def test_a_lock_with_more_draws_of_folds_than_can_be_waited_for_is_refused(lock: SplitLock) -> None:
     for draws in (-1, 10**9):
-        with pytest.raises(FormatError, match="fractions, seed or draws are out of range; put the original back"):
+        with pytest.raises(FormatError, match="fractions, seed, draws or side are out of range; put the original back"):
             SplitLock.from_json(replace(lock, fold_draws=draws).to_json(), "lock.json")
 
 

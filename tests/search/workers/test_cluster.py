@@ -32,10 +32,16 @@ def _64_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_container_gets_the_workers_that_its_limits_carry(
     tmp_path: Path, files: dict[str, str], workers: int, threads: int
 ) -> None:
-    crew = plan_crew(ASKED, "cpu", 0, machine(tmp_path, "v2", {"": files}))
+    crew = plan_crew(ASKED, "cpu", 0, root=machine(tmp_path, "v2", {"": files}))
     assert (crew.workers, crew.threads) == (workers, threads)
 
 
 def test_what_is_asked_for_is_given_whatever_the_container_carries(tmp_path: Path) -> None:
     root = machine(tmp_path, "v2", {"": {"cpu.max": "100000 100000"}})
-    assert plan_crew(replace(ASKED, workers=3), "cpu", 0, root).workers == 3
+    assert plan_crew(replace(ASKED, workers=3), "cpu", 0, root=root).workers == 3
+
+
+@pytest.mark.parametrize(("side", "workers"), [(50, 8), (96, 5), (256, 1)])
+def test_larger_patches_leave_memory_for_fewer_workers(tmp_path: Path, side: int, workers: int) -> None:
+    root = machine(tmp_path, "v2", {"": {"memory.max": f"{16 * GB}"}})
+    assert plan_crew(ASKED, "cpu", 0, side, root).workers == workers

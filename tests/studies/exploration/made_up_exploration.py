@@ -44,6 +44,7 @@ def explored(*, patches: int = 400, patients: int = 20, seed: int = 0, hostile: 
         study="made-up",
         source=HOSTILE if hostile else "patches.zip",
         synthetic=False,
+        side=50,
         found=patches + 12,
         exclusions=(("other size than 50x50", 12),),
         sealed=None,
