@@ -13,12 +13,14 @@ import numpy.typing as npt
 
 from data_utils.files import shown
 from data_utils.pictures._colours import JPEG, ColoursError, DamagedError
+from data_utils.pictures._orientation import of_exif
 
 SIGNATURE = b"\xff\xd8\xff"
 _TRUNCATED = "it may be truncated"
 _MARKER = re.compile(rb"\xff+[\x01-\xfe]")  # in coded bits 00 follows an FF that is none, and FF fills
 _CODED = -1  # the kind of a run of coded bits
-_END, _SCAN = 0xD9, 0xDA
+_END, _SCAN, _APPLICATION = 0xD9, 0xDA, 0xE1
+_EXIF = b"Exif\0\0"
 _RESTARTS = range(0xD0, 0xD8)
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # headers of a frame; the others are tables
 _NOISES = tuple(
@@ -49,6 +51,14 @@ def sides(content: bytes) -> tuple[int, int]:
     """
     frame = _frame(_parts(content))
     return frame.width, frame.height
+
+
+def orientation(content: bytes) -> int:
+    """Which way up it is to be seen, by its Exif block: 1 to 8; 1 is as it is stored, also where there is none."""
+    if _EXIF not in content:
+        return 1
+    blocks = (part.lstrip(b"\xff")[3:] for kind, part in _parts(content) if kind == _APPLICATION)
+    return next((of_exif(block.removeprefix(_EXIF)) for block in blocks if block.startswith(_EXIF)), 1)
 
 
 def samples(content: bytes) -> tuple[Samples, tuple[str, ...]]:

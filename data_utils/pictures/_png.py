@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from data_utils.files import shown
 from data_utils.pictures._colours import PALETTE, ColoursError, DamagedError
+from data_utils.pictures._orientation import of_exif
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _HEADER = struct.Struct(">16xIIBBxxB")  # ..., width, height, bits a sample, kind of colour, ..., whether interlaced
@@ -34,6 +35,13 @@ def sides(content: bytes) -> tuple[int, int]:
     return width, height
 
 
+def orientation(content: bytes) -> int:
+    """Which way up it is to be seen, by its Exif chunk: 1 to 8; 1 is as it is stored, also where there is none."""
+    if b"eXIf" not in content:
+        return 1
+    return next((of_exif(body) for kind, body in _chunks(content) if kind == b"eXIf"), 1)
+
+
 def samples(content: bytes) -> tuple[Samples, tuple[str, ...]]:
     """(H, W) or (H, W, C) uint8 or uint16 and, of a palette, that it was one.
 
@@ -50,7 +58,7 @@ def samples(content: bytes) -> tuple[Samples, tuple[str, ...]]:
         return _opaque(content, _by_spng(content)), ()
     if colours == _PALETTE:
         _check_opaque(content)
-        return _by_spng(content), (PALETTE,)
+        return _coloured(content, bits), (PALETTE,)
     if colours not in _CHANNELS:
         raise DamagedError(f"its colours are of the unknown kind {colours}")
     if (colours == 0 and bits <= 8) or colours == 6:
@@ -99,6 +107,29 @@ def _check_opaque(content: bytes) -> None:
     """A palette may say of each colour how opaque it is, which libspng leaves aside."""
     if any(kind == b"tRNS" and body.count(b"\xff") < len(body) for kind, body in _chunks(content)):
         raise ColoursError("its palette has transparent colours, and nobody can say what lies behind")
+
+
+def _coloured(content: bytes, bits: int) -> Samples:
+    """Each pixel's colour. One that the palette does not have is black to libspng: it is found by two fillings.
+
+    Raises:
+        DamagedError: some pixels have one.
+    """
+    palette = next((body for kind, body in _chunks(content) if kind == b"PLTE"), b"")
+    missing = 3 * 2**bits - len(palette)
+    if missing <= 0 or not palette:
+        return _by_spng(content)
+    black, white = (_by_spng(_with_palette(content, palette + missing * filling)) for filling in (b"\0", b"\xff"))
+    if (black != white).any():
+        raise DamagedError("some pixels name colours that its palette does not have")
+    return black
+
+
+def _with_palette(content: bytes, palette: bytes) -> bytes:
+    """The same file with another palette."""
+    parts = ((kind, palette if kind == b"PLTE" else body) for kind, body in _chunks(content))
+    told = (struct.pack(">I4s", len(body), kind) + body for kind, body in (*parts, (b"IEND", b"")))
+    return SIGNATURE + b"".join(one + struct.pack(">I", zlib.crc32(one[4:])) for one in told)
 
 
 def _opaque(content: bytes, decoded: Samples) -> Samples:

@@ -15,7 +15,7 @@ from data_utils.pictures._colours import PALETTE, ColoursError, DamagedError
 
 SIGNATURES = (b"II*\0", b"MM\0*")
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER, _CHANNELS = 256, 257, 258, 259, 262, 266, 277
-_COLOUR_MAP, _TILE_WIDTH, _FORMAT, _DEPTH, _TILE_DEPTH = 320, 322, 339, 32997, 32998
+_ORIENTATION, _COLOUR_MAP, _TILE_WIDTH, _FORMAT, _DEPTH, _TILE_DEPTH = 274, 320, 322, 339, 32997, 32998
 _TYPES = {1: "B", 3: "H", 4: "I"}  # whole numbers; all that is asked for
 _MOST_TAGS, _MOST_VALUES = 200, 768  # three channels of 256 colours
 _LOSSLESS = {1: "none", 5: "LZW", 8: "deflate", 32773: "PackBits", 32946: "deflate"}
@@ -36,6 +36,16 @@ def sides(content: bytes) -> tuple[int, int]:
     if not tags.get(_WIDTH) or not tags.get(_HEIGHT):
         raise DamagedError("it names no width and height")
     return tags[_WIDTH][0], tags[_HEIGHT][0]
+
+
+def orientation(content: bytes) -> int:
+    """Which way up it is to be seen, 1 to 8; 1 is as it is stored.
+
+    Raises:
+        DamagedError: there is no directory.
+    """
+    tags, _ = _directory(content)
+    return (tags.get(_ORIENTATION) or (1,))[0]
 
 
 def samples(content: bytes) -> tuple[Samples, tuple[str, ...]]:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from data_utils.files import form_of
 from data_utils.pictures import _jpeg, _png, _tiff
 from data_utils.pictures._colours import DEEP, GREY, JPEG, OPAQUE, PALETTE, ColoursError, DamagedError, Pixels, as_rgb
+from data_utils.pictures._orientation import TURNED, upright
 
 OTHER_SIZE = "other size than"
 """... that of a patch, as 50x50; behind a colon the one that it has."""
@@ -24,23 +25,25 @@ CONVERSIONS = {
     OPAQUE: "had a channel of transparency that was opaque everywhere: it was dropped",
     DEEP: "had 16 bits a channel, all multiples of 257: they were divided by it, exactly",
     JPEG: "were JPEG, which is lossy: what it lost is lost, and it must not have been chosen by class",
+    TURNED: "were stored turned or mirrored: they were brought upright, as their orientation asks",
 }
 """What is said of the pictures that were something else before."""
 
 
 @dataclass(frozen=True)
 class _Form:
-    """One form of a picture: how it begins, its width and height, its samples and what they were."""
+    """One form of a picture: how it begins, its sides, which way up it is, its samples and what they were."""
 
     begins: bytes | tuple[bytes, ...]
     sides: Callable[[bytes], tuple[int, int]]
+    orientation: Callable[[bytes], int]
     samples: Callable[[bytes], tuple[npt.NDArray[Any], tuple[str, ...]]]
 
 
 _FORMS = (
-    _Form(_png.SIGNATURE, _png.sides, _png.samples),
-    _Form(_jpeg.SIGNATURE, _jpeg.sides, _jpeg.samples),
-    _Form(_tiff.SIGNATURES, _tiff.sides, _tiff.samples),
+    _Form(_png.SIGNATURE, _png.sides, _png.orientation, _png.samples),
+    _Form(_jpeg.SIGNATURE, _jpeg.sides, _jpeg.orientation, _jpeg.samples),
+    _Form(_tiff.SIGNATURES, _tiff.sides, _tiff.orientation, _tiff.samples),
 )
 
 
@@ -69,11 +72,12 @@ def read_picture(content: bytes | str, size: int, side: int) -> tuple[Pixels, st
             return f"{UNREADABLE}: a patch cannot take {size} bytes"
         samples, was = form.samples(content)
         patch, converted = as_rgb(samples)
+        patch, turned = upright(patch, form.orientation(content))
     except DamagedError as error:
         return f"{UNREADABLE}: {error}"
     except ColoursError as error:
         return f"{OTHER_COLOURS}: {error}"
-    return patch, "+".join(was + converted)
+    return patch, "+".join(was + converted + turned)
 
 
 def sides_of(content: bytes | str) -> tuple[int, int] | None:

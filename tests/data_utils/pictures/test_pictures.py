@@ -53,6 +53,21 @@ def palette_png(**options: object) -> bytes:
     return content.getvalue()
 
 
+def of_indices(indices: np.ndarray, colours: int, bits: int = 8) -> bytes:
+    """A PNG file with a palette of so many colours, (number, 0, 0) each."""
+    each = 8 // bits
+    packed = sum(indices[:, place::each].astype(int) << (8 - bits * (place + 1)) for place in range(each))
+    rows = b"".join(b"\0" + row.astype(np.uint8).tobytes() for row in packed)
+    header = struct.pack(">4sIIBBBBB", b"IHDR", 50, 50, bits, 3, 0, 0, 0)
+    palette = b"PLTE" + b"".join(bytes((number, 0, 0)) for number in range(colours))
+    bodies = (header, palette, b"IDAT" + zlib.compress(rows), b"IEND")
+    chunks = (struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body)) for body in bodies)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+INDICES = np.arange(2500).reshape(50, 50) % 3
+
+
 def with_alpha(alpha: np.ndarray) -> np.ndarray:
     return np.concatenate([PATCH, alpha], axis=2)
 
@@ -94,6 +109,8 @@ def of_four_bits() -> bytes:
         (palette_png(), "palette", QUANTIZED),
         (palette_png(bits=4), "palette", QUANTIZED),
         (palette_png(transparency=b"\xff" * 16), "palette", QUANTIZED),
+        (of_indices(INDICES, 3), "palette", np.dstack([INDICES, 0 * INDICES, 0 * INDICES])),
+        (of_indices(INDICES, 4, bits=2), "palette", np.dstack([INDICES, 0 * INDICES, 0 * INDICES])),
         (saved(with_alpha(OPAQUE)), "opaque", PATCH),
         (deep_png(PATCH), "16 bit", PATCH),
         (deep_png(with_alpha(OPAQUE)), "16 bit+opaque", PATCH),
@@ -216,6 +233,8 @@ LOSES = "other colours than 8-bit RGB: "
         (saved(PATCH, "GIF"), "another form than its name says: a GIF picture"),
         (saved(PATCH, "BMP"), "another form than its name says: a BMP picture"),
         (saved(PATCH, "WEBP"), "another form than its name says: a WebP picture"),
+        (of_indices(np.where(INDICES == 2, 200, INDICES), 3), "unreadable: some pixels name colours that its palette"),
+        (of_indices(INDICES, 2, bits=2), "unreadable: some pixels name colours that its palette does not have"),
         (b"", "unreadable: it is no PNG, JPEG or TIFF file"),
         (saved(PATCH[:40], "JPEG"), "other size than 50x50"),
         (saved(PATCH[:40], "TIFF"), "other size than 50x50"),
