@@ -53,6 +53,7 @@ class Division:
     seed: int
     exclude: tuple[str, ...]
     lists: PatientLists | None
+    positive: str = ""
 
     @classmethod
     def asked(cls, settings: LaunchSettings) -> "Division":
@@ -63,12 +64,12 @@ class Division:
         """
         source = settings.split_file
         lists = None if source is None else read_lists(source, settings.unlisted)
-        return cls(settings.split, settings.split_seed, settings.exclude, lists)
+        return cls(settings.split, settings.split_seed, settings.exclude, lists, settings.positive or "")
 
     @classmethod
     def locked(cls, lock: SplitLock) -> "Division":
         """As it is locked."""
-        return cls(lock.fractions, lock.seed, lock.exclude, lock.lists)
+        return cls(lock.fractions, lock.seed, lock.exclude, lock.lists, lock.positive)
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ from data_utils.pictures.picture import CONVERSIONS, OTHER_COLOURS, OTHER_FORM, 
 from data_utils.readers import _tar
 from data_utils.readers._decode import Decoded, decode
 from data_utils.readers._listing import Counts, ImageFile, counted, list_files, steps, walk
-from data_utils.readers._names import EXPECTED, FileFacts, check_names, facts_of, notes
+from data_utils.readers._names import EXPECTED, FileFacts, check_names, classes_of, facts_of, notes
 from data_utils.readers._packed import read_packed
 from data_utils.readers.ids import read_ids, without_names
 from data_utils.readers.npy import PIXELS
@@ -31,11 +31,14 @@ def read_files(
     source: str,
     *,
     labelled: bool,
+    positive: str = "",
     progress: Progress | None,
     into: Path | None,
     pieces: Path | None = None,
 ) -> PatchSet:
     """Reads a folder, a zip or a tar; ``pieces`` lets an interrupted reading go on (``_decode.decode``).
+
+    ``positive`` is the folder of the patches with IDC, where classes are not called 0 and 1.
 
     Raises:
         NotFoundError: neither a picture nor ``X.npy`` is there.
@@ -45,24 +48,71 @@ def read_files(
     with _tar.plain(path, into) if path.is_file() and _tar.is_tar(path) else nullcontext(path) as root:
         listing = list_files(root, path)
         if listing.arrays:
-            return read_packed(root, listing, source, labelled=labelled, progress=progress, into=into)
+            return read_packed(
+                root, listing, source, labelled=labelled, positive=positive, progress=progress, into=into
+            )
         if not listing.pictures:
             raise _nothing(source)
         _check_text(listing.pictures, source)
-        said = {file.path: facts_of(file.path) for file in listing.pictures}
+        said = _said(listing.pictures, positive, source)
         files = _without_doubles(listing.pictures, said, source) if labelled else listing.pictures
         paths, facts = [file.path for file in files], [said[file.path] for file in files]
         if labelled:
             check_names(paths, facts, source)
         decoded = decode(root, files, progress=progress, into=into, pieces=pieces)
+    doubled = len(listing.pictures) - len(files)
+    told = tuple(notes(paths, facts, labelled=labelled))
+    read = as_patches(source, files, facts, decoded, labelled=labelled, doubled=doubled, told=told)
+    skipped = sum(count for _, count in listing.skipped)
+    return replace(read, found=read.found + skipped, exclusions=(*read.exclusions, *listing.skipped))
+
+
+def as_patches(
+    source: str,
+    files: Sequence[ImageFile],
+    facts: Sequence[FileFacts],
+    decoded: Decoded,
+    *,
+    labelled: bool,
+    doubled: int = 0,
+    told: tuple[str, ...] = (),
+) -> PatchSet:
+    """The set of those files that are patches.
+
+    Args:
+        source: as the user typed it.
+        files: all that were decoded.
+        facts: what is known of each.
+        decoded: of them.
+        labelled: whether labels are needed; then nothing may be damaged, and ids that name patches are forgotten.
+        doubled: files that were left out as copies.
+        told: sentences about how facts were found.
+
+    Raises:
+        FormatError: none is a patch, or (where labels are needed) one cannot be read.
+    """
     if labelled:
         _check_readable(files, decoded, source)
-    left_out = (*_left_out(decoded, len(listing.pictures) - len(files)), *listing.skipped)
-    read = _patch_set(source, files, facts, decoded, left_out)
+    read = _patch_set(source, files, facts, decoded, _left_out(decoded, doubled))
     by_folders = labelled and not any(fact.named for fact in facts)  # a public name says whose patch it is
     patients, of_ids = _patients(read.patients, source, doubted=by_folders)
-    told = (*notes(paths, facts, labelled=labelled), *_converted(decoded), *of_ids)
-    return replace(read, patients=patients, notes=told)
+    return replace(read, patients=patients, notes=(*told, *_converted(decoded), *of_ids))
+
+
+def _said(files: Sequence[ImageFile], positive: str, source: str) -> dict[str, FileFacts]:
+    """What each path says.
+
+    Raises:
+        FormatError: folders do not tell classes apart as ``positive`` would have it.
+    """
+    classes = classes_of([file.path for file in files], positive, source)
+    said = {file.path: facts_of(file.path, classes) for file in files}
+    if positive and any(fact.named for fact in said.values()):
+        raise FormatError(
+            f"--positive {shown(positive)}: the names of pictures in {source} say their class (_class0, _class1); "
+            "leave it out"
+        )
+    return said
 
 
 def check_there(path: Path, source: str) -> None:

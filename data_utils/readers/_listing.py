@@ -21,6 +21,7 @@ HIDDEN = "hidden, or made by a system"
 OTHER_FORM = "no PNG, JPEG or TIFF file"
 BESIDE = f"beside {PIXELS}"
 
+_ARRAYS = {name.lower(): name for name in ARRAYS}
 _MOST_ENDINGS = 5  # that are told apart
 _OF_SYSTEMS = {"__macosx", "thumbs.db", "desktop.ini"}  # macOS and Windows add them
 _PATH = attrgetter("path")
@@ -70,6 +71,11 @@ def is_hidden(name: str) -> bool:
     return (name.startswith(".") and name != ".") or name.lower() in _OF_SYSTEMS
 
 
+def array_name(path: str) -> str:
+    """As which of ``ARRAYS`` a file of an archive is read, whatever the case of its letters; "" for none."""
+    return _ARRAYS.get(steps(path)[-1].lower(), "")
+
+
 def is_picture(name: str) -> bool:
     """Whether a file is named like a picture that is read."""
     return name.lower().endswith(PICTURES)
@@ -99,7 +105,7 @@ def _members(root: Path, told: Path) -> Iterator[tuple[str, Place | None]]:
 
 def _is_wanted(path: str) -> bool:
     folder, _, name = path.replace("\\", "/").rpartition("/")
-    return (is_picture(name) or name in ARRAYS) and not is_hidden(name) and not _in_hidden(folder)
+    return (is_picture(name) or array_name(name) != "") and not is_hidden(name) and not _in_hidden(folder)
 
 
 @lru_cache(maxsize=2**12)  # many files share a folder
@@ -122,7 +128,7 @@ def _sorted_out(members: Iterable[tuple[str, Place | None]]) -> Listing:
             else:
                 skipped[_other_form(path)] += 1
     skipped[HIDDEN] += len(hidden)
-    if not any(steps(file.path)[-1] == PIXELS for file in arrays):  # labels of nothing
+    if not any(array_name(file.path) == PIXELS for file in arrays):  # labels of nothing
         skipped.update(_other_form(file.path) for file in arrays)
         arrays = []
     return Listing(sorted(pictures, key=_PATH), sorted(arrays, key=_PATH), counted(skipped))

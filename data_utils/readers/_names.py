@@ -1,7 +1,8 @@
 """What a picture's path says of it: patient, place and class by its name, else patient and class by its folders.
 
 The public name is ``PATIENT_idx5_x1001_y751_class0.png``; it is read in any folders, as long as they say nothing else.
-Any other name is read in ``PATIENT/CLASS/``. A folder called train, validation or test names a part.
+Any other name is read in ``PATIENT/CLASS/``, or in ``CLASS/`` where no picture has a patient. A folder called train,
+validation or test names a part.
 """
 
 import re
@@ -16,7 +17,8 @@ from data_utils.readers._listing import steps
 
 EXPECTED = (
     "PATIENT/CLASS/PATIENT_idx5_x1001_y751_class0.png, such names in any folders, or any names in PATIENT/CLASS/ with "
-    "CLASS 0 or 1 and a PATIENT that is called neither so nor train, validation or test"
+    "CLASS 0 or 1 and a PATIENT that is called neither so nor train, validation or test; or all of them in CLASS/, "
+    "where patients are unknown; of two classes that are called otherwise --positive NAME says which one is IDC"
 )
 PARTS = {
     "train": "train", "training": "train", "val": "validation", "valid": "validation", "validation": "validation",
@@ -28,7 +30,9 @@ _NAME = re.compile(
     r"(?P<patient>[^/\\]+)_idx\d+_x(?P<x>\d{1,9})_y(?P<y>\d{1,9})_class(?P<label>\d{1,9})\.(?:png|jpe?g|tiff?)",
     re.IGNORECASE | re.ASCII,
 )
-_CLASSES = {"0": 0, "1": 1}
+Classes = tuple[str, str]
+"""What folders call the patches without IDC, and those with it."""
+NUMBERS: Classes = ("0", "1")
 _SAYS_CLASS = re.compile(r"class[ _-]?([0-9]{1,9})(?![0-9])", re.IGNORECASE)
 
 
@@ -55,10 +59,34 @@ class FileFacts:
     at_home: bool
 
 
-def facts_of(path: str) -> FileFacts:
-    """What a path below the source says."""
+def classes_of(paths: Sequence[str], positive: str, source: str) -> Classes:
+    """What the folders of pictures call the classes.
+
+    Args:
+        paths: of the pictures.
+        positive: the class with IDC, as --positive names it; "" for 0 and 1.
+        source: for the message.
+
+    Raises:
+        FormatError: there are not two of them, or none is called so.
+    """
+    if not positive:
+        return NUMBERS
+    found = Counter(["", *steps(path)][-2] for path in paths)
+    others = sorted(found.keys() - {positive})
+    if positive not in found or len(others) != 1:
+        listed = ", ".join(shown(one or "none") for one, _ in found.most_common(5))
+        raise FormatError(
+            f"--positive {shown(positive)}: the pictures of {source} lie in {len(found)} folders of other names "
+            f"({listed}); expected two, of which {shown(positive)} is one: CLASS/ or PATIENT/CLASS/"
+        )
+    return others[0], positive
+
+
+def facts_of(path: str, classes: Classes = NUMBERS) -> FileFacts:
+    """What a path below the source says, in whose folders classes are called so."""
     folder, _, name = path.replace("\\", "/").rpartition("/")
-    part, patient, label = _of_folder(folder)
+    part, patient, label = _of_folder(folder, classes)
     found = _NAME.fullmatch(name)
     if found is None:
         return FileFacts(patient, -1, -1, label, part, named=False, at_home=patient != "")
@@ -68,14 +96,19 @@ def facts_of(path: str) -> FileFacts:
 
 
 @lru_cache(maxsize=2**12)  # many files share a folder
-def _of_folder(folder: str) -> tuple[str, str, int]:
+def _of_folder(folder: str, classes: Classes) -> tuple[str, str, int]:
     """Part, patient and class by the folders above a file."""
-    folders = folder.split("/")
+    folders = ["", *folder.split("/")]
     part = next((PARTS[step.lower()] for step in folders if step.lower() in PARTS), "")
-    patient, label = folders[-2:] if len(folders) >= 2 else ("", "")
-    if label not in _CLASSES or patient in ("", *_CLASSES) or patient.lower() in PARTS:
+    patient, label = folders[-2:]
+    if label not in classes or patient in classes:
         return part, "", -1
-    return part, patient, _CLASSES[label]
+    return part, "" if patient.lower() in PARTS else patient, classes.index(label)
+
+
+def has_classes_alone(facts: Sequence[FileFacts]) -> bool:
+    """Whether folders say the class of every picture, and nothing says a patient of any."""
+    return all(not fact.patient and fact.label >= 0 for fact in facts)
 
 
 def check_names(paths: Sequence[str], facts: Sequence[FileFacts], source: str) -> None:
@@ -86,7 +119,7 @@ def check_names(paths: Sequence[str], facts: Sequence[FileFacts], source: str) -
         LabelError: classes other than 0 and 1.
     """
     unparsed = [path for path, fact in zip(paths, facts, strict=True) if not fact.patient]
-    if unparsed:
+    if unparsed and not has_classes_alone(facts):
         raise FormatError(
             f"{source}: {len(unparsed)} of {len(paths)} names do not parse (first: {shown(unparsed[0])}); "
             f"expected {EXPECTED}"
@@ -122,11 +155,11 @@ def _moved(paths: Sequence[str], facts: Sequence[FileFacts]) -> Iterator[str]:
 def _contradicts(folders: Sequence[str], fact: FileFacts, patients: Set[str], sorted_by_patient: bool) -> bool:
     """Whether folders name another class or another patient than a file's own name."""
     others = [folder for folder in folders if folder != fact.patient]
-    if others and others[-1] in _CLASSES and _CLASSES[others[-1]] != fact.label:
+    if others and others[-1] in NUMBERS and NUMBERS.index(others[-1]) != fact.label:
         return True
-    if any(folder in patients and folder not in _CLASSES for folder in others):
+    if any(folder in patients and folder not in NUMBERS for folder in others):
         return True
-    _, patient, _ = _of_folder("/".join(folders))
+    _, patient, _ = _of_folder("/".join(folders), NUMBERS)
     return sorted_by_patient and patient not in ("", fact.patient)
 
 
@@ -147,6 +180,8 @@ def notes(paths: Sequence[str], facts: Sequence[FileFacts], *, labelled: bool) -
             f"{by_folder} of {len(paths)} pictures have patient and class from their folders, PATIENT/CLASS: "
             "their names do not say them, and their place is unknown"
         )
+    if labelled and has_classes_alone(facts):
+        yield f"{len(paths)} pictures have their class from their folder, CLASS: nothing says whose they are, or where"
     backslashes = sum("\\" in path for path in paths)
     if backslashes:
         yield f"{backslashes} of {len(paths)} names have backslashes, as Windows writes them: they were read as folders"

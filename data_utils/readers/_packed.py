@@ -1,6 +1,7 @@
-"""``X.npy``, ``Y.npy`` and so on in an archive: unpacked to a scratch folder, mapped, and the folder removed at once.
+"""``X.npy``, ``Y.npy`` and so on in an archive, or in the ``.npz`` that ``np.savez`` makes.
 
-A file that is mapped stays until nobody maps it any more, also without a name, so that nothing is left behind.
+They are unpacked to a scratch folder, mapped, and the folder is removed at once: a file that is mapped stays until
+nobody maps it any more, also without a name, so that nothing is left behind.
 """
 
 from dataclasses import replace
@@ -9,13 +10,20 @@ from tempfile import TemporaryDirectory
 
 from data_utils.errors import DataError, FormatError
 from data_utils.files import shown
-from data_utils.readers._listing import Counts, ImageFile, Listing, beside, steps
+from data_utils.readers._listing import Counts, ImageFile, Listing, array_name, beside, steps
 from data_utils.readers.npy import PIXELS, read_arrays
 from data_utils.readers.patchset import PatchSet, Progress
 
 
 def read_packed(
-    root: Path, listing: Listing, source: str, *, labelled: bool, progress: Progress | None, into: Path | None
+    root: Path,
+    listing: Listing,
+    source: str,
+    *,
+    labelled: bool,
+    positive: str = "",
+    progress: Progress | None,
+    into: Path | None,
 ) -> PatchSet:
     """Reads the arrays of an archive.
 
@@ -24,6 +32,7 @@ def read_packed(
         listing: of it; one of its arrays is ``X.npy``.
         source: as the user typed it.
         labelled: whether labels are needed.
+        positive: the label of IDC, where labels are words.
         progress: called with (patches done, all) where pixels have to be converted.
         into: a new ``.npy`` file for pixels that have to be converted, in whose folder the scratch folder lies too; in
             memory and in the system's by default.
@@ -35,9 +44,11 @@ def read_packed(
     known_as = "/".join((shown(source), *folder))  # by the user; what is said names no scratch folder
     with TemporaryDirectory(prefix="histotune-", dir=None if into is None else into.parent) as scratch:
         for file in arrays:
-            _unpack(root, file, Path(scratch, steps(file.path)[-1]), source)
+            _unpack(root, file, Path(scratch, array_name(file.path)), source)
         try:
-            read = read_arrays(Path(scratch), source, labelled=labelled, progress=progress, into=into)
+            read = read_arrays(
+                Path(scratch), source, labelled=labelled, positive=positive, progress=progress, into=into
+            )
         except DataError as error:
             raise type(error)(str(error).replace(scratch, known_as)) from error
         read = replace(read, notes=tuple(note.replace(scratch, known_as) for note in read.notes))
@@ -53,7 +64,7 @@ def leaving_out(read: PatchSet, counts: Counts) -> PatchSet:
 
 def _of_one_folder(listing: Listing, source: str) -> tuple[list[str], list[ImageFile]]:
     """The folder of the only ``X.npy``, and the arrays in it."""
-    pixels = [file.path for file in listing.arrays if steps(file.path)[-1] == PIXELS]
+    pixels = [file.path for file in listing.arrays if array_name(file.path) == PIXELS]
     if len(pixels) > 1:
         raise FormatError(
             f"{source} holds {len(pixels)} files {PIXELS} (first: {shown(pixels[0])} and {shown(pixels[1])}); expected "

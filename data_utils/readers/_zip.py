@@ -25,7 +25,8 @@ _LARGEST_DIRECTORY = 128 * 2**20  # bytes; the public archive, which holds every
 _MOST_UNPACKED = 10  # times the archive's own size: pictures hardly compress
 _ALWAYS_UNPACKED = 64 * 2**20  # bytes that may come out of any archive
 _PIECE = 2**20  # bytes that are copied at a time
-_OUTSIDE = re.compile(r"^(?:[/\\]|[A-Za-z]:)|(?:^|[/\\])\.\.(?:[/\\]|$)")  # absolute, or upwards
+OUTSIDE = re.compile(r"^(?:[/\\]|[A-Za-z]:)|(?:^|[/\\])\.\.(?:[/\\]|$)")
+"""A path that is absolute, or leads upwards."""
 _ENCRYPTED = 0x1
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # magic, ..., lengths of name and extra field
 _LOCAL_MAGIC = b"PK\x03\x04"
@@ -181,7 +182,7 @@ def check_names(path: Path, names: Iterable[str]) -> None:
         FormatError: it does.
     """
     for name in names:
-        if _OUTSIDE.search(name):
+        if OUTSIDE.search(name):
             raise FormatError(
                 f"{shown(path)} names a file outside of itself, {shown(name)}; expected names below the archive: "
                 "do not unpack it, ask where it comes from"

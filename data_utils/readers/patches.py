@@ -15,7 +15,7 @@ import numpy as np
 
 from data_utils.errors import FormatError, LabelError, NotFoundError
 from data_utils.files import kind, shown
-from data_utils.readers import _folder, synthetic
+from data_utils.readers import _folder, _hdf5, _table, synthetic
 from data_utils.readers import npy as _npy
 from data_utils.readers._listing import beside_arrays
 from data_utils.readers._packed import leaving_out
@@ -45,7 +45,8 @@ __all__ = [
 
 FORMS = (
     "a folder with X.npy and Y.npy (and patients.npy where known), a folder of pictures (PNG, JPEG, TIFF) in "
-    "PATIENT/CLASS/ or with the public set's names, a zip, .tar or .tar.gz of one of them, or synthetic[:N[@SIDE]]"
+    "PATIENT/CLASS/, in CLASS/ or with the public set's names, a zip, .tar or .tar.gz of one of them, a .npz or .h5 "
+    "with x and y, a .csv with path, label and patient, or synthetic[:N[@SIDE]]"
 )
 PUBLIC_SET = "Kaggle's paultimothymooney/breast-histopathology-images"
 
@@ -54,6 +55,7 @@ def read_patches(
     source: str,
     *,
     labelled: bool = True,
+    positive: str = "",
     progress: Progress | None = None,
     into: Path | None = None,
     pieces: Path | None = None,
@@ -64,6 +66,7 @@ def read_patches(
         source: a path, or "synthetic", "synthetic:600", "synthetic:600:7" (count, seed).
         labelled: whether labels are needed. Without, they are read where there are any, files are named freely, and
             a patch is left out only when it cannot be scored.
+        positive: the class with IDC, as its folder or label is called; "" where classes are 0 and 1.
         progress: called now and then with (done, all).
         into: a new ``.npy`` file for pixels that have to be decoded; in memory by default.
         pieces: a folder beside ``into`` that lets a reading of many files go on where it was interrupted; named after
@@ -74,7 +77,7 @@ def read_patches(
         FormatError: a file is not what its name promises.
         LabelError: labels other than 0 and 1, or a class without patches.
     """
-    patches = _read(source, labelled=labelled, progress=progress, into=into, pieces=pieces)
+    patches = _read(source, labelled, positive, progress, into, pieces)
     if dark := told_dark(patches.pixels, shown(source)):
         patches = replace(patches, notes=(*patches.notes, *dark))
     if labelled:
@@ -95,6 +98,9 @@ def signature(source: str) -> str:
     path = _existing(source)
     if _npy.is_array_folder(path):
         return _sha256(["arrays", _npy.array_stamps(path), *beside_arrays(path)])
+    for form in (_hdf5, _table):
+        if form.is_this(path):
+            return _sha256(["files", form.stamps(path)])
     return _sha256(["files", _folder.stamps(path)])
 
 
@@ -162,16 +168,30 @@ def check_classes(patches: PatchSet) -> None:
 
 
 def _read(
-    source: str, *, labelled: bool, progress: Progress | None, into: Path | None, pieces: Path | None
+    source: str, labelled: bool, positive: str, progress: Progress | None, into: Path | None, pieces: Path | None
 ) -> PatchSet:
     request = synthetic.parse(source)
     if request is not None:
+        _check_numbers(source, positive)
         return synthetic.make_patches(request, source)
     path = _existing(source)
     if _npy.is_array_folder(path):
-        read = _npy.read_arrays(path, source, labelled=labelled, progress=progress, into=into)
+        read = _npy.read_arrays(path, source, labelled=labelled, positive=positive, progress=progress, into=into)
         return leaving_out(read, beside_arrays(path))
-    return _folder.read_files(path, source, labelled=labelled, progress=progress, into=into, pieces=pieces)
+    if _hdf5.is_this(path):
+        return _hdf5.read_hdf5(path, source, labelled=labelled, positive=positive, progress=progress, into=into)
+    if _table.is_this(path):
+        return _table.read_table(
+            path, source, labelled=labelled, positive=positive, progress=progress, into=into, pieces=pieces
+        )
+    return _folder.read_files(
+        path, source, labelled=labelled, positive=positive, progress=progress, into=into, pieces=pieces
+    )
+
+
+def _check_numbers(source: str, positive: str) -> None:
+    if positive:
+        raise FormatError(f"--positive {shown(positive)}: the classes of {source} are 0 and 1; leave it out")
 
 
 def _existing(source: str) -> Path:

@@ -32,6 +32,7 @@ _LATER: dict[str, object] = {  # fields that earlier locks do not have, and what
     "near": None,
     "fold_draws": 0,
     "side": USUAL_SIDE,
+    "positive": "",
 }
 _WAY_OUT = "put the original back, or start anew under another name: --study NEW"
 
@@ -64,6 +65,7 @@ class SplitLock:
         fold_draws: how many random divisions of the development patients into folds are looked at; the most even one is
             taken. 0 in locks from before that, whose members were trained on the first feasible one.
         side: of every patch in pixels; that of all patches in locks from before there were others.
+        positive: what the class with IDC is called in the data; "" where classes are 0 and 1.
     """
 
     __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
@@ -80,6 +82,7 @@ class SplitLock:
     near: tuple[int, int] | None = None
     fold_draws: int = 0
     side: int = USUAL_SIDE
+    positive: str = ""
 
     @cached_property
     def digest(self) -> str:
@@ -136,14 +139,15 @@ def verify_settings(
     name: str,
     exclude: Sequence[str] = (),
     lists: PatientLists | None = None,
+    positive: str = "",
 ) -> None:
     """Refuses a lock that was made by other settings; no patch is read for it.
 
     Raises:
         LockMismatchError: all that differs, and how to begin anew.
     """
-    asked = _settings(name, fractions, seed, in_order(exclude), lists)
-    locked = _settings(lock.name, lock.fractions, lock.seed, lock.exclude, lock.lists)
+    asked = _settings(name, fractions, seed, in_order(exclude), lists, positive)
+    locked = _settings(lock.name, lock.fractions, lock.seed, lock.exclude, lock.lists, lock.positive)
     differing = [
         f"{what} {asked.get(what, 'none')} (locked: {locked.get(what, 'none')})"
         for what in {**asked, **locked}
@@ -184,7 +188,7 @@ def _refuse(lock: SplitLock, differing: Sequence[str]) -> None:
 
 
 def _settings(
-    name: str, fractions: Fractions, seed: int, exclude: Sequence[str], lists: PatientLists | None
+    name: str, fractions: Fractions, seed: int, exclude: Sequence[str], lists: PatientLists | None, positive: str
 ) -> Mapping[str, str]:
     """What two locks must have in common, in words; fractions and seed mean nothing where a split is published."""
     if lists is None:
@@ -192,7 +196,7 @@ def _settings(
     else:
         named = lists.source if lists.by_folders else f"sha256 {lists.digest[:12]}"
         division = {"split file": f"{named} with unlisted patients: {lists.unlisted}"}
-    return {"name": name, "exclude": ",".join(exclude) or "none", **division}
+    return {"name": name, "exclude": ",".join(exclude) or "none", "class with IDC": positive or "1", **division}
 
 
 def _canonical(fields: object) -> str:

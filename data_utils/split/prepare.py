@@ -8,7 +8,7 @@ import shutil
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -117,6 +117,7 @@ def prepare(
     lock: SplitLock | None,
     exclude: Sequence[str] = (),
     lists: PatientLists | None = None,
+    positive: str = "",
     progress: Progress | None = None,
     rehash: bool = False,
 ) -> Prepared:
@@ -131,6 +132,7 @@ def prepare(
         lock: the stored one, to be verified; None draws it.
         exclude: names of the rules of cleaning that are on besides those that always are (``rules.RULES``).
         lists: a published split, in place of a drawn one; fractions and seed mean nothing then.
+        positive: the class with IDC, as for ``read_patches``.
         progress: called with (done, all) while files are decoded.
         rehash: reads and fingerprints the source even where its sizes and times are unchanged.
 
@@ -138,21 +140,23 @@ def prepare(
         DataError: see ``read_patches``, ``clean``, ``draw_lock``, ``published_lock`` and ``verify_settings``.
     """
     if lock is not None:  # before anything is read
-        verify_settings(lock, fractions=fractions, seed=seed, name=name, exclude=exclude, lists=lists)
+        verify_settings(
+            lock, fractions=fractions, seed=seed, name=name, exclude=exclude, lists=lists, positive=positive
+        )
     mark = signature(source)
     stored = None if lock is None or rehash else _stored(folder, mark, lock)
     if lock is not None and stored is not None:
         return _prepared(stored, lock, folder)
     with replacing(folder) as partial:
         pieces = _pieces_of(folder, mark)
-        read = read_patches(source, progress=progress, into=partial / "read.npy", pieces=pieces)
+        read = read_patches(source, positive=positive, progress=progress, into=partial / "read.npy", pieces=pieces)
         lists = lists_of_folders(read, lists.unlisted) if lists is not None and lists.by_folders else lists
         patches = clean(read, into=partial / "kept.npy", exclude=exclude, only=_only(read, lists, lock))
         check_classes(patches)
         if lock is not None:
             _verify(lock, patches, lists)
         else:
-            lock = _new_lock(patches, name, fractions, seed, exclude, lists)
+            lock = replace(_new_lock(patches, name, fractions, seed, exclude, lists), positive=positive)
         summary = _write(partial, patches, lock, mark)
     return _prepared(summary, lock, folder)
 

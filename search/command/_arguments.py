@@ -173,7 +173,7 @@ new_file = _path(
 def study_name_of(data: str) -> str:
     """The name that a comparison on ``data`` takes by default: "synthetic:600" -> "synthetic-600"."""
     name = Path(data).name or Path(data).resolve().name
-    stem = re.sub(r"\.(zip|npy|tar|tar\.gz|tgz)$", "", name, flags=re.IGNORECASE)
+    stem = re.sub(r"\.(zip|npy|npz|h5|hdf5|csv|tar|tar\.gz|tgz)$", "", name, flags=re.IGNORECASE)
     safe = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[:80]
     return safe if safe and not safe.startswith("studies.db") else "data"
 

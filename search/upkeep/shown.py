@@ -67,7 +67,12 @@ def may_be_seen(settings: ExploreSettings, folder: Path, step: Step) -> Iterator
         return
     with scratch_in(folder, EXPLORING) as draft:
         with step("reading") as progress:
-            patches = read_patches(data_source(settings.common.data), progress=progress, into=draft / "read.npy")
+            patches = read_patches(
+                data_source(settings.common.data),
+                positive=settings.positive or "",
+                progress=progress,
+                into=draft / "read.npy",
+            )
         patches = _with_patient(patches, draft / "kept.npy")
         if settings.all:
             _record_sealed(settings, ledger, patches)

@@ -56,7 +56,8 @@ def palette_png(**options: object) -> bytes:
 def of_indices(indices: np.ndarray, colours: int, bits: int = 8) -> bytes:
     """A PNG file with a palette of so many colours, (number, 0, 0) each."""
     each = 8 // bits
-    packed = sum(indices[:, place::each].astype(int) << (8 - bits * (place + 1)) for place in range(each))
+    whole = np.pad(indices, ((0, 0), (0, -50 % each)))  # a row ends with a byte
+    packed = sum(whole[:, place::each] << (8 - bits * (place + 1)) for place in range(each))
     rows = b"".join(b"\0" + row.astype(np.uint8).tobytes() for row in packed)
     header = struct.pack(">4sIIBBBBB", b"IHDR", 50, 50, bits, 3, 0, 0, 0)
     palette = b"PLTE" + b"".join(bytes((number, 0, 0)) for number in range(colours))

@@ -330,10 +330,9 @@ def test_a_zip_is_a_zip_whatever_its_name(made: PatchSet, tmp_path: Path) -> Non
         ("set.tar.xz", lzma.compress(b"x" * 1000), "xz, which"),
         ("set.tar", lzma.compress(b"x" * 10_000), "xz, which"),
         ("set.7z", b"7z\xbc\xaf\x27\x1c" + bytes(600), "7z, which"),
-        ("set.h5", b"\x89HDF\r\n\x1a\n" + bytes(600), "HDF5, which"),
         ("one.png", png(np.zeros((50, 50, 3), np.uint8)), "a PNG picture, which"),
         ("X.npy.gz", gzip.compress(b"\x93NUMPY" + bytes(600), mtime=0), "a NumPy array in gzip, which"),
-        ("labels.csv", b"patient,label\n1,0\n" * 50, "of a form that"),
+        ("labels.tsv", b"patient,label\n1,0\n" * 50, "of a form that"),
     ],
 )
 def test_a_file_of_another_form_is_named_as_such(tmp_path: Path, name: str, content: bytes, what: str) -> None:
