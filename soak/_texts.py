@@ -16,6 +16,7 @@ PARSERS: dict[str, Callable[..., object]] = {
     "report": settings.parse_report,
     "status": settings.parse_status,
     "predict": settings.parse_predict,
+    "export": settings.parse_export,
     "dashboard": settings.parse_dashboard,
     "completion": settings.parse_completion,
 }

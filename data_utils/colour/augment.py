@@ -28,7 +28,7 @@ def dihedral(batch: Tensor, view: Tensor) -> Tensor:
         (N, C, H, W), a new tensor.
     """
     count, channels, height, width = batch.shape
-    source = _sources(height, batch.device).index_select(0, view)  # (N, H * W)
+    source = view_sources(height, batch.device).index_select(0, view)  # (N, H * W)
     pixels = batch.flatten(2).gather(2, source[:, None, :].expand(count, channels, height * width))
     return pixels.reshape(count, channels, height, width)
 
@@ -62,7 +62,7 @@ def stain_jitter(batch: Tensor, strength: float, generator: torch.Generator) -> 
 
 
 @lru_cache(maxsize=8)
-def _sources(side: int, device: torch.device) -> Tensor:
+def view_sources(side: int, device: torch.device) -> Tensor:
     """(8, side * side) int64: for each view, which pixel of the patch comes to each place."""
     places = torch.arange(side * side).reshape(side, side)
     turned = [places.rot90(turns, (0, 1)) for turns in range(4)]

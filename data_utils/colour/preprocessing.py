@@ -26,7 +26,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 FIT_PATCHES = 1024
 """Most patches that a reference is fitted on, taken evenly from the training patches: 2.5 million pixels of the usual
 side; of larger patches so many fewer."""
-_FLATTEST = 1.0  # standard deviation of a channel, in levels or units of CIELAB, below which there is no contrast
+FLATTEST = 1.0  # standard deviation of a channel, in levels or units of CIELAB, below which there is no contrast
 _AT_ONCE = 64  # patches of the usual side in work, so that memory stays flat and in the caches of a CPU: 2 MB an array
 _DIGITS = 6  # of fitted numbers: whoever fits again, on another machine, gets the same
 
@@ -196,9 +196,9 @@ def _channels(flat: Pixels) -> Reals:
 def _moved(values: Reals, reference: Moments) -> tuple[Reals, Bools]:
     """(n, 3, P) with the reference's mean and standard deviation, and (n,) whether each channel had a contrast."""
     mean, spread = values.mean(axis=2, keepdims=True), values.std(axis=2, keepdims=True)
-    scale = np.array(reference.spread, np.float32)[:, None] / np.maximum(spread, np.float32(_FLATTEST))
+    scale = np.array(reference.spread, np.float32)[:, None] / np.maximum(spread, np.float32(FLATTEST))
     moved: Reals = (values - mean) * scale + np.array(reference.mean, np.float32)[:, None]
-    return moved, (spread >= _FLATTEST).all(axis=(1, 2))
+    return moved, (spread >= FLATTEST).all(axis=(1, 2))
 
 
 def _restain(flat: Pixels, reference: Stains) -> tuple[Pixels, Bools]:

@@ -1,7 +1,9 @@
 """Flags that several commands take, each told once."""
 
+from pathlib import Path
 from typing import Annotated
 
+from data_utils.command import any_path
 from search.command import _arguments as kinds
 from search.command._arguments import positive
 from search.command._flags import Flag, Group, choice
@@ -29,3 +31,4 @@ LogLevel = Annotated[str, choice("least important message to write", "debug", "i
 Patience = Annotated[float, Group("faults"), Flag(
     "SECONDS", positive, "wait so long for a database that went away or is held, then end in order"
 )]  # fmt: skip
+FinalModel = Annotated[Path, Flag("DIR", any_path, "final model, like runs/NAME/vgg16")]

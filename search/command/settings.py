@@ -11,13 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from data_utils.command import any_path
 from data_utils.quality.rules import RULE_NAMES
 from models._registry import model_names
 from search.command import _arguments as kinds
 from search.command._arguments import positive, study_name_of, whole
 from search.command._flags import Asked, Flag, Group, Settings, Study, choice, command_of, options, purpose_of, switch
-from search.command._shared import Data, Device, LogLevel, Patience, Positive, Storage, Weights
+from search.command._shared import Data, Device, FinalModel, LogLevel, Patience, Positive, Storage, Weights
 from search.command.extents import Extent, assignments, settle_space
 from search.command.settings_file import read_settings
 from studies.secrets import with_password
@@ -238,12 +237,23 @@ class MoveSettings:
 class PredictSettings:
     """Apply the final model of a comparison to other patches, with or without labels."""
 
-    model: Annotated[Path, Group("prediction"), Flag("DIR", any_path, "final model: runs/NAME/vgg16, or runs/NAME")]
+    model: Annotated[FinalModel, Group("prediction")]
     out: Annotated[Path, Flag("FILE", kinds.new_file, "CSV file to write")]
     data: Data = None
     storage: Storage = field(default="", repr=False)
     device: Device = "auto"
     log_level: LogLevel = "info"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportSettings:
+    """Write the final model of a comparison as one file that runs without it, with a model card beside it."""
+
+    model: Annotated[FinalModel, Group("export")]
+    out: Annotated[Path, Flag("FILE", kinds.new_file, "file to write; the model card goes beside it, ending in .md")]
+    format: Annotated[str, choice(
+        "form of the file; onnx takes pip install 'histotune[export]'", "onnx", "torchscript", "safetensors"
+    )] = "onnx"  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -283,7 +293,7 @@ class CompletionSettings:
 
 COMMANDS: dict[str, type[Any]] = {command_of(kind): kind for kind in (
     ExploreSettings, LaunchSettings, FinalizeSettings, ReportSettings, StatusSettings, PredictSettings,
-    CheckSettings, DashboardSettings, CleanSettings, MoveSettings, CompletionSettings,
+    ExportSettings, CheckSettings, DashboardSettings, CleanSettings, MoveSettings, CompletionSettings,
 )}  # fmt: skip
 PURPOSES = {name: purpose_of(kind) for name, kind in COMMANDS.items()}
 
@@ -326,6 +336,7 @@ parse_status = partial(parse, StatusSettings)
 parse_check = partial(parse, CheckSettings)
 parse_clean = partial(parse, CleanSettings)
 parse_predict = partial(parse, PredictSettings)
+parse_export = partial(parse, ExportSettings)
 parse_dashboard = partial(parse, DashboardSettings)
 parse_completion = partial(parse, CompletionSettings)
 

@@ -168,7 +168,7 @@ class SharedOutputs:
         if self._made_for is None:
             return False
         before, *other = self._made_for
-        return other == [preprocessing, compute] and repr(before) == repr(prefix) and _same(before, prefix)
+        return other == [preprocessing, compute] and repr(before) == repr(prefix) and same_tensors(before, prefix)
 
 
 def member_logits(
@@ -196,7 +196,7 @@ def member_logits(
         UsageError: a member's file is missing, or is not the one that was put to the test.
     """
     compute = Compute(device, stored.precision, _LAYOUT)
-    if _names_prefix(stored):
+    if names_prefix(stored):
         return _behind_one_prefix(stored, folder, pixels, compute, progress, kept or SharedOutputs())
     columns = []
     for number in range(len(stored.members)):
@@ -224,7 +224,8 @@ def _seen(pixels: npt.NDArray[np.uint8], preprocessing: Preprocessing, compute: 
     return DevicePatches.load(seen, np.zeros(len(seen)), compute.device)
 
 
-def _names_prefix(stored: StoredModel) -> bool:
+def names_prefix(stored: StoredModel) -> bool:
+    """Whether its networks have frozen layers in front whose outputs may be shared."""
     model = load_model(stored.model)
     return model.prefix_name(model.configuration(stored.params)) is not None
 
@@ -241,7 +242,7 @@ def _behind_one_prefix(
     count = len(stored.members)
     networks = [compute.place(load_member(stored, folder, number)) for number in range(count)]
     prefix = networks[0].get_submodule("prefix")
-    shared = all(_same(prefix, network.get_submodule("prefix")) for network in networks)
+    shared = all(same_tensors(prefix, network.get_submodule("prefix")) for network in networks)
     found = np.empty((len(pixels), count))
     for piece in chunks(len(pixels), _AT_ONCE_BEHIND):
         patches = _seen(pixels[piece], stored.preprocessing, compute)
@@ -255,7 +256,8 @@ def _behind_one_prefix(
     return found
 
 
-def _same(one: nn.Module, other: nn.Module) -> bool:
+def same_tensors(one: nn.Module, other: nn.Module) -> bool:
+    """Whether two modules of the same kind hold the same numbers."""
     tensors = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
     return all(torch.equal(first, second) for first, second in tensors)
 
