@@ -24,7 +24,14 @@ PACKAGES = ("search", "studies", "data_utils", "models")
 CONTENTS = {
     "To use it": (
         *("docs/own-data", "docs/exploration", "docs/runs", "docs/stopping", "docs/weights", "docs/frozen-layers"),
-        *("docs/export", "docs/many-machines", "docs/operations", "docs/environment", "docs/exit-codes"),
+        *(
+            "docs/predictions",
+            "docs/export",
+            "docs/many-machines",
+            "docs/operations",
+            "docs/environment",
+            "docs/exit-codes",
+        ),
     ),
     "To believe it": (
         *("docs/lock", "docs/statistics", "docs/report-json", "docs/trust", "docs/not-run", "docs/reliability"),

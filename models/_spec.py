@@ -28,6 +28,9 @@ Every file in ``models/`` without a leading underscore is one searchable model. 
     where there are none, or where computing them again costs less. Where it names some, the network offers
     ``prefix``, a module that is the same in training and evaluation, and ``after_prefix(kept)``, the rest behind it,
     and passes the prefix's outputs on in bf16, so that it makes no difference whether they were kept.
+
+What its last ``nn.Linear`` is given are the network's features, by which ``search.predict`` tells patches that are
+unlike the development patches; without one, it goes by their pixels alone.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -3,6 +3,7 @@
 The archive of the public set holds every patch twice, once more under ``IDC_regular_ps50_idx5/``.
 """
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
@@ -12,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from data_utils.errors import FormatError, NotFoundError
-from data_utils.files import NO_TEXT, shown
+from data_utils.files import NO_TEXT, file_size, shown
 from data_utils.pictures.picture import CONVERSIONS, OTHER_COLOURS, OTHER_FORM, OTHER_SIZE, UNREADABLE
 from data_utils.readers import _tar
 from data_utils.readers._decode import Decoded, decode
@@ -113,6 +114,21 @@ def _said(files: Sequence[ImageFile], positive: str, source: str) -> dict[str, F
             "leave it out"
         )
     return said
+
+
+def read_pictures(paths: Sequence[str], *, progress: Progress | None, into: Path | None) -> PatchSet:
+    """Reads single pictures, of which only their own names say anything; labels are not needed.
+
+    Raises:
+        FormatError: a name that is no text, or none of them is a patch.
+    """
+    source = paths[0] if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
+    files = [ImageFile(path, file_size(Path(path))) for path in paths]
+    _check_text(files, source)
+    facts = [facts_of(_base(path)) for path in paths]
+    placed = [replace(file, path=os.path.abspath(file.path)[1:]) for file in files]  # noqa: PTH100 - a link stays one
+    decoded = decode(Path("/"), placed, progress=progress, into=into)
+    return as_patches(source, files, facts, decoded, labelled=False)
 
 
 def check_there(path: Path, source: str) -> None:

@@ -96,6 +96,11 @@ margin = _number(
     lambda gap: 0 < gap < 0.5, "is no margin of AUC; give a number above 0 and below 0.5, such as 0.02, or leave it out"
 )
 """A difference of AUC; 0.5 is that of a perfect score and a random one."""
+error_rate = _number(
+    lambda rate: 0.001 <= rate < 0.5,
+    "is no share of wrong calls; give a number from 0.001 on and below 0.5, such as 0.1",
+)
+"""The share of patches that may be called wrongly."""
 _share_of_a_gpu = _number(
     lambda share: 0.0001 <= share <= 1 or (0 <= share <= 1024 and share.is_integer()),
     "is no share of GPUs; give 0 to 1, or a whole number",

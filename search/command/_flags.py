@@ -34,6 +34,7 @@ class Flag:
         kept: whether a file of settings may hold it; not what belongs to a moment, or is a person's word.
         instead_of: fields of a file that do not go with it, where it is typed and no "none".
         between: sign between the parts of a value.
+        many: whether several values may follow it; what was typed is a tuple of them.
         once: whether it is refused where it is typed twice: the first would be forgotten without a word.
     """
 
@@ -49,6 +50,7 @@ class Flag:
     kept: bool = True
     instead_of: tuple[str, ...] = ()
     between: str = ","
+    many: bool = False
     once: bool = False
 
 
@@ -118,7 +120,8 @@ class Option:
             group.add_argument(metavar=self.name, type=flag.kind, **about)
             return
         alone = {} if flag.alone is None else {"nargs": "?", "const": flag.alone}
-        action = _Once if flag.once else "store"
+        alone |= {"nargs": "+"} if flag.many else {}
+        action = _Once if flag.once else "extend" if flag.many else "store"
         group.add_argument(self.name, metavar=flag.metavar, type=flag.kind, action=action, **alone, **about)
 
 
@@ -181,7 +184,8 @@ class Asked(Generic[Settings]):
                 made = self._parser.add_argument_group(option.group.title)
                 groups[option.group] = made.add_mutually_exclusive_group() if option.group.exclusive else made
             option.add_to(groups[option.group])
-        self.given: dict[str, Any] = vars(self._parser.parse(argv))
+        typed = vars(self._parser.parse(argv))
+        self.given: dict[str, Any] = {key: tuple(one) if isinstance(one, list) else one for key, one in typed.items()}
         self._typed, self._file = set(self.given), ""
 
     def add_file(self, name: str, found: Mapping[str, Any]) -> None:

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from data_utils.command import any_path
 from data_utils.quality.rules import RULE_NAMES
 from models._registry import model_names
 from search.command import _arguments as kinds
@@ -237,9 +238,16 @@ class MoveSettings:
 class PredictSettings:
     """Apply the final model of a comparison to other patches, with or without labels."""
 
-    model: Annotated[FinalModel, Group("prediction")]
-    out: Annotated[Path, Flag("FILE", kinds.new_file, "CSV file to write")]
-    data: Data = None
+    model: Annotated[Path, Group("prediction"), Flag("DIR", any_path, "final model: runs/NAME/vgg16, or runs/NAME")]
+    out: Annotated[Path, Flag("FILE", kinds.new_file, "table to write: Parquet where it ends in .parquet, else CSV")]
+    data: Annotated[tuple[str, ...], Flag(
+        "PATH", kinds.data_source, "as search.launch takes it, or single pictures; several, and patterns such as "
+        "'slides/*/*.png'", "default: $HISTOTUNE_DATA, then data/", many=True,
+    )] = ()  # fmt: skip
+    abstain: Annotated[float | None, Flag(
+        "RATE", kinds.error_rate, "leave patches open, so that at most this share of a new patient's is called wrongly",
+        "default: every patch is called",
+    )] = None  # fmt: skip
     storage: Storage = field(default="", repr=False)
     device: Device = "auto"
     log_level: LogLevel = "info"

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from data_utils.colour.augment import VIEWS
 from data_utils.errors import FormatError
-from data_utils.readers.files import shown
+from data_utils.files import shown
 from data_utils.readers.patchset import Pixels, chunks
 from data_utils.split.prepare import DEVELOPMENT, load_development
 from search import __version__

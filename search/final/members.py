@@ -1,7 +1,7 @@
 """Final models on disk and at work: members as safetensors, a JSON that rebuilds them, one way to predict."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import file_digest
 from pathlib import Path
@@ -178,6 +178,7 @@ def member_logits(
     device: str,
     progress: Progress,
     kept: SharedOutputs | None = None,
+    networks: Sequence[nn.Module] | None = None,
 ) -> Floats:
     """Each member's mean logit over the 8 views.
 
@@ -188,6 +189,7 @@ def member_logits(
         device: "cpu" or "cuda".
         progress: called with (members done, all).
         kept: for the same pixels, where several models see them.
+        networks: its members in place on the device, where pixels come piece by piece; loaded and verified by default.
 
     Returns:
         (N, members).
@@ -197,14 +199,25 @@ def member_logits(
     """
     compute = Compute(device, stored.precision, _LAYOUT)
     if names_prefix(stored):
-        return _behind_one_prefix(stored, folder, pixels, compute, progress, kept or SharedOutputs())
+        loaded = networks or place_members(stored, folder, device)
+        return _behind_one_prefix(stored, loaded, pixels, compute, progress, kept or SharedOutputs())
     columns = []
     for number in range(len(stored.members)):
         progress(number, len(stored.members))
-        network = compute.place(load_member(stored, folder, number))
+        network = networks[number] if networks else compute.place(load_member(stored, folder, number))
         columns.append(_mean_logits(network, pixels, stored.preprocessing, compute))
     progress(len(stored.members), len(stored.members))
     return np.stack(columns, axis=1)
+
+
+def place_members(stored: StoredModel, folder: Path, device: str) -> list[nn.Module]:
+    """All members' networks, verified and in place on the device.
+
+    Raises:
+        UsageError: a member's file is missing, or is not the one that was put to the test.
+    """
+    compute = Compute(device, stored.precision, _LAYOUT)
+    return [compute.place(load_member(stored, folder, number)) for number in range(len(stored.members))]
 
 
 def _mean_logits(
@@ -217,6 +230,39 @@ def _mean_logits(
         rows = np.arange(len(patches.pixels))
         found.append(evaluate(network, patches, rows, compute, views=range(VIEWS)).mean(axis=1))
     return np.concatenate(found)
+
+
+def penultimate(
+    stored: StoredModel, networks: Sequence[nn.Module], pixels: npt.NDArray[np.uint8], device: str
+) -> list[npt.NDArray[np.float32]]:
+    """What the last linear layer of each member is given of patches in view 0; empty where a network has none.
+
+    Args:
+        stored: the model.
+        networks: its members in place on the device.
+        pixels: (N, 50, 50, 3) uint8 RGB, as they are in files.
+        device: "cpu" or "cuda".
+
+    Returns:
+        Of each member (N, D).
+    """
+    compute = Compute(device, stored.precision, _LAYOUT)
+    patches = _seen(pixels, stored.preprocessing, compute)
+    layers = [[one for one in network.modules() if isinstance(one, nn.Linear)][-1:] for network in networks]
+    if not all(layers):
+        return []
+    return [_given(layer[0], network, patches, compute) for network, layer in zip(networks, layers, strict=True)]
+
+
+def _given(layer: nn.Module, network: nn.Module, patches: DevicePatches, compute: Compute) -> npt.NDArray[np.float32]:
+    """(N, D) input of a layer while its network looks at the patches."""
+    given: list[torch.Tensor] = []
+    handle = layer.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0].float().flatten(1).cpu()))
+    try:
+        evaluate(network, patches, np.arange(len(patches.pixels)), compute)
+    finally:
+        handle.remove()
+    return torch.cat(given).numpy()
 
 
 def _seen(pixels: npt.NDArray[np.uint8], preprocessing: Preprocessing, compute: Compute) -> DevicePatches:
@@ -232,15 +278,14 @@ def names_prefix(stored: StoredModel) -> bool:
 
 def _behind_one_prefix(
     stored: StoredModel,
-    folder: Path,
+    networks: Sequence[nn.Module],
     pixels: npt.NDArray[np.uint8],
     compute: Compute,
     progress: Progress,
     kept: SharedOutputs,
 ) -> Floats:
     """(N, members) as ``member_logits``; frozen layers that the members share see each patch once."""
-    count = len(stored.members)
-    networks = [compute.place(load_member(stored, folder, number)) for number in range(count)]
+    count = len(networks)
     prefix = networks[0].get_submodule("prefix")
     shared = all(same_tensors(prefix, network.get_submodule("prefix")) for network in networks)
     found = np.empty((len(pixels), count))

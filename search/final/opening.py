@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from data_utils.readers.array_file import map_array
 from data_utils.readers.patches import PatchSet
+from data_utils.split.draw import folds
 from data_utils.split.holdout import open_sealed, sealed_digests
 from data_utils.split.prepare import Prepared, load_development
 from search.comparison import OPENING, Comparison
@@ -24,6 +25,7 @@ from search.errors import UsageError
 from search.final.baselines import BASELINES, baseline_logits
 from search.final.ensemble import ensemble_logit
 from search.final.examples import save_test_examples
+from search.final.likeness import keep_likeness
 from search.final.members import MODEL_FILE, Progress, SharedOutputs, StoredModel, member_logits
 from search.final.plan import decides_the_same, last_plan, trained_otherwise
 from search.final.scored import scored
@@ -93,15 +95,18 @@ def open_test(
     return True
 
 
-def publish(folder: Path, prepared: Prepared, plan: AnalysisPlan, entrants: Sequence[Entrant]) -> None:
+def publish(folder: Path, prepared: Prepared, plan: AnalysisPlan, entrants: Sequence[Entrant], device: str) -> None:
     """Leaves final models for others to use, once their opening is closed: a model at hand is a look at hand.
 
-    The digests of the sealed patches come first, so that ``search.predict`` never meets a model without them.
+    Of each model that is the chosen configuration. The digests of the sealed patches come first, so that
+    ``search.predict`` never meets a model without them; so does what is usual of the development patches.
     """
     sealed = sealed_digests(prepared.sealed)
+    development = load_development(prepared.development)
     for entrant in entrants:
         if entrant.entry == entrant.stored.model:
             _save_array(entrant.folder / SEALED_FILE, sealed)
+            keep_likeness(entrant.stored, entrant.folder, development, folds(prepared.lock, development), device)
             write_whole(entrant.folder / MODEL_FILE, to_json(entrant.stored))
     if plan.ensemble is not None and plan.ensemble.chosen:
         write_whole(folder / ENSEMBLE_FILE, to_json(_as_stored(plan, plan.ensemble, entrants)))

@@ -1,64 +1,69 @@
 """Scores other patches by a final model, exactly as its test patches were scored."""
 
-import csv
-import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from rich.console import Console
 from rich.progress import Progress as Bar
 
 from data_utils.quality.measures import one_colour
 from data_utils.readers.array_file import map_array
-from data_utils.readers.patches import PatchSet, read_patches
+from data_utils.readers.patches import PatchSet
+from data_utils.readers.patchset import chunks
+from data_utils.readers.sources import read_sources
 from search.command.settings import PredictSettings
 from search.command.terminal import say
 from search.command.writable import why_not_writable
 from search.comparison import data_source
 from search.errors import UsageError
-from search.final.members import StoredModel, load_stored, member_logits
-from search.final.stored_ensemble import StoredEnsemble, ensemble_logits, load_ensemble
+from search.final.abstaining import Abstaining
+from search.final.members import load_stored
+from search.final.pace import Pace
+from search.final.scorer import Final, Scorer
+from search.final.stored_ensemble import StoredEnsemble, load_ensemble
+from search.final.table import table_at
 from search.training.device import choose_device
+from search.trials.launches import scratch
 from search.trials.looks import PREDICTION, one_look
 from search.trials.seals import SEALED_FILE, Met, sealed_among
 from studies.errors import StudyError
-from studies.files import write_whole
+from studies.files import naming, whole
 from studies.ledger.ledger import Ledger
-from studies.statistics.calibration import sigmoid
 from studies.storage.studies import is_there, open_existing
 
-Floats = npt.NDArray[np.float64]
-Final = StoredModel | StoredEnsemble
-_COLUMNS = ("name", "patient", "x", "y", "label", "probability", "predicted", "member_spread")
+AT_ONCE = 1024
+"""Patches held and scored at once: a multiple of every batch, so that a score is the same however many there are."""
 
 
 def predict(settings: PredictSettings) -> int:
     """Reads the patches, scores them and writes the table; the exit code."""
-    ensemble = load_ensemble(settings.model)
-    stored = ensemble or load_stored(settings.model)
+    stored = load_ensemble(settings.model) or load_stored(settings.model)
     if problem := why_not_writable(settings.out.parent):
         raise UsageError(f"--out {settings.out}: {problem}; name another file, or have it made writable")
     device = choose_device(settings.device)
     console = Console(stderr=True)
-    patches = read_patches(data_source(settings.data), labelled=False)
-    _check_side(patches, stored, settings.model)
-    for line in (*_notices(patches), *_looks(patches, settings, stored)):
+    scorer = Scorer(
+        stored,
+        settings.model,
+        device,
+        None if settings.abstain is None else Abstaining.at(settings.abstain, stored, settings.model),
+    )
+    with scratch() as folder:
+        sets = _read(settings, Path(folder), console)
+        for patches in sets:
+            _check_side(patches, stored, settings.model)
+        for line in (*_notices(sets), *_looks(sets, settings, stored)):
+            say(console, line)
+        pace = Pace(console, sum(map(len, sets)))
+        with whole(settings.out) as draft, table_at(draft, settings.out.name) as add, pace.shown():
+            for piece in _pieces(sets):
+                add(scorer.columns(piece))
+                pace.advance(len(piece))
+    for line in scorer.told():
         say(console, line)
-    with Bar(console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task(f"{len(patches)} patches, members", total=None)
-
-        def progress(done: int, of: int) -> None:
-            bar.update(task, completed=done, total=of)
-
-        if isinstance(stored, StoredEnsemble):
-            logits = ensemble_logits(stored, settings.model, patches.pixels, device, progress)
-        else:
-            logits = member_logits(stored, settings.model, patches.pixels, device, progress)
-    write_whole(settings.out, table(patches, stored, logits))
-    say(console, f"{len(patches)} predictions by {_named(stored)}: {settings.out}")
+    say(console, f"{pace.done} predictions by {_named(stored)}, {pace.rate()}: {settings.out}")
     return 0
 
 
@@ -85,12 +90,31 @@ def _check_side(patches: PatchSet, stored: Final, model: Path) -> None:
         )
 
 
-def _notices(patches: PatchSet) -> list[str]:
+def _read(settings: PredictSettings, folder: Path, console: Console) -> list[PatchSet]:
+    """The patches of each source; pixels of pictures go into ``folder``, where any number of them has room."""
+    named = settings.data or (data_source(None),)
+    with naming(folder), Bar(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("reading patches", total=None)
+        return list(read_sources(named, folder, lambda done, of: bar.update(task, completed=done, total=of)))
+
+
+def _pieces(sets: Sequence[PatchSet]) -> Iterator[PatchSet]:
+    """All patches in their order, so many at once as are held in memory."""
+    for patches in sets:
+        for piece in chunks(len(patches), AT_ONCE):
+            yield patches.take(np.arange(piece.start, piece.stop))
+
+
+def _notices(sets: Sequence[PatchSet]) -> list[str]:
     """What the reader left out, and how it read the rest."""
-    return [*(f"left out: {count} {reason}" for reason, count in patches.exclusions), *patches.notes]
+    return [
+        line
+        for patches in sets
+        for line in (*(f"left out: {count} {reason}" for reason, count in patches.exclusions), *patches.notes)
+    ]
 
 
-def _looks(patches: PatchSet, settings: PredictSettings, stored: Final) -> list[str]:
+def _looks(sets: Sequence[PatchSet], settings: PredictSettings, stored: Final) -> list[str]:
     """That some are sealed test patches, of this model's comparison or another; it is recorded where it can be.
 
     Raises:
@@ -98,15 +122,16 @@ def _looks(patches: PatchSet, settings: PredictSettings, stored: Final) -> list[
     """
     home = _home(settings, stored)
     ledger = _ledger(settings.storage, home)
-    found = _met(patches, stored.study, home, ledger)
-    _check_opened(found, len(patches))
+    found = [(patches, _met(patches, stored.study, home, ledger)) for patches in sets]
+    for patches, of_it in found:  # all of them, before a look at any is recorded
+        _check_opened(of_it, len(patches))
     lines = []
-    for met in found:
-        patches_of_it = f"{met.count} of {len(patches)} patches are sealed test patches of {met.study}"
-        recorded = _record(met, settings, ledger)
-        lines.append(
-            f"{patches_of_it}: a score on them is no new evidence, and a choice made by it spoils the test; {recorded}"
-        )
+    for patches, of_it in found:
+        for met in of_it:
+            lines.append(
+                f"{met.count} of {len(patches)} patches are sealed test patches of {met.study}: a score on them is no "
+                f"new evidence, and a choice made by it spoils the test; {_record(met, settings, ledger)}"
+            )
     return lines
 
 
@@ -156,36 +181,3 @@ def _record(met: Met, settings: PredictSettings, ledger: Ledger | None) -> str:
     except StudyError as error:  # it may not be written to, or the disk is full
         return f"that could not be recorded: {error}"
     return "that is recorded"
-
-
-def table(patches: PatchSet, stored: Final, logits: Floats) -> str:
-    """The predictions as CSV.
-
-    Args:
-        patches: (N), labels and patients where known.
-        stored: the model, or the ensemble.
-        logits: (N, members), mean over the views; or (N, parts).
-    """
-    probabilities = sigmoid(logits.mean(axis=1), stored.temperature)
-    spread = sigmoid(logits, stored.temperature).std(axis=1)
-    text = io.StringIO()
-    rows = csv.writer(text)
-    rows.writerow(_COLUMNS)
-    for row, probability in enumerate(probabilities):
-        rows.writerow(
-            [
-                patches.names[row],
-                "" if patches.patients is None else patches.patients[row],
-                _known(patches.x[row]),
-                _known(patches.y[row]),
-                "" if patches.labels is None else _known(patches.labels[row]),
-                f"{probability:.6f}",
-                int(probability >= stored.threshold),
-                f"{spread[row]:.6f}",
-            ]
-        )
-    return text.getvalue()
-
-
-def _known(number: np.int64) -> object:
-    return "" if number < 0 else number

@@ -120,7 +120,7 @@ def _finalize(final: Final) -> int:
         device=final.crew.device,
         progress=lambda done, of: LOGGER.info("test predictions: %d of %d members", done, of),
     )
-    publish(final.comparison.folder, final.prepared, plan, entrants)
+    publish(final.comparison.folder, final.prepared, plan, entrants, final.crew.device)
     read = "were read under it" if opened else "had been read under it before; nothing was read again"
     say(final.console, f"plan {plan_digest[:12]}: {final.prepared.test_patches} test patches {read}")
     report, notes = write_comparison_report(final.comparison)

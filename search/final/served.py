@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from data_utils.colour.augment import VIEWS, view_sources
 from data_utils.colour.preprocessing import Preprocessing
 from data_utils.colour.tensors import EXPRESSIBLE, as_module
-from data_utils.readers.files import shown
+from data_utils.files import shown
 from data_utils.readers.patchset import Pixels
 from models._registry import load_model
 from search.errors import UsageError

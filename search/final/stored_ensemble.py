@@ -1,11 +1,13 @@
 """The ensemble on disk and at work, where a plan chose it: ``ensemble.json`` beside the folders of its models."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from torch import nn
 
 from data_utils.files import read_small, shown
 from search.errors import UsageError
@@ -98,7 +100,12 @@ def ensemble_problems(folder: Path) -> list[str]:
 
 
 def ensemble_logits(
-    ensemble: StoredEnsemble, folder: Path, pixels: npt.NDArray[np.uint8], device: str, progress: Progress
+    ensemble: StoredEnsemble,
+    folder: Path,
+    pixels: npt.NDArray[np.uint8],
+    device: str,
+    progress: Progress,
+    networks: Sequence[Sequence[nn.Module]] | None = None,
 ) -> Floats:
     """Each part's mean logit over views and members on the common scale, as often as it is averaged.
 
@@ -108,6 +115,7 @@ def ensemble_logits(
         pixels: (N, S, S, 3) uint8 RGB, as they are in files.
         device: "cpu" or "cuda".
         progress: called with (members done, all).
+        networks: the members of each part in place on the device, where pixels come piece by piece.
 
     Returns:
         (N, sum of ``times``): their mean, divided by the temperature, is the ensemble's logit.
@@ -117,13 +125,13 @@ def ensemble_logits(
     """
     kept, columns, before = SharedOutputs(), [], 0
     count = sum(len(part.stored.members) for part in ensemble.parts)
-    for part in ensemble.parts:
-        start = before
+    for number, part in enumerate(ensemble.parts):
+        start, loaded = before, None if networks is None else networks[number]
 
         def seen(done: int, _: int, start: int = start) -> None:
             progress(start + done, count)
 
-        logits = member_logits(part.stored, folder / part.stored.model, pixels, device, seen, kept)
+        logits = member_logits(part.stored, folder / part.stored.model, pixels, device, seen, kept, loaded)
         columns += [logits.mean(axis=1) / part.stored.temperature] * part.times
         before += len(part.stored.members)
     return np.stack(columns, axis=1)

@@ -1,6 +1,7 @@
 """Databases and folders of the commit before the wings: a search begun, a search done, a test split opened."""
 
 import json
+import re
 import sqlite3
 from contextlib import closing
 from typing import Any
@@ -68,8 +69,10 @@ def test_an_opened_test_split_is_reported_and_used_and_not_opened_again(old: tup
     assert (folder / "data" / "folds.npy").read_bytes() == folds, "its members were trained on these"
     assert asked(tree, "select * from histotune_openings where study = 'opened'") == openings
     out = folder.parent / "predictions.csv"
-    tree.run("predict", "--model", str(folder / "tiny"), "--data", data, "--out", str(out))
+    told = tree.run("predict", "--model", str(folder / "tiny"), "--data", data, "--out", str(out)).stderr
     assert len(out.read_text().splitlines()) == 193
+    assert (folder / "tiny" / "likeness.npz").is_file(), "what an earlier version did not keep"
+    assert re.search(r"[0-9]+ of 192 patches are unlike the development patches: beyond the bounds of colour", told)
 
 
 def test_a_search_that_was_done_is_not_searched_again_and_gets_its_report(old: tuple[Tree, str]) -> None:

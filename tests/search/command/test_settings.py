@@ -14,6 +14,7 @@ from search.command.settings import (
     COMMANDS,
     parse_completion,
     parse_dashboard,
+    parse_export,
     parse_finalize,
     parse_launch,
     parse_predict,
@@ -303,7 +304,18 @@ def test_the_dashboard_keeps_to_this_machine_unless_told_otherwise():
 
 def test_prediction_takes_a_folder_patches_and_a_file_to_write():
     settings = parse_predict(["--model", "runs/x/cnn", "--data", "d", "--out", "p.csv"])
-    assert (settings.model, settings.data, settings.out) == (Path("runs/x/cnn"), "d", Path("p.csv"))
+    assert (settings.model, settings.data, settings.out) == (Path("runs/x/cnn"), ("d",), Path("p.csv"))
+    several = parse_predict(["--data", "a", "*.png", "--model", "m", "--data", "b", "--out", "p.csv"])
+    assert several.data == ("a", "*.png", "b")
+    assert parse_predict(["--model", "m", "--out", "p.csv"]).data == ()
+
+
+def test_an_export_takes_a_model_a_form_and_a_file_to_write(capsys):
+    settings = parse_export(["--model", "runs/x/cnn", "--out", "cnn.onnx"])
+    assert (settings.model, settings.format, settings.out) == (Path("runs/x/cnn"), "onnx", Path("cnn.onnx"))
+    assert "did you mean torchscript?" in refusal(
+        capsys, parse_export, "--model", "m", "--out", "o", "--format", "torch"
+    )
 
 
 def test_a_prediction_is_written_over_nothing_but_a_file(capsys, tmp_path):

@@ -1,0 +1,124 @@
+"""A final model at work on patches that come piece by piece: what the table says of each, and what is told at last."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from torch import nn
+
+from data_utils.readers.patchset import Ints, PatchSet, Pixels
+from search.final.abstaining import Abstaining
+from search.final.likeness import USUAL, Likeness, load_likeness
+from search.final.members import StoredModel, member_logits, place_members
+from search.final.stored_ensemble import StoredEnsemble, ensemble_logits
+from search.final.table import Columns
+from studies.records import Floats
+from studies.statistics.calibration import sigmoid
+
+Final = StoredModel | StoredEnsemble
+
+
+class Scorer:
+    """Its networks are loaded once. It counts what of all patches so far was left open, and what was unlike its own."""
+
+    def __init__(self, stored: Final, folder: Path, device: str, abstaining: Abstaining | None = None) -> None:
+        """Verifies the members.
+
+        Args:
+            stored: the model, or the ensemble.
+            folder: of its JSON.
+            device: "cpu" or "cuda".
+            abstaining: when a patch is left open; never by default.
+
+        Raises:
+            UsageError: a member's file is missing, or is not the one that was put to the test.
+            RecordError: what is usual of its development patches cannot be read.
+        """
+        self._stored, self._folder, self._device = stored, folder, device
+        self._abstaining = abstaining
+        parts = (
+            [(one.stored, folder / one.stored.model) for one in stored.parts]
+            if isinstance(stored, StoredEnsemble)
+            else [(stored, folder)]
+        )
+        self._networks = [place_members(model, place, device) for model, place in parts]
+        self._judge: tuple[Likeness, StoredModel, list[nn.Module]] | None = None  # of the first part that has one
+        for (model, place), networks in zip(parts, self._networks, strict=True):
+            found = load_likeness(model, place)
+            if found is not None and self._judge is None:
+                self._judge = found, model, networks
+        self._count = self._left_open = 0
+        self._unlike: Counter[str] = Counter()
+
+    def columns(self, patches: PatchSet) -> Columns:
+        """What the table says of these patches; labels and patients where they are known."""
+        logits = self._logits(patches.pixels)
+        probabilities = sigmoid(logits.mean(axis=1), self._stored.temperature)
+        nothing = [None] * len(patches)
+        sets, called = self._called(probabilities)
+        self._count += len(patches)
+        self._left_open += called.count(None)
+        return {
+            "name": patches.names.tolist(),
+            "patient": nothing if patches.patients is None else [one or None for one in patches.patients.tolist()],
+            "x": _known(patches.x),
+            "y": _known(patches.y),
+            "label": nothing if patches.labels is None else _known(patches.labels),
+            "probability": probabilities.tolist(),
+            "predicted": called,
+            "member_spread": sigmoid(logits, self._stored.temperature).std(axis=1).tolist(),
+            "set": sets,
+            **self._judged(patches),
+            "source": [patches.source] * len(patches),
+        }
+
+    def _logits(self, pixels: Pixels) -> Floats:
+        """(N, members), or (N, parts) of an ensemble."""
+        if isinstance(self._stored, StoredEnsemble):
+            return ensemble_logits(self._stored, self._folder, pixels, self._device, _silent, self._networks)
+        return member_logits(self._stored, self._folder, pixels, self._device, _silent, networks=self._networks[0])
+
+    def _called(self, probabilities: Floats) -> tuple[Sequence[str | None], list[int | None]]:
+        """Set and class of each patch; by the threshold there is no set, by sets some have no class."""
+        if self._abstaining is None:
+            return [None] * len(probabilities), (probabilities >= self._stored.threshold).astype(int).tolist()
+        sets = self._abstaining.sets(probabilities)
+        return sets, [int(one) if len(one) == 1 else None for one in sets]
+
+    def _judged(self, patches: PatchSet) -> Columns:
+        """How far they are from the development patches, and beyond what; nothing where that is not known."""
+        nothing = [None] * len(patches)
+        if self._judge is None:
+            return {"distance": nothing, "unlike": nothing}
+        likeness, model, networks = self._judge
+        distances, beyond = likeness.judge(model, networks, patches.pixels, self._device)
+        self._unlike.update(kind for one in beyond for kind in ("any", *one.split(",")) if one)
+        far = nothing if np.isnan(distances).any() else distances.tolist()
+        return {"distance": far, "unlike": [one or None for one in beyond]}
+
+    def told(self) -> Iterator[str]:
+        """What came of it, a line each."""
+        yield self._told_unlike()
+        if self._abstaining is not None:
+            yield self._abstaining.told(self._left_open, self._count)
+
+    def _told_unlike(self) -> str:
+        if self._judge is None:
+            return (
+                "whether the patches are like the development patches is not known: this model was published without "
+                f"what is usual of these; python -m search.finalize --study {self._stored.study} adds it"
+            )
+        kinds = ", ".join(f"{kind} {self._unlike[kind] / max(self._count, 1):.1%}" for kind in self._judge[0].kinds)
+        return (
+            f"{self._unlike['any']} of {self._count} patches are unlike the development patches: beyond the bounds of "
+            f"{kinds} ({USUAL:.0%} each is usual)"
+        )
+
+
+def _silent(_done: int, _of: int) -> None:
+    """Pieces are counted, not members."""
+
+
+def _known(numbers: Ints) -> list[int | None]:
+    return [None if number < 0 else number for number in numbers.tolist()]

@@ -1,0 +1,71 @@
+"""A final model on patches that come piece by piece, and when it leaves one open."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from final_models import stored
+
+from data_utils.readers.patches import read_patches
+from search.errors import UsageError
+from search.final.abstaining import OUT_OF_FOLD, Abstaining
+from search.final.members import StoredModel
+from search.final.scored import scored
+from search.final.scorer import Scorer
+from studies.errors import RecordError
+from studies.findings.predictions import save_predictions
+
+PATCHES = read_patches("synthetic:130:2")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> tuple[StoredModel, Path]:
+    """A final model, and its scores out of fold: sure of most patches, and mostly right."""
+    folder = tmp_path_factory.mktemp("scorer")
+    assert PATCHES.labels is not None
+    logits = (2 * PATCHES.labels - 1) * 1.5 + np.random.default_rng(0).normal(0, 1.5, len(PATCHES))
+    found = scored(PATCHES, {"cnn": logits}, temperatures={}, thresholds={"cnn": 0.5}, members={})
+    save_predictions(found, folder / OUT_OF_FOLD)
+    return stored(folder, "cnn", {"depth": 1, "width": 16}), folder
+
+
+def test_pieces_make_no_difference(model: tuple[StoredModel, Path]) -> None:
+    at_once, piece_by_piece = Scorer(*model, "cpu"), Scorer(*model, "cpu")
+    whole = at_once.columns(PATCHES)
+    parts = [piece_by_piece.columns(PATCHES.take(np.arange(first, min(first + 64, 130)))) for first in (0, 64, 128)]
+    assert {name: [cell for part in parts for cell in part[name]] for name in whole} == whole
+    assert list(at_once.told()) == list(piece_by_piece.told())
+    assert len({*whole["probability"]}) == 130
+
+
+def test_patches_are_left_open_as_the_promise_takes_it(model: tuple[StoredModel, Path]) -> None:
+    said, left_open = [], []
+    for rate in (0.05, 0.1, 0.45):
+        scorer = Scorer(*model, "cpu", Abstaining.at(rate, *model))
+        found = scorer.columns(PATCHES)
+        for probability, one, call in zip(found["probability"], found["set"], found["predicted"], strict=True):
+            assert call == (None if one == "0 1" else int(str(one)))
+            assert one != ("0" if float(str(probability)) > 0.5 else "1")
+        left_open.append(found["predicted"].count(None))
+        said.append(list(scorer.told())[-1])
+    assert left_open == sorted(left_open, reverse=True)
+    assert 0 < left_open[1] < left_open[0] < len(PATCHES)
+    assert left_open[2] == 0
+    assert f"--abstain 0.1: {left_open[1]} of 130 patches are left open" in said[1]
+    assert "of at least 0.9 (" in said[1]
+
+
+def test_too_few_patients_for_a_promise_are_told(model: tuple[StoredModel, Path], tmp_path: Path) -> None:
+    with pytest.raises(
+        UsageError, match=r"has 26 development patients; expected 99 of them or a rate of 0\.037 or more"
+    ):
+        Abstaining.at(0.01, *model)
+    without = read_patches("synthetic:60")
+    assert without.labels is not None
+    nameless = scored(without, {"cnn": 1.0 * without.labels}, temperatures={}, thresholds={"cnn": 0.5}, members={})
+    nameless.patients[:] = ""
+    save_predictions(nameless, tmp_path / OUT_OF_FOLD)
+    with pytest.raises(UsageError, match="does not know its development patients; expected 9 of them: leave it out"):
+        Abstaining.at(0.1, model[0], tmp_path)
+    with pytest.raises(RecordError, match=r"predictions\.npz cannot be read"):
+        Abstaining.at(0.1, model[0], tmp_path / "none")
