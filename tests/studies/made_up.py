@@ -1,6 +1,6 @@
 """A made-up comparison with everything that a report can show: two models, 40 test patients, pruned and failed trials.
 
-Run as ``PYTHONPATH=. python tests/studies/made_up.py FOLDER [--hostile] [3 1]`` to look at its report; numbers are the
+Run as ``PYTHONPATH=.:tests python tests/studies/made_up.py FOLDER [--hostile] [3 1]`` to look at its report; numbers are the
 patches with IDC of the only test patients who have any.
 """
 
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 from scipy.special import expit
+from spaces import SPACES
 
 from studies.final_models import CandidateResult, Dropped, Ensemble, FinalModel, Fit, Gain, MemberResult, Part
 from studies.records import (
@@ -32,31 +33,6 @@ from studies.statistics.metrics import PLANNED, PRIMARY, auc, balanced_accuracy
 
 BEGUN = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
 HOSTILE = "<script>alert('x')</script> \"quoted\" & Ünïcödé"
-SPACES: dict[str, dict[str, dict[str, Any]]] = {
-    "cnn": {
-        "depth": {"kind": "integer", "low": 1, "high": 3, "log": False},
-        "width": {"kind": "choices", "choices": [16, 24, 32]},
-        "normalisation": {"kind": "choices", "choices": ["batch", "group"]},
-        "residual": {"kind": "choices", "choices": [False, True]},
-        "pooling": {"kind": "choices", "choices": ["mean", "max", "both"]},
-        "dropout": {"kind": "float", "low": 0.0, "high": 0.5, "log": False},
-        "optimizer": {"kind": "choices", "choices": ["adamw", "sgd"]},
-        "adamw_learning_rate": {"kind": "float", "low": 3e-4, "high": 1e-2, "log": True},
-        "weight_decay": {"kind": "float", "low": 1e-5, "high": 1e-1, "log": True},
-        "batch_size": {"kind": "choices", "choices": [32, 64, 128]},
-        "label_smoothing": {"kind": "float", "low": 0.0, "high": 0.2, "log": False},
-        "stain_jitter": {"kind": "float", "low": 0.0, "high": 0.2, "log": False},
-    },
-    "vgg16": {
-        "frozen_blocks": {"kind": "integer", "low": 0, "high": 5, "log": False},
-        "input_size": {"kind": "choices", "choices": [50, 64, 96]},
-        "head_width": {"kind": "choices", "choices": [0, 128, 512]},
-        "dropout": {"kind": "float", "low": 0.0, "high": 0.6, "log": False},
-        "backbone_learning_rate": {"kind": "float", "low": 1e-5, "high": 5e-4, "log": True},
-        "head_learning_rate": {"kind": "float", "low": 1e-4, "high": 1e-2, "log": True},
-        "warmup": {"kind": "float", "low": 0.0, "high": 0.3, "log": False},
-    },
-}
 
 
 def report_data(
