@@ -43,7 +43,7 @@ def _members(models: tuple[FinalModel, ...]) -> Figure:
     return Figure(
         key="members",
         title="Spread over folds and seeds",
-        alt=f"For each retrained configuration, the AUC of its {folds} members on their own held-out patients.",
+        alt=f"For each retrained configuration, the AUC of its members on their held-out patients, of {folds} folds.",
         note=f"Each point is one network, trained on {folds - 1} of the {folds} parts of the development patients "
         "with a seed of its own.",
         plots=(figure,),
