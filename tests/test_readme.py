@@ -23,7 +23,13 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs" / name fo
 OF_THE_ROOT = ("CONTRIBUTING.md", "BENCHMARKS.md", "SECURITY.md", "CHANGELOG.md", "LOG.md")
 COMMAND = re.compile(r"python -m (?:search|data_utils)\.(\w+)([^`#\n]*)")
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
-OF_OTHERS = {"mypy --strict", "ray start --head", "ray start --address", "make bench ARGS=--write"}
+OF_OTHERS = {
+    "mypy --strict",
+    "ray start --head",
+    "ray start --address",
+    "make bench ARGS=--write",
+    "benchmarks.coverage --runs 250 --ours",
+}
 """Flags in the text that are no flags of ours, with the program that takes them."""
 
 

@@ -1,7 +1,7 @@
 """A made-up comparison with everything that a report can show: two models, 40 test patients, pruned and failed trials.
 
-Run as ``PYTHONPATH=.:tests python tests/studies/made_up.py FOLDER [--hostile] [3 1]`` to look at its report; numbers are the
-patches with IDC of the only test patients who have any.
+Run as ``PYTHONPATH=.:tests python tests/studies/made_up.py FOLDER [--hostile] [3 1]`` to look at its report. Numbers
+are the patches with IDC of the only test patients who have any.
 """
 
 import sys
