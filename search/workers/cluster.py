@@ -22,6 +22,7 @@ from search.command.settings import WorkerSettings
 from search.errors import SearchError, SearchFailed, UsageError
 from search.workers._ray import (
     GCS_PATIENCE,
+    PRESTART,
     TEMP_DIR,
     finds_packages_in,
     start_no_more_than_needed,
@@ -181,6 +182,7 @@ class RaySession:
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         os.environ.setdefault(GCS_PATIENCE, str(GCS_SECONDS))
+        os.environ.setdefault(PRESTART, "0")
         # A local worker inherits the environment of its driver; the database is none of its business.
         self._hidden = {name: os.environ.pop(name) for name in OF_THE_DATABASE if name in os.environ}
         self._thread.start()

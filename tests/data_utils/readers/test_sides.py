@@ -1,6 +1,7 @@
 """Patches of one side, whichever the data have: the commonest is found, kept through every step, and told."""
 
 from dataclasses import replace
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 
@@ -22,6 +23,12 @@ from data_utils.split.lock import SplitLock, verify_fingerprint
 from data_utils.split.prepare import load_development, prepare
 
 SIDES = pytest.mark.parametrize("side", [32, 96, 256])
+
+
+@cache
+def made_of(side: int) -> PatchSet:
+    """Larger ones take seconds to draw, so they are drawn once."""
+    return read_patches(f"synthetic:60@{side}")
 
 
 @pytest.fixture(scope="module")
@@ -59,12 +66,12 @@ def test_fifty_pixels_are_what_they_were() -> None:
 @pytest.mark.parametrize("side", [31, 257, 100_000])
 def test_made_up_patches_of_other_sides_are_refused(side: int) -> None:
     with pytest.raises(FormatError, match=f"asks for patches of {side} pixels; expected a side of 32 to 256"):
-        read_patches(f"synthetic:60@{side}")
+        made_of(side)
 
 
 @SIDES
 def test_arrays_of_any_side_are_read(tmp_path: Path, side: int) -> None:
-    patches = read_patches(f"synthetic:60@{side}")
+    patches = made_of(side)
     np.save(tmp_path / "X.npy", patches.pixels.astype(np.uint16))
     np.save(tmp_path / "Y.npy", patches.labels)
     np.testing.assert_array_equal(read_patches(str(tmp_path), into=tmp_path / "into.npy").pixels, patches.pixels)
@@ -166,7 +173,7 @@ def test_the_side_is_part_of_the_lock_and_of_both_caches(made: PatchSet, tmp_pat
 
 @SIDES
 def test_turned_copies_are_found_at_any_side(side: int) -> None:
-    patches = read_patches(f"synthetic:60@{side}")
+    patches = made_of(side)
     pixels = patches.pixels.copy()
     pixels[7] = np.clip(np.rot90(pixels[3]).astype(int) + 2, 0, 255)
     copied = replace(patches, pixels=pixels)
@@ -186,7 +193,7 @@ def test_sharpness_is_a_matter_of_pixels_and_not_of_their_number(made: PatchSet)
 @SIDES
 @pytest.mark.parametrize("kind", ["standardise", "reinhard", "macenko"])
 def test_every_preprocessing_takes_any_side(side: int, kind: str) -> None:
-    pixels = read_patches(f"synthetic:60@{side}").pixels[:20]
+    pixels = made_of(side).pixels[:20]
     fitted = fit(kind, pixels, np.arange(20))
     assert fitted.patches == 20
     done = fitted.apply(pixels)
@@ -197,7 +204,7 @@ def test_every_preprocessing_takes_any_side(side: int, kind: str) -> None:
 
 @pytest.mark.parametrize(("side", "shown"), [(50, 50), (96, 96), (256, 128)])
 def test_pictures_for_a_page_are_no_larger_than_it_shows_them(side: int, shown: int) -> None:
-    patch: Pixels = read_patches(f"synthetic:60@{side}").pixels[0]
+    patch: Pixels = made_of(side).pixels[0]
     picture = np.asarray(Image.open(BytesIO(png(patch))))
     assert picture.shape == (shown, shown, 3)
     if side == shown:

@@ -1,6 +1,9 @@
 """What a recipe means: optimizer, learning rate of each step, weight of each class."""
 
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,6 +12,7 @@ from torch import nn
 from models._spec import Recipe
 from search.training._recipe import class_weights, make_optimizer, rate_scale
 
+ROOT = Path(__file__).resolve().parents[3]
 RECIPE = Recipe(
     optimizer="adamw",
     learning_rate=0.01,
@@ -57,3 +61,38 @@ def test_only_weights_of_two_and_more_dimensions_decay() -> None:
 def test_an_unknown_optimizer_is_refused() -> None:
     with pytest.raises(ValueError, match="'adamw' or 'sgd', not 'lion'"):
         make_optimizer([{"params": list(small().parameters()), "lr": 0.1}], replace(RECIPE, optimizer="lion"))
+
+
+TRAINS = """
+import sys
+import torch
+from search.training import _recipe
+
+kind = {"ours": _recipe._KIND, "its own": torch.optim._KIND}[sys.argv[1]]
+torch.manual_seed(0)
+network = torch.nn.Conv2d(3, 4, 3)
+arguments = {"lr": 0.1, "fused": True} | ({"momentum": 0.9, "nesterov": True} if kind.__name__ == "SGD" else {})
+optimizer = kind([{"params": [network.weight], "weight_decay": 0.1}, {"params": [network.bias]}], **arguments)
+for step in range(4):
+    optimizer.zero_grad()
+    network(torch.randn(2, 3, 8, 8)).square().mean().backward()
+    optimizer.step()
+    if step == 1:
+        state = optimizer.state_dict()
+        optimizer = kind([{"params": [network.weight]}, {"params": [network.bias]}], **arguments)
+        optimizer.load_state_dict(state)
+print([value.hex() for value in network.weight.flatten().tolist()], "torch._dynamo" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize("kind", ["AdamW", "SGD"])
+def test_optimizers_train_to_the_same_bits_without_the_compiler_that_pytorch_imports_for_them(kind: str) -> None:
+    code = TRAINS.replace("_recipe._KIND", f"_recipe._{kind}").replace("optim._KIND", f"optim.{kind}")
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", code, whose], cwd=ROOT, capture_output=True, text=True, check=True, timeout=120
+        ).stdout.rpartition(" ")
+        for whose in ("ours", "its own")
+    ]
+    assert said[0][0] == said[1][0]
+    assert [imported.strip() for _, _, imported in said] == ["False", "True"]
