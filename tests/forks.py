@@ -22,10 +22,14 @@ from pathlib import Path
 from typing import IO, Any
 
 LIBRARIES = (
-    "numpy", "torch", "torch.optim", "optuna", "ray", "ray.tune", "sqlalchemy", "psycopg", "alembic", "scipy.stats",
-    "scipy.optimize", "sklearn.linear_model", "sklearn.metrics", "statsmodels.stats.multitest",
-    "statsmodels.stats.proportion", "statsmodels.stats.contingency_tables", "plotly.graph_objects", "jinja2",
-    "PIL.Image", "rich.console", "rich.live", "rich.progress", "pydantic", "safetensors.torch", "psutil", "imagecodecs",
+    "numpy", "torch", "torch.optim", "optuna", "optuna.artifacts", "optuna.storages._rdb.models",
+    "ray", "ray.tune", "sqlalchemy.orm", "sqlalchemy.dialects.postgresql", "psycopg", "alembic",
+    "scipy.optimize", "scipy.sparse.csgraph", "scipy.spatial", "scipy.stats", "sklearn.covariance",
+    "sklearn.decomposition", "sklearn.ensemble", "sklearn.linear_model", "sklearn.metrics", "sklearn.model_selection",
+    "sklearn.pipeline", "statsmodels.genmod.generalized_linear_model", "statsmodels.stats.multitest",
+    "statsmodels.stats.proportion", "statsmodels.stats.contingency_tables", "plotly.graph_objects", "plotly.offline",
+    "jinja2", "PIL.Image", "rich.console", "rich.live", "rich.progress", "rich.table", "pydantic", "safetensors.torch",
+    "psutil", "imagecodecs",
 )  # fmt: skip
 """What commands import; none of ours, none that starts a thread."""
 _ENOUGH = 2**20  # bytes of a request
