@@ -4,6 +4,7 @@ With one worker: two are handed their trials in the order in which they are read
 """
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,16 @@ import numpy as np
 import pytest
 from tree import Tree, copy_tree, stored_values
 
+
+def weights() -> str:
+    """Pretrained layers where they are at hand: their outputs are kept, where random ones are computed by each network."""
+    shared = Path(os.environ.get("HISTOTUNE_SHARED", Path(__file__).resolve().parents[3] / "shared"))
+    file = shared / "weights" / "vgg16_imagenet_features.safetensors"
+    return str(file) if file.is_file() else "none"
+
+
 SMALL = (
-    *("--model", "cnn,vgg16", "--data", "synthetic:80", "--trials", "2", "--epochs", "1", "--vgg16-weights", "none"),
+    *("--model", "cnn,vgg16", "--data", "synthetic:80", "--trials", "2", "--epochs", "1", "--vgg16-weights", weights()),
     *("--set", "cnn.width=16,cnn.kernel=3,vgg16.frozen_blocks=5,vgg16.input_size=50,vgg16.stain_jitter=0"),
 )
 
