@@ -22,7 +22,8 @@ def fewest_patients(rate: float) -> int:
 def largest_error(probabilities: Floats, labels: Ints, patients: npt.NDArray[np.str_], rate: float) -> float:
     """How far from the truth a probability may be, so that new patches are farther away at this rate at most.
 
-    For a patch drawn at random from a new patient who is like those known, P(|label - probability| > result) <= rate.
+    For a patch drawn at random from a new patient who is like those known, ``|label - probability|`` exceeds the result
+    in at most ``rate`` of all cases.
 
     Args:
         probabilities: (N,) of patches, by a model that did not learn from their patients.

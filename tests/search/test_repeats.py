@@ -15,7 +15,7 @@ from tree import Tree, copy_tree, stored_values
 
 
 def weights() -> str:
-    """Pretrained layers where they are at hand: their outputs are kept, where random ones are computed by each network."""
+    """Pretrained layers where they are at hand: their outputs are kept, those of random ones are computed again."""
     shared = Path(os.environ.get("HISTOTUNE_SHARED", Path(__file__).resolve().parents[3] / "shared"))
     file = shared / "weights" / "vgg16_imagenet_features.safetensors"
     return str(file) if file.is_file() else "none"
