@@ -59,11 +59,13 @@ demo: $(STAMP) ## search, prune, retrain and report on made-up patches, both mod
 JOBS ?= 3
 
 PYTEST = $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
-# What takes whole searches to try: processes that die, databases, models and machines of others, the same search twice.
+# What takes whole searches to try: processes that die, databases, models and machines of others, the same search twice;
+# and what explores thousands of real patches.
 SEARCHES := repeats others enqueued few_patients script at_once warm_start margin foreign sides taken_up
 LONG := tests/faults tests/hardening/test_intruders.py tests/studies/storage/test_contract.py \
   $(SEARCHES:%=tests/search/test_%.py) tests/search/workers/test_place.py tests/search/upkeep/test_moving.py \
-  tests/search/training/test_preprocess.py tests/studies/report/test_real_page_in_browser.py tests/test_benchmarks.py
+  tests/search/training/test_preprocess.py tests/studies/report/test_real_page_in_browser.py tests/test_benchmarks.py \
+  tests/search/upkeep/test_exploration.py tests/studies/exploration/test_page_in_browser.py
 
 test: $(STAMP) ## run the tests but for the long ones; ARGS="-k name" picks some, JOBS=0 takes one process
 	$(PYTEST) $(LONG:%=--ignore=%) $(ARGS)
