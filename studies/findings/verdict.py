@@ -160,8 +160,7 @@ def _open(pair: Comparison, margin: float | None) -> str:
 def _gap(pair: Comparison) -> str:
     """The difference; interval and p that hold for several pairs together say so."""
     one = pair.primary
-    together = one.p != one.p_adjusted
-    return f"{_number(one.value)}{_interval(one.low, one.high, one.p_adjusted, together=together)}"
+    return f"{_number(one.value)}{_interval(one.low, one.high, one.p_adjusted, together=one.together)}"
 
 
 def _weak(doubts: Sequence[Weakness]) -> bool:

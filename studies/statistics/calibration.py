@@ -109,7 +109,8 @@ def calibration_line(labels: Ints, logits: Floats, resampling: Resampling) -> tu
     constant = np.ones((len(labels), 1))
     intercept = _clustered_fit(labels, constant, logits, resampling)
     slope = _NONE
-    if np.ptp(logits) > 0:
+    idc, rest = logits[labels == 1], logits[labels != 1]
+    if len(idc) and len(rest) and idc.min() < rest.max() and rest.min() < idc.max():  # else a steeper one fits better
         design = np.column_stack([logits, constant])
         slope = _clustered_fit(labels, design, np.zeros(len(labels)), resampling)
     return intercept, slope

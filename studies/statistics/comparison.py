@@ -56,6 +56,16 @@ class Difference:
     p_adjusted: float | None = None
     reason: str | None = None
 
+    @property
+    def together(self) -> bool:
+        """Whether interval and p hold for several tests together; of a p of 0 or 1, which stays so, by the width."""
+        if self.p not in (0.0, 1.0):
+            return self.p != self.p_adjusted
+        if self.high is None or self.value is None or self.freedom is None or self.standard_error is None:
+            return False
+        alone = _quantile(1 - LEVEL / 2, self.freedom) * self.standard_error
+        return self.high - self.value > alone * (1 + 1e-6)
+
 
 @dataclass(frozen=True)
 class Agreement:

@@ -197,11 +197,15 @@ def cumulative_counts(labels: Ints, scores: Floats, weights: Floats) -> tuple[Fl
     return hits, called - hits
 
 
+_ROUNDING = 1e-12  # sums of weights leave a perfect score so near to 1, which then has no logit
+
+
 def _auc(hits: Floats, alarms: Floats) -> Floats:
     """(B, T) counts -> (B,) by the trapezoid rule."""
     before = np.concatenate([np.zeros((len(hits), 1)), hits[:, :-1]], axis=1)
     steps = np.diff(alarms, axis=1, prepend=0.0)
-    return _ratio(np.einsum("bt,bt->b", steps, hits + before) / 2, hits[:, -1] * alarms[:, -1])
+    areas = _ratio(np.einsum("bt,bt->b", steps, hits + before) / 2, hits[:, -1] * alarms[:, -1])
+    return np.where(np.abs(areas - np.round(areas)) < _ROUNDING, np.round(areas), areas)
 
 
 def _average_precision(hits: Floats, alarms: Floats) -> Floats:

@@ -62,3 +62,9 @@ def test_the_line_of_saturated_probabilities_is_that_of_their_logits() -> None:
     assert steep.value == pytest.approx(slope.value / 40)
     assert (steep.low, steep.high) == pytest.approx((slope.low / 40, slope.high / 40))
     assert intercept.value is not None
+
+
+def test_classes_that_meet_in_one_score_have_no_slope_either() -> None:
+    labels, logits = np.tile([0, 0, 0, 1, 1, 1], 10), np.tile([-2.0, -1, 0, 0, 1, 2], 10)
+    patients = np.repeat([f"p{k}" for k in range(10)], 6)
+    assert c.calibration_line(labels, logits, resample(patients, labels, 0, 0))[1].value is None

@@ -377,3 +377,16 @@ def test_obuchowski_s_variance_equals_his_formula_by_all_pairs() -> None:
     variance = 8 / 7 * (np.sum(above**2) / m**2 + np.sum(below**2) / n**2 + 2 * np.sum(above * below) / (m * n))
     value, error = obuchowski(labels, resample(who.astype(str), labels, 0, 0), scores)
     assert (value, error) == pytest.approx((area, np.sqrt(variance)))
+
+
+def test_an_interval_that_holds_with_others_says_so_at_a_p_of_1_too() -> None:
+    labels, patients = np.tile([0, 1], 60), np.repeat([f"p{k:02}" for k in range(30)], 4)
+    scores = np.random.default_rng(0).normal(size=120) + labels
+    models = {"one": scores, "turned": scores.reshape(30, 4)[::-1].ravel(), "worst": -scores}
+    drawn = resample(patients, labels, 0, 0)
+    measured = {name: measure(labels, each, 0.5, drawn) for name, each in models.items()}
+    entered = [cmp.Contestant(name, each, (each >= 0) == (labels == 1), measured[name]) for name, each in models.items()]
+    pairs = cmp.compare_all(labels, entered, drawn)
+    verdict = judge(pairs, [(name, estimate(measured[name]["auc"], drawn)) for name in models], ())
+    assert pairs[0].primary.p == 1
+    assert "simultaneous 95\u00a0% interval" in verdict.detail

@@ -88,3 +88,15 @@ def test_patients_of_one_class_have_no_auc_of_their_own() -> None:
     labels, logits, who = lesions(10, 2.0, 2.0)
     labels = np.where(np.isin(who.astype(int), [3, 4]), 0, labels)
     assert found(labels, logits, who).ranked == 28
+
+
+def test_a_perfect_score_is_one_over_patients_too_with_an_interval() -> None:
+    rng = np.random.default_rng(0)
+    place = np.repeat(np.arange(12), rng.integers(3, 40, 12))
+    labels = rng.integers(0, 2, len(place))
+    logits = (2 * labels - 1) * (1 + rng.random(len(place)))
+    resampling = resample(np.array([f"p{k}" for k in place]), labels, 0, 0)
+    measured = {"cnn": measure(labels, logits, 0.5, resampling)}
+    one = estimands(labels, {"cnn": (logits, 0.5)}, measured, resampling)["cnn"].metrics["auc"]
+    assert one.patients.value == one.patients.high == 1
+    assert one.patients.low is not None and one.patients.low > 0.7
