@@ -175,8 +175,9 @@ def paired_difference(statistic: str, first: Sampled, second: Sampled, resamplin
     """First minus second over the same patients; interval and p from one standard error and its degrees of freedom."""
     both = difference(first, second)
     sure = how_sure(both, resampling)
-    if isinstance(sure, Spread):
-        return _difference(statistic, both.value, sure.error, sure.freedom)
+    if isinstance(sure, Spread):  # what rates of 0 or 1 leave open of either is no part of what patients move
+        left_open = float(np.hypot(max(first.slack), max(second.slack))) * sure.error / sure.half
+        return _difference(statistic, both.value, float(np.hypot(sure.error, left_open)), sure.freedom)
     found = _difference(statistic, both.value, 0.0 if sure == SAME else float("nan"), float("nan"))
     return found if found.value is None else replace(found, reason=sure)
 

@@ -11,6 +11,7 @@ import numpy as np
 from scipy import special
 
 from studies.statistics.binned import calibration_error
+from studies.statistics.edges import Slack, slack, widened
 from studies.statistics.intervals import (
     Bases,
     Spread,
@@ -101,6 +102,7 @@ class Sampled:
             positive, "size" for what chance makes larger, and "plain" for differences.
         least: the standard error if patches were independent, where the statistic has such a lower bound.
         by_chance: part of a size that is to be expected of chance.
+        slack: what a rate of 0 or 1 leaves open that it is made from.
     """
 
     value: float
@@ -109,6 +111,7 @@ class Sampled:
     scale: str = "logit"
     least: float = 0.0
     by_chance: float = 0.0
+    slack: Slack = (0.0, 0.0)
 
 
 SAME = "it is the same without any one patient, so nothing says how sure it is"
@@ -135,7 +138,7 @@ def estimate(sampled: Sampled, resampling: Resampling) -> Estimate:
         return Estimate(value, *_from_the_edge(sampled, 0.0 if isinstance(found, str) else found.half))
     if isinstance(found, str):
         return Estimate(value, None, None, found)
-    return Estimate(value, *_interval(sampled, found))
+    return Estimate(value, *widened(value, _interval(sampled, found), sampled.slack))
 
 
 def _from_the_edge(sampled: Sampled, half: float) -> tuple[float, float]:
@@ -288,6 +291,9 @@ def balanced_accuracy(labels: Ints, probabilities: Floats, threshold: float) -> 
     return float(_rates(counts)["balanced_accuracy"][0])
 
 
+_OF_A_CLASS = ("sensitivity", "specificity")
+
+
 def _rates(counts: Floats) -> dict[str, Floats]:
     """(B, 4) counts -> rates of (B,), in the sample and at the public set's prevalence."""
     tp, fp, tn, fn = counts.T
@@ -321,7 +327,10 @@ def at_threshold(
     least = float(np.hypot(found["sensitivity"].least, found["specificity"].least)) / 2
     found["balanced_accuracy"] = replace(found["balanced_accuracy"], least=least)
     found["f1"] = replace(found["f1"], bases=(idc if too_few((idc,)) else idc + tp + fp,))
-    return found
+    edges = {name: estimate(found[name], resampling) for name in _OF_A_CLASS if found[name].value in (0.0, 1.0)}
+    far = {name: one.low if one.value == 1.0 else one.high for name, one in edges.items()}
+    left_open = slack(outcomes.sum(axis=0), _rates, far) if far else {}
+    return found | {name: replace(found[name], slack=sides) for name, sides in left_open.items()}
 
 
 def rate(value: float, reduced: Floats, resampling: Resampling, weight: Floats) -> Sampled:

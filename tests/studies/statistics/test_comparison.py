@@ -385,7 +385,9 @@ def test_an_interval_that_holds_with_others_says_so_at_a_p_of_1_too() -> None:
     models = {"one": scores, "turned": scores.reshape(30, 4)[::-1].ravel(), "worst": -scores}
     drawn = resample(patients, labels, 0, 0)
     measured = {name: measure(labels, each, 0.5, drawn) for name, each in models.items()}
-    entered = [cmp.Contestant(name, each, (each >= 0) == (labels == 1), measured[name]) for name, each in models.items()]
+    entered = [
+        cmp.Contestant(name, each, (each >= 0) == (labels == 1), measured[name]) for name, each in models.items()
+    ]
     pairs = cmp.compare_all(labels, entered, drawn)
     verdict = judge(pairs, [(name, estimate(measured[name]["auc"], drawn)) for name in models], ())
     assert pairs[0].primary.p == 1

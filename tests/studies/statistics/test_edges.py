@@ -7,7 +7,7 @@ from scipy.special import expit
 from studies.statistics import calibration, curves, metrics
 from studies.statistics.comparison import delong, paired_difference
 from studies.statistics.intervals import spread
-from studies.statistics.metrics import Estimate, estimate
+from studies.statistics.metrics import Estimate, at_threshold, estimate
 from studies.statistics.resampling import resample
 
 Ints = np.ndarray
@@ -257,3 +257,49 @@ def test_one_patient_with_most_patches_is_told_by_the_degrees_of_freedom_and_not
     assert found.low is not None
     assert found.high is not None
     assert 0.05 < found.high - found.low < 0.7
+
+
+def of_three_patients(found: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """34 patients of 24 patches, of whom 3 have 4 with IDC each; that share of the 3 is found, each as a whole."""
+    patient = np.repeat(np.arange(34), 24)
+    labels = ((patient < 3) & (np.arange(len(patient)) % 24 < 4)).astype(np.int64)
+    alarms = np.random.default_rng(0).random(len(patient)) < 0.1
+    called = np.where(labels == 1, patient < 3 * found, alarms)
+    return labels, called.astype(float), np.array([f"p{number:02}" for number in patient])
+
+
+@pytest.mark.parametrize("name", ["balanced_accuracy", "f1", "f1_public", "ppv_public", "npv_public"])
+def test_what_is_made_from_a_rate_at_the_edge_is_no_surer_than_that_rate(name: str) -> None:
+    labels, called, patients = of_three_patients(1.0)
+    resampling = resample(patients, labels, 0, 0)
+    found = at_threshold(labels, called, 0.5, resampling)
+    sensitivity, derived = (estimate(found[one], resampling) for one in ("sensitivity", name))
+    assert (sensitivity.value, sensitivity.high) == (1.0, 1.0)
+    assert sensitivity.low == pytest.approx(0.2924, abs=1e-4)
+    assert derived.value is not None
+    assert derived.low is not None
+    assert derived.high is not None
+    assert derived.low <= derived.value <= derived.high <= 1
+    if name == "balanced_accuracy":  # its specificity alone gave .944
+        assert derived.low == pytest.approx(derived.value - (1 - 0.2924) / 2, abs=0.001)
+        assert derived.high == pytest.approx(0.968, abs=0.001)
+
+
+def test_a_rate_off_the_edge_leaves_nothing_open() -> None:
+    labels, called, patients = of_three_patients(0.5)
+    found = at_threshold(labels, called, 0.5, resample(patients, labels, 0, 0))
+    assert 0 < found["sensitivity"].value < 1
+    assert {one.slack for one in found.values()} == {(0.0, 0.0)}
+
+
+def test_a_difference_of_what_is_made_from_a_rate_at_the_edge_is_no_surer_either() -> None:
+    labels, called, patients = of_three_patients(1.0)
+    resampling = resample(patients, labels, 0, 0)
+    quieter = np.where(np.arange(len(called)) % 7 == 0, labels, called).astype(float)
+    first, second = (at_threshold(labels, each, 0.5, resampling)["balanced_accuracy"] for each in (called, quieter))
+    found = paired_difference("balanced_accuracy", first, second, resampling)
+    assert found.low is not None
+    assert found.high is not None
+    assert found.high - found.low > 0.7
+    assert found.p is not None
+    assert found.p > 0.05

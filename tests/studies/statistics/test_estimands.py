@@ -99,4 +99,5 @@ def test_a_perfect_score_is_one_over_patients_too_with_an_interval() -> None:
     measured = {"cnn": measure(labels, logits, 0.5, resampling)}
     one = estimands(labels, {"cnn": (logits, 0.5)}, measured, resampling)["cnn"].metrics["auc"]
     assert one.patients.value == one.patients.high == 1
-    assert one.patients.low is not None and one.patients.low > 0.7
+    assert one.patients.low is not None
+    assert one.patients.low > 0.7
