@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ from search.training.jobs import FeatureStore, WorkerContext
 from search.trials.launches import Presence, scratch
 from search.trials.marks import check_folder
 from search.workers.bridge import run_work
-from search.workers.cluster import RaySession
+from search.workers.cluster import RaySession, check_both
 from search.workers.trainable import TrialWorker
 from studies.files import naming, write_whole
 from studies.final_models import FinalModel
@@ -157,10 +158,7 @@ def _retrain(final: Final, rows: Rows) -> list[Retrained]:
 
 def _train_members(final: Final, context: WorkerContext, folds: int, races: Sequence[Race]) -> None:
     ray = RaySession(final.settings.worker, final.last_words)
-
-    def check() -> None:
-        final.signals.check()
-        ray.check()
+    check = partial(check_both, final.signals, ray)
 
     def told(line: str) -> None:
         LOGGER.info("%s", line)

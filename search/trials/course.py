@@ -47,7 +47,7 @@ from search.trials.study_search import StudySearch
 from search.trials.terms import asked_terms
 from search.trials.warm_start import older_study, start_from
 from search.workers.bridge import run_work
-from search.workers.cluster import Crew, RaySession, pack, plan_crew, settled
+from search.workers.cluster import Crew, RaySession, check_both, pack, plan_crew, settled
 from search.workers.trainable import TrialWorker
 from studies.files import naming
 from studies.records import Terms
@@ -108,7 +108,7 @@ def run_trials(
             for name in settings.models
         ]
         if ray is not None:
-            interrupt(comparison.storage.engine, partial(_check, signals, ray))
+            interrupt(comparison.storage.engine, partial(check_both, signals, ray))
             _run_to_the_end(settings, searches, context, crew, ray, console, signals, until)
     tell_end(console, settings.common, comparison, searches)
     return 0
@@ -315,7 +315,7 @@ def _run_to_the_end(
         console=console,
     )
 
-    work = Searches(searches, until=until, watcher=terminal, check=partial(_check, signals, ray))
+    work = Searches(searches, until=until, watcher=terminal, check=partial(check_both, signals, ray))
     try:
         if work.unfinished():
             with terminal.shown():
@@ -325,12 +325,6 @@ def _run_to_the_end(
         say(console, f"time limit reached; go on with: {signals.go_on}")
     finally:
         work.release()
-
-
-def _check(signals: Signals, ray: RaySession) -> None:
-    """Raises where a signal has come, or Ray has died."""
-    signals.check()
-    ray.check()
 
 
 def _run(

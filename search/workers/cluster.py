@@ -19,6 +19,7 @@ from data_utils.readers.patchset import USUAL_SIDE
 from search.command.last_words import LastWords
 from search.command.outcome import RAY_THREAD
 from search.command.settings import WorkerSettings
+from search.command.signals import Signals
 from search.errors import SearchError, SearchFailed, UsageError
 from search.workers._ray import (
     GCS_PATIENCE,
@@ -272,6 +273,12 @@ class RaySession:
                 f"the search has stood still for {SILENCE_SECONDS:.0f} s, in which Ray did not answer: a node or a "
                 "link is gone"
             )
+
+
+def check_both(signals: Signals, ray: RaySession) -> None:
+    """Raises where a signal has come, or Ray has died; for whoever works, or waits for a database, beside Ray."""
+    signals.check()
+    ray.check()
 
 
 def _processes_of_ray() -> list[tuple[str, psutil.Process]]:

@@ -242,6 +242,16 @@ def test_a_file_says_the_same_and_flags_go_before_it(tmp_path: Path) -> None:
     assert asked(tmp_path, "--space", str(file)).space == (Extent("cnn", "width", (16,)),)
 
 
+def check_refused(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is refused before anything begins, in one line with this message."""
+    with pytest.raises(SystemExit) as ended:
+        parse_launch(arguments, {})
+    told = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert message in told
+    assert told.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -259,12 +269,7 @@ def test_a_file_that_cannot_be_right_is_refused_in_one_line(
 ) -> None:
     file = tmp_path / "space.toml"
     file.write_text(text)
-    with pytest.raises(SystemExit) as ended:
-        parse_launch(["--model", "vgg16,cnn", "--data", "x", "--space", str(file)], {})
-    told = capsys.readouterr().err
-    assert ended.value.code == 2
-    assert message in told
-    assert told.count("\n") == 1
+    check_refused(["--model", "vgg16,cnn", "--data", "x", "--space", str(file)], message, capsys)
 
 
 @pytest.mark.parametrize(
@@ -280,12 +285,7 @@ def test_a_file_that_cannot_be_right_is_refused_in_one_line(
     ],
 )
 def test_what_is_mistyped_is_refused_in_one_line(text: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        parse_launch(["--model", "cnn", "--data", "x", "--set", text], {})
-    told = capsys.readouterr().err
-    assert ended.value.code == 2
-    assert message in told
-    assert told.count("\n") == 1
+    check_refused(["--model", "cnn", "--data", "x", "--set", text], message, capsys)
 
 
 @pytest.mark.parametrize(
