@@ -11,6 +11,7 @@ from search.comparison import define
 from search.trials.launches import Presence
 from search.trials.study_search import StudySearch
 from studies.ledger.ledger import Ledger
+from studies.measure import NOW, Measure
 from studies.storage.studies import create_or_resume, make_pruner, make_sampler
 
 
@@ -27,6 +28,7 @@ def searching(
     sampler: str = "random",
     name: str = "idc",
     too_large: Callable[[Mapping[str, ParamValue]], str | None] = lambda _: None,
+    measure: Measure = NOW,
 ) -> StudySearch:
     """The study ``NAME-MODEL``, made or resumed."""
     loaded = load_model(model)
@@ -57,4 +59,5 @@ def searching(
         seed=seed,
         checkpoints=folder,
         too_large=too_large,
+        measure=measure,
     )

@@ -7,6 +7,7 @@ from hashlib import sha256
 
 from models._spec import ParamValue
 from studies.findings.costs import seconds_per_epoch
+from studies.measure import Measure, measure_of
 from studies.records import AnalysisPlan, StudySummary, TrialResult
 from studies.storage.results import ranking
 
@@ -25,8 +26,9 @@ class Candidate:
         trial: number in the study.
         search_value: objective in the search.
         epochs: length of the learning-rate schedule.
-        last_epoch: the trial's best epoch, where its members end.
+        last_epoch: the epoch that the trial's value is of, where its members end.
         key: a short name of its own, from all that shapes its members; also the name of their folder.
+        measure: what of a network is scored and kept, as in the search.
         seconds: that a member is expected to take, at the pace of the trial; None where that is not known.
     """
 
@@ -38,6 +40,7 @@ class Candidate:
     epochs: int
     last_epoch: int
     key: str
+    measure: Measure
     seconds: float | None = None
 
 
@@ -74,6 +77,7 @@ def _candidate(study: StudySummary, trial: TrialResult, label: str) -> Candidate
         epochs=epochs,
         last_epoch=last,
         key=sha256(repr(identity).encode()).hexdigest()[:12],
+        measure=measure_of(study.definition),
         seconds=None if (pace := seconds_per_epoch(trial)) is None else pace * last,
     )
 

@@ -34,6 +34,7 @@ def member_job(candidate: Candidate, fold: int, *, folds: int, folder: Path, loc
         checkpoint=(folder / candidate.model / "checkpoints" / f"{candidate.key}-{fold}").resolve(),
         fold=fold,
         out=member_folder(folder, candidate).resolve(),
+        measure=candidate.measure,
     )
 
 

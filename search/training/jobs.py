@@ -8,6 +8,7 @@ from typing import Any
 
 from models._spec import ParamValue
 from models._weights import Weights
+from studies.measure import BEFORE, Measure
 
 IN_A_ROW = 5
 """After so many failures in a row a worker is replaced; after as many again, or at a study's begin, the search ends."""
@@ -86,6 +87,7 @@ class Job:
         checkpoint: folder of its own for what lets it go on elsewhere.
         fold: held-out fold of a member; None for a trial, which learns on "train" and is scored on "validation".
         out: folder where a member leaves its weights and out-of-fold predictions.
+        measure: what of the network is scored and kept.
     """
 
     label: str
@@ -99,6 +101,7 @@ class Job:
     reported: int = 0
     fold: int | None = None
     out: Path | None = None
+    measure: Measure = BEFORE
 
 
 @dataclass(frozen=True)

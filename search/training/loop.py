@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from data_utils.colour.augment import VIEWS, stain_jitter
 from search.training._recipe import class_weights, make_optimizer, rate_scale
+from search.training.average import Average
 from search.training.device import Compute, free_memory, is_out_of_memory
 from search.training.device_patches import DevicePatches
 
@@ -81,6 +82,7 @@ class Training:
     features: "Features | None" = None  # kept outputs of the network's prefix
     epoch: int = 0
     parts: int = 1  # of a batch that does not fit into memory as a whole
+    average: Average | None = None  # of the network's weights, which is measured and kept in its stead
 
     @classmethod
     def begin(
@@ -94,6 +96,7 @@ class Training:
         epochs: int,
         seed: int,
         compute: Compute,
+        window: float = 0.0,
     ) -> "Training":
         """A freshly initialised network and its optimizer.
 
@@ -106,11 +109,12 @@ class Training:
             epochs: length of the learning-rate schedule; the caller may stop earlier.
             seed: of initial weights, order, views, jitter and dropout.
             compute: device, precision and layout.
+            window: the share of all steps over which weights are averaged; 0 for no average.
         """
         with _seeded(_derive(seed, 0, SETUP), compute.device):
             network = compute.place(model.build(config, weights))
         optimizer = make_optimizer(model.parameter_groups(network, config), config.recipe)
-        return cls(
+        training = cls(
             network=network,
             optimizer=optimizer,
             peak_rates=[group["lr"] for group in optimizer.param_groups],
@@ -122,6 +126,14 @@ class Training:
             seed=seed,
             compute=compute,
         )
+        if window > 0:
+            training.average = Average(network, window * epochs * training.steps_per_epoch)
+        return training
+
+    @property
+    def measured(self) -> nn.Module:
+        """The network as it is scored and kept: its averaged weights where there are such."""
+        return self.network if self.average is None else self.average.network
 
     @property
     def learns_on_features(self) -> bool:
@@ -141,6 +153,7 @@ class Training:
             "optimizer": self.optimizer.state_dict(),
             "epoch": self.epoch,
             "parts": self.parts,
+            **({} if self.average is None else {"average": self.average.state_dict()}),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -149,6 +162,8 @@ class Training:
         self.optimizer.load_state_dict(state["optimizer"])
         self.epoch = state["epoch"]
         self.parts = state["parts"]
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
 
     def _frozen(self) -> set[str]:
         return {name for name, parameter in self.network.named_parameters() if not parameter.requires_grad}
@@ -228,6 +243,8 @@ def _update(training: Training, rows: Tensor, views: Tensor, jitter: torch.Gener
         loss.backward()  # type: ignore[no-untyped-call]
         total += loss.detach()
     training.optimizer.step()
+    if training.average is not None:
+        training.average.follow()
     return total
 
 

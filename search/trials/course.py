@@ -50,8 +50,9 @@ from search.workers.bridge import run_work
 from search.workers.cluster import Crew, RaySession, check_both, pack, plan_crew, settled
 from search.workers.trainable import TrialWorker
 from studies.files import naming
+from studies.measure import measure_of
 from studies.records import Terms
-from studies.storage.definition import StudyDefinition
+from studies.storage.definition import DEFINITION, StudyDefinition
 from studies.storage.patience import interrupt
 from studies.storage.studies import (
     check_resumed,
@@ -242,6 +243,7 @@ def _study_search(
         objective=settings.objective,
         seed=settings.seed,
         checkpoints=(comparison.folder / name / "checkpoints").resolve(),
+        measure=measure_of(study.user_attrs[DEFINITION]),
         too_large=above(model, settings.max_parameters),
     )
 

@@ -23,7 +23,7 @@ from search.workers.cluster import Crew
 
 _PROBE_PATCHES = 512
 _BYTES_OF_A_WEIGHT = 4
-_BYTES_OF_A_PARAMETER = 12  # the weight and two moments of its optimizer, as a checkpoint holds them
+_BYTES_OF_A_PARAMETER = 16  # the weight, its average and two moments of its optimizer, as a checkpoint holds them
 _CANDIDATES = 5  # whose members search.finalize trains by default at most: of the four best and the default one
 
 

@@ -26,6 +26,7 @@ from search.trials.ignored import ignored
 from search.trials.in_hand import InHand
 from search.trials.launches import Presence
 from studies.ledger.ledger import Ledger
+from studies.measure import NOW, Measure
 from studies.records import BEST_EPOCH, TRAINED_AS
 from studies.storage.attributes import at_once, set_attributes
 from studies.storage.results import CUT_SHORT, IGNORED, own_trials, trained_as
@@ -97,6 +98,7 @@ class StudySearch:
         objective: str,
         seed: int,
         checkpoints: Path,
+        measure: Measure = NOW,
         too_large: Callable[[Mapping[str, ParamValue]], str | None] = _of_any_size,
     ) -> None:
         """See ``search.launch`` for where each of these comes from."""
@@ -110,6 +112,7 @@ class StudySearch:
         self._objective = objective
         self._seed = seed
         self._checkpoints = checkpoints
+        self._measure = measure
         self._too_large = too_large
         self._space = space_of(model)
 
@@ -224,6 +227,7 @@ class StudySearch:
             last_epoch=self._epochs,
             checkpoint=self._checkpoints / str(trial.number),
             reported=max(self._hand.held[trial.number].values, default=0),
+            measure=self._measure,
         )
 
     def trial_seed(self, number: int) -> int:
@@ -283,7 +287,7 @@ class StudySearch:
 
     def _finish(self, job: Job, report: EpochReport | None, state: TrialState, **more: ParamValue) -> str:
         values = self._hand.held[job.number].values
-        best_epoch = max(values, key=lambda epoch: (values[epoch], -epoch))
+        best_epoch = self._measure.epoch(values)
         value = values[best_epoch if state == TrialState.COMPLETE else max(values)]
         trained: dict[str, ParamValue] = {
             BEST_EPOCH: best_epoch,

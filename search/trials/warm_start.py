@@ -15,6 +15,7 @@ from search.comparison import Comparison, space_of
 from search.errors import UsageError
 from search.trials.enqueue import as_drawn, enqueue
 from search.trials.space import none_parameters
+from studies.measure import measure_of
 from studies.records import TrialResult
 from studies.storage.definition import definition_of
 from studies.storage.results import ORIGIN, TAKEN_OVER, summarise
@@ -121,7 +122,7 @@ def _inside(trial: TrialResult, space: Mapping[str, BaseDistribution]) -> dict[s
 
 def _same_objective(study: optuna.Study, older: optuna.Study) -> bool:
     ours, theirs = (definition_of(one.user_attrs) or {} for one in (study, older))
-    return ours.get("objective") == theirs.get("objective")
+    return ours.get("objective") == theirs.get("objective") and measure_of(ours) == measure_of(theirs)
 
 
 def _take_over(study: optuna.Study, ended: list[TrialResult], older: str, space: Mapping[str, BaseDistribution]) -> int:

@@ -26,6 +26,7 @@ from search.final.searched import context_of
 from search.training.device import choose_device
 from search.training.jobs import Job
 from search.workers.worker import Worker
+from studies.measure import measure_of
 from studies.npz import read_npz
 from studies.records import StudySummary, TrialResult
 
@@ -161,6 +162,7 @@ def _repeat_trial(worker: Worker, study: StudySummary, trial: TrialResult, scrat
         epochs=int(study.definition["epochs"]),
         last_epoch=len(trial.curve),
         checkpoint=scratch / f"{study.model}-{trial.number}",
+        measure=measure_of(study.definition),
     )
     found = [scores[objective] for scores in _trained_again(worker, job)]
     apart = np.abs(np.array(found) - np.array([value for _, value in trial.curve]))

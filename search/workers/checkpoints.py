@@ -17,6 +17,7 @@ from pydantic import TypeAdapter
 from data_utils.files import file_size
 from search.training.jobs import EpochReport, Job
 from studies.files import whole
+from studies.measure import BEFORE
 
 LOGGER = logging.getLogger("histotune")
 _REPORT = TypeAdapter(EpochReport)
@@ -106,4 +107,5 @@ def _path(job: Job) -> Path:
 
 
 def _identity(job: Job) -> str:
-    return repr((job.model, sorted(job.params.items()), job.seed, job.epochs, job.fold))
+    measure = () if job.measure == BEFORE else (str(job.measure),)  # those of before know of none
+    return repr((job.model, sorted(job.params.items()), job.seed, job.epochs, job.fold, *measure))

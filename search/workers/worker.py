@@ -129,7 +129,7 @@ class Worker:
                 self._deadline.check()
             for epoch in train(training):
                 began = time.perf_counter()
-                scores = {} if job.fold is not None else self._scores(training, score)
+                scores = {} if job.fold is not None else self._scores(training, score, job.measure.views)
                 if epoch.epoch == job.last_epoch and job.out is not None:
                     scores = self._leave_member(job, training, score)
                 saved = 0.0 if features is None else features.take_seconds_saved()
@@ -169,6 +169,7 @@ class Worker:
             epochs=job.epochs,
             seed=job.seed,
             compute=Compute(self._context.device, self._context.precision, layout),
+            window=job.measure.window,
         )
 
     @contextmanager
@@ -200,20 +201,20 @@ class Worker:
             self._warn(f"outputs of frozen layers cannot be kept in {store.folder} ({why}): they are computed anew")
         return features
 
-    def _scores(self, training: Training, rows: Rows) -> dict[str, float]:
-        logits = self._evaluate(training, rows, views=(0,))
-        return validation_scores(self._labels[rows], logits[:, 0])
+    def _scores(self, training: Training, rows: Rows, views: int) -> dict[str, float]:
+        logits = self._evaluate(training, rows, views=range(views))
+        return validation_scores(self._labels[rows], logits.mean(axis=1))
 
     def _evaluate(self, training: Training, rows: Rows, views: Sequence[int]) -> Logits:
         return evaluate(
-            training.network, training.patches, rows, training.compute, views=views, features=training.features
+            training.measured, training.patches, rows, training.compute, views=views, features=training.features
         )
 
     def _leave_member(self, job: Job, training: Training, rows: Rows) -> dict[str, float]:
         """Writes a member's weights and its predictions of the patients that it never saw."""
         logits = self._evaluate(training, rows, views=range(VIEWS))
         assert job.out is not None
-        tensors = {name: tensor.contiguous().cpu() for name, tensor in training.network.state_dict().items()}
+        tensors = {name: tensor.contiguous().cpu() for name, tensor in training.measured.state_dict().items()}
         write_whole(job.out / f"member_{job.fold}.safetensors", save(tensors))
         predictions = io.BytesIO()
         np.savez(predictions, rows=rows, logits=logits)

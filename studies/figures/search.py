@@ -19,6 +19,7 @@ from studies.figures.style import (
     plain,
     whole_numbers,
 )
+from studies.measure import measure_of
 from studies.records import StudySummary, TrialResult
 from studies.storage.results import CUT_SHORT, counted
 
@@ -59,8 +60,8 @@ def _history(study: StudySummary) -> Figure:
         title="Every trial in order",
         alt=f"Objective of {len(study.trials)} trials in the order they were asked for, with the best so far.",
         note=(
-            "A trial's value is that of its best epoch. Pruned trials ended early, so theirs are lower bounds."
-            f"{_of_taken_over(study)}"
+            f"A trial's value is of its {measure_of(study.definition)}. "
+            f"Pruned trials ended early, so theirs are lower bounds.{_of_taken_over(study)}"
         ),
         plots=(figure,),
         table=_trial_table(study),

@@ -8,7 +8,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from studies.ledger import chain
 from studies.ledger.ledger import Launch, Ledger
-from studies.storage.definition import own_studies
+from studies.measure import Measure, measure_of
+from studies.storage.definition import definition_of, own_studies
 from studies.storage.results import CUT_SHORT, FINISHED, own_trials, trained_here
 from studies.storage.studies import quiet_optuna
 
@@ -48,11 +49,12 @@ def left_running(running: Iterable[int], owners: Mapping[int, str], alive: Conta
 def _of_study(comparison: str, study: optuna.Study, ledger: Ledger, is_alive: Callable[[Launch], bool]) -> list[str]:
     trials = own_trials(study.get_trials(deepcopy=False))
     alive = {launch.id for launch in ledger.open_launches(comparison) if is_alive(launch)}
+    measure = measure_of(definition_of(study.user_attrs) or {})
     problems = [
         *_counted(study, trials, at_rest=not alive),
         *_running(trials, ledger.owners(study.study_name), alive),
         *_repeated(trials),
-        *(problem for trial in trials for problem in _of_trial(study.study_name, trial)),
+        *(problem for trial in trials for problem in _of_trial(study.study_name, trial, measure)),
     ]
     return [f"{study.study_name}: {problem}" for problem in problems]
 
@@ -86,20 +88,25 @@ def _repeated(trials: Sequence[FrozenTrial]) -> list[str]:
     return problems
 
 
-def _of_trial(study: str, trial: FrozenTrial) -> list[str]:
+def _of_trial(study: str, trial: FrozenTrial, measure: Measure) -> list[str]:
     steps = sorted(trial.intermediate_values)
     problems = []
     if steps != list(range(1, len(steps) + 1)):
         problems.append(f"trial {trial.number} has holes in its epochs: {_numbers(steps)}")
     if trial.state == TrialState.COMPLETE and not trained_here(study, trial):
         problems.append(f"trial {trial.number} is COMPLETE, but no launch has trained it: added or told by hand")
-    elif trial.state == TrialState.COMPLETE and (not steps or trial.value != max(trial.intermediate_values.values())):
-        problems.append(f"trial {trial.number} is COMPLETE with {trial.value}, which is not its best epoch's value")
+    elif trial.state == TrialState.COMPLETE and (not steps or trial.value != _value(trial, measure)):
+        chosen = measure.chosen
+        problems.append(f"trial {trial.number} is COMPLETE with {trial.value}, which is not its {chosen} epoch's value")
     if trial.state == TrialState.PRUNED and not steps and CUT_SHORT not in trial.user_attrs:
         problems.append(f"trial {trial.number} is PRUNED without an epoch")
     if trial.state == TrialState.FAIL and not trial.user_attrs.get("failure"):
         problems.append(f"trial {trial.number} is FAIL without a reason")
     return problems
+
+
+def _value(trial: FrozenTrial, measure: Measure) -> float:
+    return trial.intermediate_values[measure.epoch(trial.intermediate_values)]
 
 
 def _numbers(numbers: Sequence[int]) -> str:

@@ -7,12 +7,14 @@ from typing import Any
 from optuna.storages import BaseStorage
 
 from studies.errors import DefinitionMismatchError
+from studies.measure import NOW, Measure
 
 DEFINITION = "definition"
 """User attribute of a study that holds its definition."""
 MADE_AS = "made_as"
 """User attribute of a study that a launch has made: its name. One of ``optuna.copy_study`` has that of the original."""
 _LATER = ("source", "layout", "threads", "pruner")  # studies of earlier versions go on with whatever they are
+_OWN = ("measure",)  # a study keeps the one that it was begun with
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class StudyDefinition:
         layout: of feature maps in memory.
         threads: on which a worker trains; like the layout, they change the last digits of a sum.
         pruner: how weak trials are stopped; two kinds note values of different epochs as those of the same rung.
+        measure: what of a network is scored (``studies.measure``).
     """
 
     model: str
@@ -46,13 +49,14 @@ class StudyDefinition:
     layout: str
     threads: int
     pruner: str
+    measure: Measure = NOW
 
     def as_attributes(self) -> dict[str, Any]:
         """The definition as it is stored in the study's user attributes."""
         return asdict(self)
 
 
-_NEEDED = {part.name for part in fields(StudyDefinition)} - {*_LATER}
+_NEEDED = {part.name for part in fields(StudyDefinition)} - {*_LATER, *_OWN}
 
 
 @dataclass(frozen=True)
@@ -110,7 +114,7 @@ def check_same(study: str, stored: Mapping[str, Any], asked: StudyDefinition) ->
 
 
 def _differences(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
-    known = {key: value for key, value in asked.items() if key in stored or key not in _LATER}
+    known = {key: value for key, value in asked.items() if key not in _OWN and (key in stored or key not in _LATER)}
     return [_difference(key, stored.get(key), value) for key, value in known.items() if stored.get(key) != value]
 
 

@@ -24,6 +24,7 @@ from search.trials.ignored import ignored
 from search.trials.launches import Presence
 from search.trials.study_search import LOST, RUNNING, StudySearch
 from studies.ledger.ledger import Ledger
+from studies.measure import BEFORE, NOW, Measure
 from studies.storage.attributes import at_once, set_attributes
 from studies.storage.results import leader, ranking, summarise
 from studies.storage.studies import make_sampler
@@ -48,14 +49,18 @@ def trials(storage: RDBStorage) -> list[optuna.trial.FrozenTrial]:
     return optuna.load_study(study_name="idc-cnn", storage=storage).trials
 
 
-def test_a_trial_s_value_is_its_best_epoch_s(storage: RDBStorage, presence: Presence, tmp_path: Path) -> None:
-    search = searching(storage, presence, tmp_path)
+@pytest.mark.parametrize(("measure", "epoch", "value"), [(NOW, 3, 0.7), (BEFORE, 2, 0.8)])
+def test_a_trial_s_value_is_its_last_epoch_s_and_its_best_one_s_in_studies_of_before(
+    storage: RDBStorage, presence: Presence, tmp_path: Path, measure: Measure, epoch: int, value: float
+) -> None:
+    search = searching(storage, presence, tmp_path, measure=measure)
     job = job_of(search)
     states = [search.report(job, report(epoch, value)) for epoch, value in ((1, 0.6), (2, 0.8), (3, 0.7))]
     assert states == [RUNNING, RUNNING, "COMPLETE"]
     (trial,) = trials(storage)
-    assert trial.value == 0.8
-    assert trial.user_attrs["best_epoch"] == 2
+    assert trial.value == value
+    assert trial.user_attrs["best_epoch"] == epoch
+    assert job.measure == measure
     assert trial.user_attrs["epochs"] == 3
     assert trial.user_attrs["seed"] == job.seed
     assert trial.intermediate_values == {1: 0.6, 2: 0.8, 3: 0.7}
@@ -164,7 +169,7 @@ def test_a_trial_that_cannot_go_on_is_pruned_with_what_it_reached(
         search.report(job, report(epoch, value))
     assert search.report(job, replace(report(0, failure=reason), scores={}, keeps_value=True)) == "PRUNED"
     (trial,) = trials(storage)
-    assert (trial.value, trial.user_attrs["epochs"], trial.user_attrs["best_epoch"]) == (0.6, 2, 1)
+    assert (trial.value, trial.user_attrs["epochs"], trial.user_attrs["best_epoch"]) == (0.6, 2, 2)
     assert trial.user_attrs["cut_short"] == reason
     assert "failure" not in trial.user_attrs
     assert search.failures() == []

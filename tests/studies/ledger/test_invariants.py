@@ -11,9 +11,10 @@ from studies.ledger import _tables as tables
 from studies.ledger.invariants import broken
 from studies.ledger.ledger import Ledger
 from studies.records import BEST_EPOCH
+from studies.storage.definition import DEFINITION
 
 SPACE = {"rate": FloatDistribution(0, 1)}
-STEPS = {1: 0.6, 2: 0.8, 3: 0.7}
+STEPS = {1: 0.6, 2: 0.7, 3: 0.8}
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def add(
             params={"rate": rate},
             distributions=SPACE,
             intermediate_values=STEPS if steps is None else steps,
-            user_attrs={BEST_EPOCH: 2, **attributes},
+            user_attrs={BEST_EPOCH: 3, **attributes},
         )
     )
 
@@ -60,7 +61,7 @@ def test_a_sound_database_breaks_nothing(storage: RDBStorage, study: optuna.Stud
 @pytest.mark.parametrize(
     ("state", "more", "problem"),
     [
-        (TrialState.COMPLETE, {"value": 0.7}, "trial 2 is COMPLETE with 0.7, which is not its best epoch's value"),
+        (TrialState.COMPLETE, {"value": 0.7}, "trial 2 is COMPLETE with 0.7, which is not its last epoch's value"),
         (TrialState.COMPLETE, {"value": 0.8, "steps": {1: 0.6, 3: 0.8}}, "trial 2 has holes in its epochs: 1, 3"),
         (TrialState.PRUNED, {"steps": {}}, "trial 2 is PRUNED without an epoch"),
         (TrialState.FAIL, {"steps": {}}, "trial 2 is FAIL without a reason"),
@@ -71,6 +72,14 @@ def test_a_trial_that_cannot_be_is_named(
 ) -> None:
     add(study, 0.3, state, **more)
     assert found(storage) == [f"idc-cnn: {problem}"]
+
+
+def test_a_study_of_before_is_held_to_its_best_epoch(storage: RDBStorage, study: optuna.Study) -> None:
+    add(study, 0.3, TrialState.COMPLETE, value=0.9, steps={1: 0.6, 2: 0.9, 3: 0.7})
+    assert found(storage) == ["idc-cnn: trial 2 is COMPLETE with 0.9, which is not its last epoch's value"]
+    definition = {name: value for name, value in study.user_attrs[DEFINITION].items() if name != "measure"}
+    study.set_user_attr(DEFINITION, definition)
+    assert found(storage) == []
 
 
 def test_a_trial_that_was_told_by_hand_is_named_and_studies_of_others_are_not_judged(
