@@ -8,7 +8,7 @@ from data_utils.readers.patchset import Ints, known
 from data_utils.split.prepare import DevelopmentSet
 from studies.statistics.comparison import LARGEST, Difference, detectable, paired_difference
 from studies.statistics.metrics import PRIMARY, Sampled, ranking
-from studies.statistics.resampling import FEWEST_PATIENTS, Floats, resample
+from studies.statistics.resampling import FEWEST_PATIENTS, GROUPS, MOST_PATIENTS, Floats, resample
 
 _MOST = 10_000  # development patches that are scored
 
@@ -35,7 +35,8 @@ def can_show(development: DevelopmentSet, test_patients: int, test_patches: int)
         few = "too few development patients have both classes"
         return f"what difference {count} test {unit} can show cannot be told: {few}"
     difference, patients = measured
-    found = detectable(_carried(difference, count / patients))
+    most = GROUPS if development.patients is None else MOST_PATIENTS
+    found = detectable(_carried(difference, count / patients, min(count, most) / min(patients, most)))
     assert found is not None
     by = f"80 % power, two-sided 5 %; as two scores of colour differ on {patients} development {unit}"
     bound = "" if development.patients is not None else "; patients are unknown, so it takes more in truth"
@@ -44,11 +45,11 @@ def can_show(development: DevelopmentSet, test_patients: int, test_patches: int)
     return f"{count} test {unit} can show a difference of AUC of {found:.3f} or more ({by}{bound})"
 
 
-def _carried(difference: Difference, ratio: float) -> Difference:
-    """The same difference over ``ratio`` times as many patients of the same kind."""
+def _carried(difference: Difference, ratio: float, clusters: float) -> Difference:
+    """The same difference over ``ratio`` times as many patients, who make up ``clusters`` times as many groups."""
     assert difference.standard_error is not None
     assert difference.freedom is not None
-    freedom = max(1.0, (difference.freedom + 1) * ratio - 1)
+    freedom = max(1.0, (difference.freedom + 1) * clusters - 1)
     spread = difference.standard_error / float(np.sqrt(ratio))
     return Difference(difference.statistic, difference.value, standard_error=spread, freedom=freedom)
 

@@ -100,7 +100,7 @@ def _points(grid: Floats, whole: Floats, draws: Floats, enough: bool) -> Curve:
 def undefined_draws(labels: Ints, resampling: Resampling) -> int:
     """How many of the draws behind the bands left out all patients with IDC, or all without; no curve uses them."""
     drawn = resampling.weights[:DRAWS]
-    both = np.all([np.any(drawn[:, base > 0], axis=1) for base in by_class(labels, resampling)], axis=0)
+    both = np.all([np.any(drawn[:, base.clusters > 0], axis=1) for base in by_class(labels, resampling)], axis=0)
     return int(np.sum(~both))
 
 

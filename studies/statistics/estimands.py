@@ -100,21 +100,22 @@ def _of(
 
 def _weight(labels: Ints, resampling: Resampling) -> Floats:
     """(N,) one over the patches of the same class of the same patient."""
-    place = 2 * resampling.clusters + (labels == 1)
+    place = 2 * resampling.each + (labels == 1)
     weight: Floats = 1 / np.bincount(place)[place]
     return weight
 
 
 def _own(labels: Ints, logits: Floats, resampling: Resampling) -> Floats:
     """(patients,) AUC of each patient; NaN of those with one class only."""
-    rows = np.split(np.argsort(resampling.clusters, kind="stable"), np.cumsum(np.bincount(resampling.clusters))[:-1])
+    rows = np.split(np.argsort(resampling.each, kind="stable"), np.cumsum(np.bincount(resampling.each))[:-1])
     return np.array([auc(labels[own], logits[own]) for own in rows])
 
 
 def _mean(own: Floats, resampling: Resampling) -> Sampled:
-    """The mean over the patients that have a value."""
-    has = np.isfinite(own).astype(np.float64)
-    values = np.where(np.isfinite(own), own, 0.0)
-    value = float(values.sum() / has.sum()) if has.any() else float("nan")
+    """The mean over the patients that have a value; their patches weigh one together."""
+    ranked = np.isfinite(own)
+    weight = (ranked / np.bincount(resampling.each))[resampling.each]
+    value = float(own[ranked].mean()) if ranked.any() else float("nan")
     with np.errstate(invalid="ignore"):
-        return Sampled(value, (resampling.reduced @ values) / (resampling.reduced @ has), (has,))
+        sums = resampling.sum_reduced(weight * np.nan_to_num(own)[resampling.each])
+        return Sampled(value, sums / resampling.sum_reduced(weight), (resampling.base(weight),))

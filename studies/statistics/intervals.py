@@ -15,10 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special, stats
 
-from studies.statistics.resampling import TAKEN, Floats
+from studies.statistics.resampling import TAKEN, Base, Floats
 
-Bases = Sequence[Floats]
-"""Patches that a statistic rests on, (patients,) each, as those with IDC of a sensitivity or both classes of an AUC."""
+Bases = Sequence[Base]
+"""What a statistic rests on, such as both classes of an AUC."""
 
 FEWEST_OF_A_CLASS = 3
 """Below this number of patients a statistic has no interval: of two, each tells of the other alone."""
@@ -63,7 +63,7 @@ def freedom(bases: Bases) -> float:
     Twice its squared mean over its variance (Satterthwaite), as if all patches of a patient were right or wrong
     together; where a statistic rests on both classes, as much of its variance is taken to come from either.
     """
-    form = sum((_quadratic_form(base) for base in bases), start=np.zeros((1, 1)))
+    form = sum((_quadratic_form(base.clusters) for base in bases), start=np.zeros((1, 1)))
     return max(1.0, float(np.trace(form) ** 2 / np.sum(form**2)))
 
 
@@ -81,7 +81,7 @@ def _quadratic_form(base: Floats) -> Floats:
 
 def too_few(bases: Bases) -> str | None:
     """Why there can be no interval, in words; None where there are patients enough."""
-    count = min(int(np.count_nonzero(base)) for base in bases)
+    count = min(base.count for base in bases)
     if count >= FEWEST_OF_A_CLASS:
         return None
     return f"it rests on {count} {'patient' if count == 1 else 'patients'}; an interval takes {FEWEST_OF_A_CLASS}"
@@ -110,6 +110,5 @@ def at_the_edge(value: float, bases: Bases) -> tuple[float, float]:
     Nothing varies here that would tell how alike the patches of a patient are, so that they are held for the same.
     Patients of unequal size count for as many equal ones as tell as much (Kish 1965), of the class with fewer.
     """
-    count = min(float(base.sum() ** 2 / np.sum(base**2)) for base in bases)
-    tail = 1 - 0.025 ** (1 / count)
+    tail = 1 - 0.025 ** (1 / min(base.effective for base in bases))
     return (0.0, tail) if value == 0.0 else (1 - tail, 1.0)

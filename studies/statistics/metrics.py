@@ -97,7 +97,7 @@ class Sampled:
     Attributes:
         value: on all patches; NaN where it is not defined.
         reduced: (patients,) with ``TAKEN`` of the first patient taken away, of the second, ...
-        bases: the patches that it rests on, each (patients,); an interval takes enough patients in each.
+        bases: the patches that it rests on; an interval takes enough patients in each.
         scale: "rate" for a share of one kind of patches, "logit" for what else lies in [0, 1], "log" for what is
             positive, "size" for what chance makes larger, and "plain" for differences.
         least: the standard error if patches were independent, where the statistic has such a lower bound.
@@ -258,7 +258,7 @@ def ranking(labels: Ints, scores: Floats, resampling: Resampling, weight: Floats
 def by_class(labels: Ints, resampling: Resampling, weight: Floats | None = None) -> Bases:
     """Patches with and without IDC of each patient; ``weight`` as in ``ranking``."""
     each = np.ones(len(labels)) if weight is None else weight
-    return tuple(resampling.by_patient(each * (labels == label)) for label in (1, 0))
+    return tuple(resampling.base(each * (labels == label)) for label in (1, 0))
 
 
 # --- at a threshold -------------------------------------------------------------------------------------------------
@@ -318,15 +318,15 @@ def at_threshold(
     """Rates at a threshold, in the sample and at the public set's prevalence; ``weight`` as in ``ranking``."""
     outcomes = _outcomes(labels, probabilities, threshold) * (1.0 if weight is None else weight[:, None])
     whole, reduced = _rates(outcomes.sum(axis=0, keepdims=True)), _rates(resampling.sum_reduced(outcomes))
-    tp, fp, tn, fn = resampling.by_patient(outcomes).T
-    idc, rest = tp + fn, tn + fp
+    tp, fp, tn, fn = outcomes.T
+    idc, rest = resampling.base(tp + fn), resampling.base(tn + fp)
     found = {name: Sampled(float(whole[name][0]), reduced[name], (idc, rest)) for name in whole}
     places = {"sensitivity": [0, 3], "specificity": [2, 1], "ppv": [0, 1], "npv": [2, 3]}
     for name, columns in places.items():
         found[name] = rate(float(whole[name][0]), reduced[name], resampling, outcomes[:, columns].sum(axis=1))
     least = float(np.hypot(found["sensitivity"].least, found["specificity"].least)) / 2
     found["balanced_accuracy"] = replace(found["balanced_accuracy"], least=least)
-    found["f1"] = replace(found["f1"], bases=(idc if too_few((idc,)) else idc + tp + fp,))
+    found["f1"] = replace(found["f1"], bases=(idc if too_few((idc,)) else resampling.base(2 * tp + fp + fn),))
     edges = {name: estimate(found[name], resampling) for name in _OF_A_CLASS if found[name].value in (0.0, 1.0)}
     far = {name: one.low if one.value == 1.0 else one.high for name, one in edges.items()}
     left_open = slack(outcomes.sum(axis=0), _rates, far) if far else {}
@@ -344,7 +344,7 @@ def rate(value: float, reduced: Floats, resampling: Resampling, weight: Floats) 
     """
     count = weight.sum() ** 2 / max(np.sum(weight**2), 1e-300)
     least = float(np.sqrt(value * (1 - value) / max(count, 1.0)))
-    return Sampled(value, reduced, (resampling.by_patient(weight),), "rate", least)
+    return Sampled(value, reduced, (resampling.base(weight),), "rate", least)
 
 
 # --- quality of the probabilities -----------------------------------------------------------------------------------
@@ -359,9 +359,9 @@ def probability_errors(labels: Ints, logits: Floats, resampling: Resampling) -> 
         resampling: over the same N patches.
     """
     losses = np.stack([(special.expit(logits) - labels) ** 2, _log_losses(labels, logits)], axis=1)
-    patches = np.ones((len(labels), 1))
-    counts, bases = resampling.sum_reduced(patches), (resampling.by_patient(patches)[:, 0],)
-    reduced = resampling.sum_reduced(losses) / counts
+    patches = np.ones(len(labels))
+    bases = (resampling.base(patches),)
+    reduced = resampling.sum_reduced(losses) / resampling.sum_reduced(patches)[:, None]
     ece, ece_reduced, by_chance = calibration_error(labels, logits, resampling)
     return {
         "brier": Sampled(float(losses[:, 0].mean()), reduced[:, 0], bases),

@@ -25,7 +25,7 @@ def obuchowski(
     if second is not None:
         other = _residuals(labels, second, resampling)
         value, above, below = value - other[0], above - other[1], below - other[2]
-    idc, rest = by_class(labels, resampling)
+    idc, rest = (base.clusters for base in by_class(labels, resampling))
     with_idc, with_rest, patients = np.count_nonzero(idc), np.count_nonzero(rest), resampling.patients
     if min(with_idc, with_rest) < 2:
         return float(value), float("nan")

@@ -23,7 +23,23 @@ MOST_PATIENTS = 2000
 """More patients than this are dealt to so many groups likewise."""
 TAKEN = 0.9
 """Part of a patient that is taken away (``intervals`` says why this much)."""
+_NOTHING = 1e-300  # in the place of a sum of squares of which there are none
 _ELEMENTS_AT_ONCE = 4_000_000  # draws x patches held in memory together: 32 MB an array
+
+
+@dataclass(frozen=True, eq=False)
+class Base:
+    """The patches that a number rests on, such as those with IDC of a sensitivity.
+
+    Attributes:
+        clusters: (patients,) how many of them each has, or each group of patients.
+        count: patients who have any, each for itself also where they are dealt to groups.
+        effective: how many of equal weight would tell as much (Kish 1965).
+    """
+
+    clusters: Floats
+    count: int
+    effective: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,12 +52,15 @@ class Resampling:
         effective: number of patients of equal weight that would tell as much (``effective_number``).
         known: whether patients are known; if not, each patch stands for a patient of its own and every interval is
             a lower bound of the uncertainty.
+        each: (N,) the patient of each patch as an index, before any were dealt to groups: what each patient has for
+            itself is told by these.
     """
 
     clusters: Ints
     weights: npt.NDArray[np.uint8]
     effective: float
     known: bool
+    each: Ints
 
     @property
     def patients(self) -> int:
@@ -71,13 +90,21 @@ class Resampling:
             sums[:, k] = np.bincount(self.clusters, flat[:, k], minlength=self.patients)
         return sums.reshape(self.patients, *per_patch.shape[1:])
 
+    def base(self, weight: Floats) -> Base:
+        """What a number rests on that takes patches with this weight, (N,)."""
+        own = np.bincount(self.each, weight)
+        effective = own.sum() ** 2 / max(float(np.sum(own**2)), _NOTHING)
+        return Base(self.by_patient(weight), int(np.count_nonzero(own)), float(effective))
+
     def sum(self, per_patch: npt.NDArray[np.generic]) -> Floats:
         """Sums over the patches of each draw: (N, ...) -> (draws, ...)."""
         return np.tensordot(self.weights.astype(np.float64), self.by_patient(per_patch), axes=1)
 
     def sum_reduced(self, per_patch: npt.NDArray[np.generic]) -> Floats:
         """Sums over all patches with ``TAKEN`` of each patient taken away in turn: (N, ...) -> (patients, ...)."""
-        return np.tensordot(self.reduced, self.by_patient(per_patch), axes=1)
+        own = self.by_patient(per_patch)
+        left: Floats = own.sum(axis=0) - TAKEN * own
+        return left
 
     def blocks(self, draws: int | None = None) -> Iterator[npt.NDArray[np.uint8]]:
         """The first ``draws`` of ``weights``, in pieces small enough to be spread over all patches."""
@@ -110,9 +137,10 @@ def resample(patients: npt.NDArray[np.str_], labels: Ints, draws: int, seed: int
     known = bool(np.all(patients != ""))
     clusters = np.unique(patients, return_inverse=True)[1] if known else np.arange(len(patients))
     rng = np.random.default_rng(seed)
-    groups = _dealt(clusters.astype(np.int64), MOST_PATIENTS if known else GROUPS, rng)
+    each = clusters.astype(np.int64)
+    groups = _dealt(each, MOST_PATIENTS if known else GROUPS, rng)
     weights = _multiplicities(int(groups.max()) + 1, draws, rng)
-    return Resampling(groups, weights, effective_number(clusters, labels), known)
+    return Resampling(groups, weights, effective_number(each, labels), known, each)
 
 
 def _dealt(clusters: Ints, most: int, rng: np.random.Generator) -> Ints:

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from data_utils.split.prepare import DevelopmentSet, load_development, prepare
-from search.trials.power import can_show
+from search.trials.power import _carried, can_show
+from studies.statistics.comparison import Difference
+from studies.statistics.resampling import GROUPS
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +42,13 @@ def test_without_patient_ids_patches_are_counted_and_it_is_said_to_be_too_good(d
     line = can_show(replace(development, patients=None), 0, 90)
     assert line.startswith("90 test patches can show")
     assert "patients are unknown, so it takes more in truth" in line
+
+
+def test_without_patient_ids_a_small_test_split_has_as_many_degrees_of_freedom_as_patches() -> None:
+    of_groups = Difference("AUC", 0.0, standard_error=0.001, freedom=GROUPS - 1.0)  # 10,000 patches, dealt to groups
+    found = _carried(of_groups, 150 / 10_000, min(150, GROUPS) / GROUPS)
+    assert found.freedom == pytest.approx(149)
+    assert found.standard_error == pytest.approx(0.001 * np.sqrt(10_000 / 150))
 
 
 def test_one_patient_with_all_idc_tells_nothing(development: DevelopmentSet) -> None:

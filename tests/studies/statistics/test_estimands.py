@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from studies.findings.weaknesses import about_estimands
-from studies.statistics.estimands import Estimands, estimands
-from studies.statistics.metrics import measure
-from studies.statistics.resampling import resample
+from studies.statistics.estimands import COMPARED, Estimands, estimands
+from studies.statistics.intervals import too_few
+from studies.statistics.metrics import at_threshold, by_class, estimate, measure
+from studies.statistics.resampling import MOST_PATIENTS, resample
 
 
 def found(labels: np.ndarray, logits: np.ndarray, who: np.ndarray) -> Estimands:
@@ -101,3 +102,61 @@ def test_a_perfect_score_is_one_over_patients_too_with_an_interval() -> None:
     assert one.patients.value == one.patients.high == 1
     assert one.patients.low is not None
     assert one.patients.low > 0.7
+
+
+def test_more_patients_than_are_drawn_apart_still_count_each_for_itself() -> None:
+    count = MOST_PATIENTS + 500
+    rng = np.random.default_rng(1)
+    sizes = rng.integers(1, 5, count)
+    place = np.repeat(np.arange(count), sizes)
+    labels = rng.integers(0, 2, len(place))
+    right = rng.random(len(place)) < (sizes / 5)[place]  # larger lesions are easier
+    logits = np.where(right, 1.0, -1.0) * (2 * labels - 1) * (1 + rng.random(len(place)))
+    who = np.array([f"p{k}" for k in place])
+    resampling = resample(who, labels, 0, 0)
+    assert resampling.patients == MOST_PATIENTS
+    called = {name: one for name, one in measure(labels, logits, 0.5, resampling).items() if name in COMPARED}
+    one = estimands(labels, {"cnn": (logits, 0.5)}, {"cnn": called}, resampling)["cnn"]
+
+    def mean_of(label: int) -> float:
+        inside = labels == label
+        own, all_of = (np.bincount(place[inside], each[inside], count) for each in (right, np.ones(len(place))))
+        return float(np.mean(own[all_of > 0] / all_of[all_of > 0]))
+
+    assert one.metrics["sensitivity"].patients.value == pytest.approx(mean_of(1))
+    assert one.metrics["specificity"].patients.value == pytest.approx(mean_of(0))
+    assert one.metrics["sensitivity"].patches.value > mean_of(1) + 0.05, "over patches it is another number"
+    own = np.bincount(place, labels, count)
+    both = np.flatnonzero((own > 0) & (own < sizes))
+    assert one.ranked == len(both)
+    pairs = [
+        np.subtract.outer(logits[(place == k) & (labels == 1)], logits[(place == k) & (labels == 0)]) for k in both
+    ]
+    assert one.within.value == pytest.approx(np.mean([np.mean(pair > 0) for pair in pairs]))
+    assert one.within.low < one.within.value < one.within.high
+
+
+def test_a_rate_of_one_rests_on_patients_and_not_on_the_groups_they_are_dealt_to() -> None:
+    patients = np.array([f"p{k}" for k in range(3000)])
+    labels = np.ones(3000, dtype=int)
+    labels[:5] = 0
+    sampled = at_threshold(labels, labels.astype(float), 0.5, resample(patients, labels, 0, 0))["sensitivity"]
+    assert sampled.bases[0].count == 2995
+    found = estimate(sampled, resample(patients, labels, 0, 0))
+    assert (found.value, found.low) == (1.0, pytest.approx(0.025 ** (1 / 2995)))  # Clopper & Pearson
+    unknown = resample(np.full(3000, ""), labels, 0, 0)
+    of_patches = estimate(at_threshold(labels, labels.astype(float), 0.5, unknown)["sensitivity"], unknown)
+    assert of_patches.low == pytest.approx(0.025 ** (1 / 2995)), "each patch stands for a patient, not each group"
+
+
+def test_three_patients_are_enough_though_two_of_them_share_a_group() -> None:
+    patients, labels = np.array([f"p{k:04}" for k in range(2500)] * 2), np.zeros(5000, dtype=int)
+    groups = resample(patients, labels, 0, 0).clusters[:2500]
+    twice = np.flatnonzero(groups == np.flatnonzero(np.bincount(groups) == 2)[0])
+    with_idc = [*twice, np.flatnonzero(groups != groups[twice[0]])[0]]
+    labels[with_idc] = 1
+    resampling = resample(patients, labels, 0, 0)
+    assert len(np.unique(resampling.clusters[with_idc])) == 2
+    assert too_few(by_class(labels, resampling)) is None
+    labels[with_idc[:1]] = 0
+    assert too_few(by_class(labels, resampling)) == "it rests on 2 patients; an interval takes 3"

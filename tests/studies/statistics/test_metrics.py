@@ -13,7 +13,7 @@ from studies.statistics import metrics as s
 from studies.statistics.binned import BINS, equal_mass_bins
 from studies.statistics.comparison import delong_interval
 from studies.statistics.intervals import freedom, spread
-from studies.statistics.resampling import GROUPS, Resampling, effective_number, resample
+from studies.statistics.resampling import GROUPS, Base, Resampling, effective_number, resample
 
 RNG = np.random.default_rng(3)
 N, PATIENTS = 600, 30
@@ -85,11 +85,17 @@ def test_a_rate_s_spread_over_equal_patients_is_that_of_their_rates() -> None:
     assert found.freedom == pytest.approx(11)
 
 
+def base(counts: np.ndarray) -> Base:
+    """Patients with so many patches each."""
+    place = np.repeat(np.arange(len(counts)), counts)
+    return resample(place.astype(str), np.ones(len(place), dtype=int), 0, 0).base(np.ones(len(place)))
+
+
 def test_degrees_of_freedom_are_those_of_bell_and_mccaffrey() -> None:
-    assert freedom([np.full(12, 20.0)]) == pytest.approx(11)
-    assert freedom([np.full(12, 20.0), np.full(12, 5.0)]) == pytest.approx(11)
-    assert freedom([np.array([960.0, *[20.0] * 11])]) < 1.5, "one patient has four of five patches"
-    skewed = freedom([np.array([150.0, 120, 60, 40, 30, 20, 20, 15, 10, 10])])
+    assert freedom([base(np.full(12, 20))]) == pytest.approx(11)
+    assert freedom([base(np.full(12, 20)), base(np.full(12, 5))]) == pytest.approx(11)
+    assert freedom([base(np.array([960, *[20] * 11]))]) < 1.5, "one patient has four of five patches"
+    skewed = freedom([base(np.array([150, 120, 60, 40, 30, 20, 20, 15, 10, 10]))])
     assert 2 < skewed < 5
 
 
