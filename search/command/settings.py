@@ -126,6 +126,10 @@ class LaunchSettings:
         "N", kinds.or_none(whole(1, 1_000_000_000)), "leave larger networks untrained; the sampler learns of them, and "
         "each counts as a trial", "default: none", choices=_NONE,
     )] = None  # fmt: skip
+    max_ms_per_patch: Annotated[float | None, Flag(
+        "MS", kinds.or_none(positive), "likewise networks that take longer for a patch, in one view on a worker",
+        "default: none", choices=_NONE,
+    )] = None  # fmt: skip
     dry_run: Annotated[bool, switch("show the space and what it would take, write nothing")] = False
     split: Annotated[tuple[int, int, int], Group("data and split, locked when a study begins"), Flag(
         "A/B/C", kinds.parts, "percent of patients for train, validation and test", between="/", instead_of=_LISTS

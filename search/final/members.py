@@ -23,7 +23,7 @@ from models._foreign import is_foreign
 from models._registry import load_model, source_digest, words_for
 from models._spec import ParamValue
 from search.errors import UsageError
-from search.training.device import Compute
+from search.training.device import PREDICTION_LAYOUT, Compute
 from search.training.device_patches import DevicePatches
 from search.training.features import PrefixOutputs
 from search.training.loop import evaluate
@@ -40,7 +40,6 @@ _LARGEST_MEMBER = 2**31  # bytes; vgg16 with a head of its own takes 60 million
 _AT_ONCE = 8192  # patches of the usual side transformed and on the device together: 60 MB; a multiple of every batch
 _AT_ONCE_BEHIND = 512  # patches whose outputs of frozen layers are held in 8 views: up to 75 MB; as above
 _KEPT_BEHIND = 2048  # the most that are held for another model: up to 300 MB
-_LAYOUT = "channels_last"  # fixed, so that a prediction is the same wherever it is made
 
 
 @dataclass(frozen=True)
@@ -197,7 +196,7 @@ def member_logits(
     Raises:
         UsageError: a member's file is missing, or is not the one that was put to the test.
     """
-    compute = Compute(device, stored.precision, _LAYOUT)
+    compute = Compute(device, stored.precision, PREDICTION_LAYOUT)
     if names_prefix(stored):
         loaded = networks or place_members(stored, folder, device)
         return _behind_one_prefix(stored, loaded, pixels, compute, progress, kept or SharedOutputs())
@@ -216,7 +215,7 @@ def place_members(stored: StoredModel, folder: Path, device: str) -> list[nn.Mod
     Raises:
         UsageError: a member's file is missing, or is not the one that was put to the test.
     """
-    compute = Compute(device, stored.precision, _LAYOUT)
+    compute = Compute(device, stored.precision, PREDICTION_LAYOUT)
     return [compute.place(load_member(stored, folder, number)) for number in range(len(stored.members))]
 
 
@@ -246,7 +245,7 @@ def penultimate(
     Returns:
         Of each member (N, D).
     """
-    compute = Compute(device, stored.precision, _LAYOUT)
+    compute = Compute(device, stored.precision, PREDICTION_LAYOUT)
     patches = _seen(pixels, stored.preprocessing, compute)
     layers = [[one for one in network.modules() if isinstance(one, nn.Linear)][-1:] for network in networks]
     if not all(layers):

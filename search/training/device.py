@@ -14,6 +14,8 @@ from models._spec import Model
 from search.errors import UsageError
 
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
+PREDICTION_LAYOUT = "channels_last"
+"""In which networks predict, on any device: a prediction is the same wherever it is made."""
 _KEPT_BYTES = 2**30
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
 

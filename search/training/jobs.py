@@ -55,6 +55,7 @@ class WorkerContext:
         preprocess: kind of preprocessing of the comparison.
         preprocessed: folder of the development pixels as networks see them; None where they see them as they are.
         packages: folders in which packages of foreign models lie; a worker looks there last.
+        most_milliseconds: that a network may take for a patch, or it is not trained; None for no limit.
     """
 
     development: Path
@@ -70,6 +71,7 @@ class WorkerContext:
     preprocess: str = "none"
     preprocessed: Path | None = None
     packages: tuple[str, ...] = ()
+    most_milliseconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ class EpochReport:
         failure: why the job cannot go on; None where it can.
         keeps_value: whether the epochs before that count all the same: its time was over, or its loss is no number.
         warnings: what does not stop the job but a user should know, such as a disk without room for checkpoints.
-        no_room: whether memory ran out, by which the sampler learns that its like does not fit.
+        no_room: whether memory ran out or the network is slower than allowed: the sampler learns to keep from its like.
     """
 
     epoch: int

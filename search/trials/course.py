@@ -185,6 +185,7 @@ def _context(settings: LaunchSettings, comparison: Comparison | None, prepared: 
         preprocess=terms.preprocess,
         preprocessed=place_of(prepared, terms.preprocess),
         packages=import_folders(settings.models),
+        most_milliseconds=settings.max_ms_per_patch,
     )
 
 
@@ -283,6 +284,7 @@ def _remembered(settings: LaunchSettings, signals: Signals) -> dict[str, object]
         "timeout": settings.timeout,
         "trial_timeout": settings.trial_timeout,
         "max_parameters": settings.max_parameters,
+        "max_ms_per_patch": settings.max_ms_per_patch,
         "sampler": settings.sampler,
         "pruner": settings.pruner,
         "seed": settings.seed,

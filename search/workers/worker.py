@@ -40,6 +40,7 @@ from search.training.loop import (
     train,
 )
 from search.training.scores import validation_scores
+from search.training.speed import TooSlowError, check_speed
 from search.workers.checkpoints import Checkpoint
 from search.workers.deadline import Deadline, OutOfTimeError
 from search.workers.fitness import Fitness
@@ -65,6 +66,7 @@ class Worker:
         if context.preprocessed is not None:
             pixels, fitted = load_derived(context.preprocessed, development)
             self._seen += (fitted.digest,)
+        self._side = pixels.shape[1]
         assert development.labels is not None  # development patches are labelled
         self._labels = development.labels
         self._folds = None if context.folds is None else np.array(map_array(context.folds))
@@ -96,6 +98,8 @@ class Worker:
         try:
             with self._deadline.watched():
                 return next(self._run)
+        except TooSlowError as slow:
+            return EpochReport(0, {}, float("nan"), self._costs(), str(slow), no_room=True)
         except Exception as problem:  # noqa: BLE001 - a trial that fails must not take the worker with it
             reason = f"{type(problem).__name__}: {problem}"
             keeps = self._spent.training > 0 and isinstance(problem, OutOfTimeError | TrainingDivergedError)
@@ -123,6 +127,8 @@ class Worker:
         training = self._training(job, model, config, learn, layout)
         if kept:
             training.load_state_dict(kept.training)
+        else:
+            check_speed(training.network, self._side, training.compute, self._context.most_milliseconds)
         with self._features(model, config, training) as features:
             self._deadline.begin(self._before.seconds, len(told))
             if told:

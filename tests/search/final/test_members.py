@@ -17,7 +17,7 @@ from models._registry import load_model
 from models.vgg16 import Vgg16
 from search.final import members
 from search.final.members import StoredModel, load_member, member_logits
-from search.training.device import Compute
+from search.training.device import PREDICTION_LAYOUT, Compute
 from search.training.device_patches import DevicePatches
 from search.training.loop import EVALUATION_BATCH, evaluate
 
@@ -40,7 +40,7 @@ def stored(folder: Path, *, same: bool, frozen: int = 5) -> StoredModel:
 
 def one_by_one(model: StoredModel, folder: Path, pixels: np.ndarray) -> np.ndarray:
     """What each member says by itself."""
-    compute = Compute("cpu", "fp32", members._LAYOUT)
+    compute = Compute("cpu", "fp32", PREDICTION_LAYOUT)
     patches = DevicePatches.load(pixels, np.zeros(len(pixels)), "cpu")
     networks = [compute.place(load_member(model, folder, number)) for number in range(3)]
     rows = np.arange(len(pixels))

@@ -1,9 +1,12 @@
 """Configurations that do not fit: no failures, and known to the sampler as infeasible."""
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
 import pytest
+from inside import context_of, job_for
 from optuna.storages import RDBStorage
 from searches import searching
 
@@ -15,10 +18,11 @@ from search.trials.launches import Presence
 from search.trials.limits import above, weights_of
 from search.trials.side_by_side import Searches
 from search.trials.study_search import DOES_NOT_FIT
+from search.workers.worker import Worker
 from studies.ledger.invariants import broken
 from studies.ledger.ledger import Ledger
 from studies.storage._gaussian import as_complete
-from studies.storage.results import by_hand, cut_short, summarise
+from studies.storage.results import CUT_SHORT, by_hand, cut_short, summarise
 
 NO_ROOM = EpochReport(0, {}, float("nan"), {"seconds": 1.0}, "OutOfMemoryError: no", no_room=True)
 
@@ -126,3 +130,29 @@ def test_what_does_not_fit_among_others_ends_nothing(storage: RDBStorage, presen
             searches.report(job, report)
     states = [trial.state for trial in optuna.load_study(study_name="idc-cnn", storage=storage).trials]
     assert len(states) == 3 * IN_A_ROW
+
+
+def test_what_is_slower_than_asked_for_is_measured_by_its_worker_and_never_trained(
+    storage: RDBStorage, presence: Presence, tmp_path: Path
+) -> None:
+    search = searching(storage, presence, tmp_path, wanted=4)
+    context = context_of(tmp_path / "data")
+    living = Worker(replace(context, most_milliseconds=1e-7))
+    for number in range(2):
+        job = search.next_job()
+        assert job is not None
+        told = living.begin(job)
+        assert (told.epoch, told.no_room) == (0, True)
+        assert search.report(job, told) == "PRUNED"
+        trial = search.study.trials[number]
+        assert re.fullmatch(
+            r"[\d.e-]+ ms a patch on 1 CPU thread, more than the 1e-07 of --max-ms-per-patch: not trained",
+            trial.user_attrs[CUT_SHORT],
+        )
+        assert (trial.value, trial.constraints[DOES_NOT_FIT]) == (None, 1.0)
+        assert not living._fitness.failed
+    assert "epochs" in trial.user_attrs
+    free, limited = Worker(context), Worker(replace(context, most_milliseconds=1e6))
+    (plain, timed) = (worker.begin(job_for(tmp_path / name)) for name, worker in (("a", free), ("b", limited)))
+    assert plain.scores == timed.scores, "to be timed changes nothing"
+    assert plain.train_loss == timed.train_loss
