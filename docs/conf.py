@@ -34,7 +34,8 @@ CONTENTS = {
         ),
     ),
     "To believe it": (
-        *("docs/lock", "docs/statistics", "docs/report-json", "docs/trust", "docs/not-run", "docs/reliability"),
+        *("docs/lock", "docs/statistics", "docs/findings", "docs/report-json", "docs/trust", "docs/not-run"),
+        "docs/reliability",
         *("SECURITY", "BENCHMARKS"),
     ),
     "To work on it": (*("CONTRIBUTING", "docs/architecture", "docs/files", "docs/adding-a-model", "CHANGELOG", "LOG"),),

@@ -30,6 +30,7 @@ def about_channels(explored: Explored, numbers: ExplorationNumbers) -> Iterator[
     judged = channels.judged and not explored.synthetic
     if judged and per_cent(channels.red_over_green) < 100 * UNLIKE:
         yield Finding(
+            "HT-D12",
             "colour",
             "Not the colours of haematoxylin and eosin",
             f"Red exceeds green in {percent(channels.red_over_green)} {seen}; in the public set it does in 99.8 %.",
@@ -39,6 +40,7 @@ def about_channels(explored: Explored, numbers: ExplorationNumbers) -> Iterator[
         )
     elif judged and per_cent(channels.blue_over_red) > 100 * SWAPPED:
         yield Finding(
+            "HT-D13",
             "colour",
             "Red and blue may be exchanged",
             f"Blue exceeds red in {percent(channels.blue_over_red)} {seen}; in the public set it does in 5.6 %.",
@@ -49,6 +51,7 @@ def about_channels(explored: Explored, numbers: ExplorationNumbers) -> Iterator[
         )
     if channels.dark:
         yield Finding(
+            "HT-D14",
             "quality",
             "Pixels of 0 and 1",
             f"{channels.dark:,} of {counted(numbers.totals.patches, 'patch', 'patches')} have no level above {DARK} "
@@ -70,6 +73,7 @@ def about_colour(numbers: ExplorationNumbers) -> Iterator[Finding]:
         expected = higher if first == "haematoxylin" else first in _DARKER_WITH_IDC and not higher
         why = " IDC is dense with nuclei, so bluer and darker." if expected else ""
         yield Finding(
+            "HT-D15",
             "colour",
             "Single measures tell the classes apart",
             f"{_short(best)} alone, {'higher' if higher else 'lower'} with IDC, reaches an AUC of {_apart(best):.3f}."
@@ -91,6 +95,7 @@ def about_colour(numbers: ExplorationNumbers) -> Iterator[Finding]:
             for name, one in strained.items()
         )
         yield Finding(
+            "HT-D16",
             "colour",
             "Stain differs more between patients than between classes",
             f"Share of the variance that lies between patients, against that between classes: {words}.",
@@ -106,6 +111,7 @@ def about_quality(numbers: ExplorationNumbers) -> Iterator[Finding]:
         return
     counts = ", ".join(f"{one.patches:,} {one.title}" for one in met.values())
     yield Finding(
+        "HT-D17",
         "quality",
         "Patches that show little",
         f"{counts}, of {numbers.totals.patches:,}.",
@@ -119,6 +125,7 @@ def about_quality(numbers: ExplorationNumbers) -> Iterator[Finding]:
         if one.patches >= MANY_FLAGGED and max(idc, rest) > TIMES * min(idc, rest):
             more = "with" if idc > rest else "without"
             yield Finding(
+                "HT-D18",
                 "quality",
                 f"{one.title.capitalize()} patches fall on one class",
                 f"{idc:.1f} % of the patches with IDC are {one.title}, and {rest:.1f} % of the others.",

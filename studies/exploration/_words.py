@@ -8,6 +8,7 @@ class Finding:
     """One thing that was found.
 
     Attributes:
+        code: of its kind (``findings.codes``).
         section: of the page that it belongs to.
         title: a few words.
         found: what, with its numbers.
@@ -15,6 +16,7 @@ class Finding:
         action: what to do about it.
     """
 
+    code: str
     section: str
     title: str
     found: str

@@ -41,6 +41,7 @@ def _about_the_lock(explored: Explored) -> Iterator[Finding]:
     but_others = others if explored.sealed_elsewhere else ""
     if explored.sealed is None:
         yield Finding(
+            "HT-D01",
             "summary",
             f"Every {'other ' if but_others else ''}patch is shown",
             f"There is no lock under the name {explored.study}, and every patch{but_others} is shown and modelled "
@@ -52,6 +53,7 @@ def _about_the_lock(explored: Explored) -> Iterator[Finding]:
         )
     elif not explored.sealed.lock_digest:
         yield Finding(
+            "HT-D02",
             "summary",
             "No split is locked yet",
             f"There is no lock under the name {explored.study}. Shown are the development patches of the split that "
@@ -65,6 +67,7 @@ def _about_the_lock(explored: Explored) -> Iterator[Finding]:
 def _about_the_set(explored: Explored, numbers: ExplorationNumbers) -> Iterator[Finding]:
     if explored.synthetic:
         yield Finding(
+            "HT-D03",
             "summary",
             "Made-up patches",
             f"{explored.source} is drawn by a program.",
@@ -75,6 +78,7 @@ def _about_the_set(explored: Explored, numbers: ExplorationNumbers) -> Iterator[
     if left_out:
         reasons = "; ".join(f"{reason}: {count:,}" for reason, count in explored.exclusions)
         yield Finding(
+            "HT-D04",
             "classes",
             "Left out",
             f"{left_out:,} of {explored.found:,} found were left out ({reasons}).",
@@ -84,6 +88,7 @@ def _about_the_set(explored: Explored, numbers: ExplorationNumbers) -> Iterator[
     share = numbers.totals.share
     if round(abs(per_cent(share) - per_cent(PUBLIC_PREVALENCE)), 1) > FAR_FROM_PUBLIC:
         yield Finding(
+            "HT-D05",
             "classes",
             "Another mixture than on slides",
             f"{percent(share)} of the patches have IDC; in the whole public set it is {percent(PUBLIC_PREVALENCE)}.",
@@ -93,6 +98,7 @@ def _about_the_set(explored: Explored, numbers: ExplorationNumbers) -> Iterator[
         )
     elif per_cent(share) < 33.3:  # more than two thirds are far from the public set
         yield Finding(
+            "HT-D06",
             "classes",
             "Unequal classes",
             f"{percent(share)} of the patches have IDC.",
@@ -108,6 +114,7 @@ def _about_patients(numbers: ExplorationNumbers) -> Iterator[Finding]:
     totals = numbers.totals
     if totals.patients is None:
         yield Finding(
+            "HT-D07",
             "classes",
             "Patients are unknown",
             "The patches have no patient ids.",
@@ -121,6 +128,7 @@ def _about_patients(numbers: ExplorationNumbers) -> Iterator[Finding]:
         return
     if totals.patients < FEW_PATIENTS:
         yield Finding(
+            "HT-D08",
             "classes",
             "Few patients",
             f"All patches come from {counted(totals.patients, 'patient')}.",
@@ -131,6 +139,7 @@ def _about_patients(numbers: ExplorationNumbers) -> Iterator[Finding]:
     several, one_class = totals.patients - (totals.single or 0), (totals.one_class or 0) - (totals.single or 0)
     if one_class > MANY_ONE_CLASS * several:
         yield Finding(
+            "HT-D09",
             "classes",
             "Patients of one class",
             f"{one_class} of {counted(several, 'patient')} with two patches or more have one class only.",
@@ -146,6 +155,7 @@ def _about_weights(totals: Totals, patients: int) -> Iterator[Finding]:
     if half < FEW_HOLD_MOST * patients:
         least = counted(totals.fewest or 0, "patch", "patches")
         yield Finding(
+            "HT-D10",
             "classes",
             "A few patients hold most patches",
             f"More than half of the patches are of {counted(half, 'patient')} out of {patients}; the smallest has "
@@ -155,6 +165,7 @@ def _about_weights(totals: Totals, patients: int) -> Iterator[Finding]:
         )
     if effective < patients / 2:
         yield Finding(
+            "HT-D11",
             "classes",
             "Scores rest on fewer patients than there are",
             f"Of {patients} patients {totals.with_idc} have patches with IDC and {totals.with_others} have others; by "
@@ -171,6 +182,7 @@ def _about_repetitions(numbers: ExplorationNumbers) -> Iterator[Finding]:
     exact, near = numbers.repetitions["exact"], numbers.repetitions["near"]
     if exact.surplus:
         yield Finding(
+            "HT-D19",
             "duplicates",
             "Equal patches",
             f"{counted(exact.surplus, 'patch', 'patches')} with the pixels of another, in "
@@ -180,6 +192,7 @@ def _about_repetitions(numbers: ExplorationNumbers) -> Iterator[Finding]:
         )
     if exact.contradicting:
         yield Finding(
+            "HT-D20",
             "duplicates",
             "Equal patches with both labels",
             f"{counted(exact.contradicting, 'group')} of equal patches with both labels.",
@@ -189,6 +202,7 @@ def _about_repetitions(numbers: ExplorationNumbers) -> Iterator[Finding]:
     if near.surplus:
         unknown = near.across is None
         yield Finding(
+            "HT-D21",
             "duplicates",
             "Nearly equal patches",
             f"{counted(near.surplus, 'patch', 'patches')} nearly equal to another, turned, flipped or slightly "
@@ -217,6 +231,7 @@ def _across(across: int | None) -> str:
 def _about_models(explored: Explored, numbers: ExplorationNumbers) -> Iterator[Finding]:
     if not numbers.scores:
         yield Finding(
+            "HT-D22",
             "alone",
             "Too few patients to model" if explored.patient_ids else "Too few patches to model",
             f"No two folds of whole {'patients' if explored.patient_ids else 'groups of near duplicates'} leave both "
@@ -227,6 +242,7 @@ def _about_models(explored: Explored, numbers: ExplorationNumbers) -> Iterator[F
         return
     if explored.whole > len(explored.modelled):
         yield Finding(
+            "HT-D23",
             "alone",
             "A sample was modelled",
             f"{len(explored.modelled):,} of {explored.whole:,} patches, drawn at random.",
@@ -237,6 +253,7 @@ def _about_models(explored: Explored, numbers: ExplorationNumbers) -> Iterator[F
     if colour.auc.value is not None:
         guessing = (colour.auc.value if colour.auc.low is None else colour.auc.low) <= 0.5
         yield Finding(
+            "HT-D25" if guessing else "HT-D24",
             "alone",
             "Colour alone may be guessing" if guessing else "Colour alone gets this far",
             f"A logistic regression on {colour.name} reaches {_reached(colour)} on {_unseen(explored)}.",
@@ -265,6 +282,7 @@ def _about_labels(explored: Explored, numbers: ExplorationNumbers) -> Iterator[F
     if doubts is None or not doubts.doubted:
         return
     yield Finding(
+        "HT-D26",
         "labels",
         "Labels in doubt",
         f"Confident learning doubts {doubts.doubted:,} of {doubts.modelled:,} labels: {doubts.idc:,} IDC, "
@@ -278,6 +296,7 @@ def _about_labels(explored: Explored, numbers: ExplorationNumbers) -> Iterator[F
 
 def _no_judge(explored: Explored, model: ScoreNumbers) -> Finding:
     return Finding(
+        "HT-D27",
         "labels",
         "Labels cannot be judged on these patches",
         f"The model that would judge them, a logistic regression on {model.name}, reaches {_reached(model)} on "

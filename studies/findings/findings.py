@@ -87,6 +87,7 @@ class ModelFindings(ScoreFindings):
             where patients are unknown.
         of_validation: share of these rows that are of validation patients; None where patients are unknown.
         gain: over the default configuration, out of fold; None where it is not known. gained: in a sentence.
+        gained_code: of that sentence's kind; "" where there is none.
         member_test_auc: AUC on the test split of each member alone.
         member_spread: their standard deviation, the spread that training alone makes; None below two members.
         overtuning: one row a candidate configuration.
@@ -104,6 +105,7 @@ class ModelFindings(ScoreFindings):
     of_validation: float | None
     gain: Gain | None
     gained: str
+    gained_code: str
     member_test_auc: tuple[float, ...]
     member_spread: float | None
     overtuning: tuple[OvertuningRow, ...]
@@ -255,6 +257,7 @@ def _model(
 ) -> ModelFindings:
     test, name = data.test, model.model
     score = scores[name]
+    gained_code, gained_words = gained(model.gain)
     members = tuple(auc(test.labels, column) for column in test.members[name].T) if name in test.members else ()
     return ModelFindings(
         test=score.test,
@@ -271,7 +274,8 @@ def _model(
         out_of_fold_by_part=by_part(data, name, name),
         of_validation=of_validation(data, name),
         gain=model.gain,
-        gained=gained(model.gain),
+        gained=gained_words,
+        gained_code=gained_code,
         member_test_auc=members,
         member_spread=float(np.std(members, ddof=1)) if len(members) > 1 else None,
         overtuning=tuple(

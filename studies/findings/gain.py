@@ -3,23 +3,23 @@
 from studies.final_models import Gain
 
 
-def gained(gain: Gain | None, default: str = "default") -> str:
-    """The sentence of the report's first screen; "" where nothing is known."""
+def gained(gain: Gain | None, default: str = "default") -> tuple[str, str]:
+    """Code of its kind and sentence, as of the report's first screen; "" where nothing is known."""
     if gain is None:
-        return ""
+        return "", ""
     if set(gain.chosen) == {default}:
-        return "The search gained nothing: whichever fold is left out, the default configuration is the best."
+        return "HT-G04", "The search gained nothing: whichever fold is left out, the default configuration is the best."
     over = "over the default configuration, out of fold"
     if gain.low is None or gain.high is None:
         told = f"{_number(gain.value)} AUC {over}, without an interval, as {gain.reason}"
-        return f"Whether the search gained anything cannot be said: {told}."
+        return "HT-G05", f"Whether the search gained anything cannot be said: {told}."
     if gain.low > 0:
-        return f"The search gained {_number(gain.value)} AUC ({_range(gain)}) {over}."
+        return "HT-G01", f"The search gained {_number(gain.value)} AUC ({_range(gain)}) {over}."
     if gain.high < 0:
         lost = f"{_number(-gain.value)} AUC ({_number(-gain.high)} to {_number(-gain.low)})"
-        return f"The search lost {lost} against the default configuration, out of fold."
+        return "HT-G02", f"The search lost {lost} against the default configuration, out of fold."
     shown = f"{_number(gain.value)} AUC ({_range(gain)}) {over}"
-    return f"The search gained nothing that {_judges(gain)} can show: {shown}."
+    return "HT-G03", f"The search gained nothing that {_judges(gain)} can show: {shown}."
 
 
 def _judges(gain: Gain) -> str:

@@ -36,6 +36,11 @@ class Rung:
     high: float
 
     @property
+    def code(self) -> str:
+        """Of its kind (``findings.codes``)."""
+        return "HT-L01" if self.low >= TRUSTED else "HT-L02" if self.high < TRUSTED else "HT-L03"
+
+    @property
     def words(self) -> str:
         """What it means, and what to do."""
         told = (
@@ -68,6 +73,11 @@ class Edge:
     bound: float
     leaders: int
     way: str | None = None
+
+    @property
+    def code(self) -> str:
+        """Of its kind (``findings.codes``)."""
+        return "HT-L04"
 
     @property
     def words(self) -> str:

@@ -23,6 +23,7 @@ class SearchFindings:
         rung: how well the first one told the end; None where that cannot be told.
         edges: ends of ranges at which the best configurations lie.
         lessons: what to do otherwise in the next search, in sentences.
+        lesson_codes: of the kind of each of them.
     """
 
     model: str
@@ -40,6 +41,7 @@ class SearchFindings:
     rung: Rung | None = None
     edges: tuple[Edge, ...] = ()
     lessons: tuple[str, ...] = ()
+    lesson_codes: tuple[str, ...] = ()
 
 
 def find_search(study: StudySummary) -> SearchFindings:
@@ -67,4 +69,5 @@ def find_search(study: StudySummary) -> SearchFindings:
         rung=rung,
         edges=edges,
         lessons=lessons(rung, edges),
+        lesson_codes=tuple(one.code for one in (rung, *edges) if one is not None),
     )

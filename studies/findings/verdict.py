@@ -19,6 +19,7 @@ class Verdict:
     """What the test split says.
 
     Attributes:
+        code: of its kind (``findings.codes``).
         winner: the model with the higher AUC, where a difference was found.
         strength: "shows" or "suggests" of a claim, "none" where nothing is claimed.
         headline: one sentence.
@@ -26,6 +27,7 @@ class Verdict:
         claim: "better" (the winner), "equivalent" or "not worse" (within a margin that was planned before), or "none".
     """
 
+    code: str
     winner: str | None
     strength: str
     headline: str
@@ -88,11 +90,11 @@ def _alone(name: str, auc: Estimate, doubts: Sequence[Weakness]) -> Verdict:
     where = _where(doubts)
     if auc.value is None:
         headline = f"{name} could not be judged: the test split{where} holds one class only."
-        return Verdict(None, "none", headline, "There was no second model to compare it with.")
+        return Verdict("HT-V06", None, "none", headline, "There was no second model to compare it with.")
     few = [doubt.name.removeprefix(FEW) for doubt in doubts if doubt.name.startswith(FEW)]
     split = f"a test split of too few patients{few[0]} to be sure of it{where}" if few else f"the test split{where}"
     headline = f"{name} reached an AUC of {_number(auc.value)}{_interval(auc.low, auc.high)} on {split}."
-    return Verdict(None, "none", headline, "There was no second model to compare it with.")
+    return Verdict("HT-V06", None, "none", headline, "There was no second model to compare it with.")
 
 
 def _won(best: str, against: Sequence[Comparison], doubts: Sequence[Weakness], margin: float | None) -> Verdict:
@@ -103,30 +105,32 @@ def _won(best: str, against: Sequence[Comparison], doubts: Sequence[Weakness], m
     of = "" if len(against) == 1 else f" over {_join(small)}" if small else ""
     planned = f" The lead{of} is below the margin of {margin:g} that was planned before." if small else ""
     detail = f"Its AUC is higher by {gaps}{_reservation(doubts)}.{planned}"
-    return Verdict(best, _strength(doubts), headline, detail, "better")
+    return Verdict("HT-V01", best, _strength(doubts), headline, detail, "better")
 
 
 def _equivalent(best: str, pairs: Sequence[Comparison], doubts: Sequence[Weakness], margin: float) -> Verdict:
     names = _join([best, *(pair.second for pair in pairs)])
     headline = f"{_claimed(f'{names} are equivalent', doubts)} within an AUC of {margin:g}{_where(doubts)}."
     within = f"the whole interval lies within the margin of {margin:g} that was planned before{_reservation(doubts)}"
-    return Verdict(None, _strength(doubts), headline, _of_each(best, pairs, lambda _: within), "equivalent")
+    return Verdict("HT-V02", None, _strength(doubts), headline, _of_each(best, pairs, lambda _: within), "equivalent")
 
 
 def _undecided(best: str, pairs: Sequence[Comparison], doubts: Sequence[Weakness], margin: float | None) -> Verdict:
     others, where = _join([pair.second for pair in pairs]), _where(doubts)
     if pairs[0].primary.value is None:
         headline = f"It cannot be said whether {best} and {others} differ{where}."
-        return Verdict(None, "none", headline, "The test split holds one class only, so that there is no AUC.")
+        return Verdict(
+            "HT-V05", None, "none", headline, "The test split holds one class only, so that there is no AUC."
+        )
     detail = _of_each(best, pairs, lambda pair: _open(pair, margin))
     if any(pair.primary.p is None and not pair.alike for pair in pairs):
-        return Verdict(None, "none", f"It cannot be said whether {best} and {others} differ{where}.", detail)
+        return Verdict("HT-V05", None, "none", f"It cannot be said whether {best} and {others} differ{where}.", detail)
     headline = f"No difference was found between {best} and {others}{where}"
     if margin is None or not all(_not_worse(pair, margin) for pair in pairs):
-        return Verdict(None, "none", f"{headline}.", detail)
+        return Verdict("HT-V04", None, "none", f"{headline}.", detail)
     claim = _claimed(f"{best} is not worse", doubts, inside=True)
     headline = f"{headline}; {claim} by more than an AUC of {margin:g}."
-    return Verdict(None, _strength(doubts), headline, f"{detail[:-1]}{_reservation(doubts)}.", "not worse")
+    return Verdict("HT-V03", None, _strength(doubts), headline, f"{detail[:-1]}{_reservation(doubts)}.", "not worse")
 
 
 def _of_each(best: str, pairs: Sequence[Comparison], what: Callable[[Comparison], str]) -> str:

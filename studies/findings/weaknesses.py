@@ -32,8 +32,9 @@ MADE_UP, FEW = "Made-up patches", "Few patients"
 
 @dataclass(frozen=True)
 class Weakness:
-    """Something that weakens the claim: a short name and what it means."""
+    """Something that weakens the claim: the code of its kind, a short name and what it means."""
 
+    code: str
     name: str
     meaning: str
     forbids_verdict: bool  # True: nothing stronger than "suggests" can be said
@@ -63,31 +64,31 @@ def about_records(broken: Sequence[str]) -> list[Weakness]:
     if not broken:
         return []
     meaning = f"What this report rests on was changed after it was recorded: {'; '.join(broken)}. Trust no number here."
-    return [Weakness("Changed records", meaning, True)]
+    return [Weakness("HT-W01", "Changed records", meaning, True)]
 
 
 def about_patches(*, synthetic: bool, known: bool, patients: int) -> list[Weakness]:
     """Of the test split: whether its patches are real, its patients known, and how many they are."""
     found = []
     if synthetic:
-        found.append(Weakness(MADE_UP, "The patches are synthetic: nothing here is about tissue.", False))
+        found.append(Weakness("HT-W02", MADE_UP, "The patches are synthetic: nothing here is about tissue.", False))
     if not known:
         meaning = (
             "Patches of one patient may lie in training and test alike, which flatters every score; intervals treat "
             "patches as independent and are a lower bound of the uncertainty."
         )
-        found.append(Weakness("No patient ids", meaning, True))
+        found.append(Weakness("HT-W03", "No patient ids", meaning, True))
     elif patients < FEWEST_PATIENTS:
         meaning = (
             f"The test split holds {patients} of them, too few for any interval: chance may explain every number here."
         )
-        found.append(Weakness(FEW, meaning, True))
+        found.append(Weakness("HT-W04", FEW, meaning, True))
     elif patients < FEW_PATIENTS:
         meaning = (
             f"The test split holds {patients} patients. Over fewer than {FEW_PATIENTS}, intervals that hold "
             "the truth are wide: too wide to tell models apart that differ by little."
         )
-        found.append(Weakness(FEW, meaning, True))
+        found.append(Weakness("HT-W04", FEW, meaning, True))
     return found
 
 
@@ -104,7 +105,7 @@ def about_classes(patients: npt.NDArray[np.str_], labels: npt.NDArray[np.int64])
             f"{count} of {all_of_them} test patients {'has' if count == 1 else 'have'} patches {which}: every number "
             f"that rests on these {what}."
         )
-        found.append(Weakness(f"Few patients {which}", meaning, True))
+        found.append(Weakness("HT-W05", f"Few patients {which}", meaning, True))
     return found
 
 
@@ -120,7 +121,7 @@ def about_shares(patients: Sequence[str] | npt.NDArray[np.str_]) -> list[Weaknes
         f"{share:.0%} of the test patches are of one patient, {ids[counts.argmax()]}: scores over patches are mostly "
         "of this one, and intervals over patients are wide."
     )
-    return [Weakness("One patient has most of the patches", meaning, False)]
+    return [Weakness("HT-W06", "One patient has most of the patches", meaning, False)]
 
 
 def about_near_copies(sealed: int, patches: int) -> list[Weakness]:
@@ -131,7 +132,7 @@ def about_near_copies(sealed: int, patches: int) -> list[Weakness]:
         f"{sealed} of {patches} test patches are nearly equal, turned or flipped, to development patches of other "
         "patients: who remembers the copy knows the answer."
     )
-    return [Weakness("Near copies across the seal", meaning, False)]
+    return [Weakness("HT-W07", "Near copies across the seal", meaning, False)]
 
 
 def about_cleaning(easing: Sequence[tuple[str, str]], left_out: Mapping[str, int]) -> list[Weakness]:
@@ -145,7 +146,7 @@ def about_cleaning(easing: Sequence[tuple[str, str]], left_out: Mapping[str, int
     if not meanings:
         return []
     meaning = f"By --exclude the test has no such patches: {'; '.join(meanings)}. Scores are of the others only."
-    return [Weakness("Easier test", meaning, False)]
+    return [Weakness("HT-W08", "Easier test", meaning, False)]
 
 
 def about_openings(openings: int) -> list[Weakness]:
@@ -153,7 +154,7 @@ def about_openings(openings: int) -> list[Weakness]:
     if openings < 2:
         return []
     meaning = f"The test patches were read {openings} times; what changed in between may fit them by chance."
-    return [Weakness("Test split reopened", meaning, True)]
+    return [Weakness("HT-W09", "Test split reopened", meaning, True)]
 
 
 def about_looks(looks: Sequence[Look]) -> list[Weakness]:
@@ -162,7 +163,7 @@ def about_looks(looks: Sequence[Look]) -> list[Weakness]:
     if not shown:
         return []
     meaning = f"{'; '.join(shown)}. Whatever was decided by that page was decided by test patches too."
-    return [Weakness("Test patches were shown", meaning, False)]
+    return [Weakness("HT-W10", "Test patches were shown", meaning, False)]
 
 
 def about_other_splits(elsewhere: Sequence[tuple[str, bool]]) -> list[Weakness]:
@@ -174,7 +175,7 @@ def about_other_splits(elsewhere: Sequence[tuple[str, bool]]) -> list[Weakness]:
         f"{'; '.join(known)}. What was learned there may have shaped this comparison, though this log counts its "
         "openings alone."
     )
-    return [Weakness("Test patients known from other splits", meaning, False)]
+    return [Weakness("HT-W11", "Test patients known from other splits", meaning, False)]
 
 
 def about_searches(random_weights: Sequence[str], complete: Sequence[int]) -> list[Weakness]:
@@ -187,13 +188,13 @@ def about_searches(random_weights: Sequence[str], complete: Sequence[int]) -> li
     found = []
     if random_weights:
         meaning = f"{' and '.join(random_weights)} began from random weights, not from pretrained layers."
-        found.append(Weakness("Random initial weights", meaning, False))
+        found.append(Weakness("HT-W12", "Random initial weights", meaning, False))
     if any(count < FEW_TRIALS for count in complete):
         meaning = (
             f"At least one search has fewer than {FEW_TRIALS} complete trials: its best configuration is hardly a "
             "tuned one."
         )
-        found.append(Weakness("Short search", meaning, False))
+        found.append(Weakness("HT-W13", "Short search", meaning, False))
     return found
 
 
@@ -212,7 +213,7 @@ def about_baselines(aucs: Mapping[str, float], models: Sequence[str], baselines:
             meaning = (
                 f"{scores} does not exceed that of the {baseline}, {aucs[baseline]:.3f}: nothing more was learned."
             )
-            found.append(Weakness("No better than a baseline", meaning, False))
+            found.append(Weakness("HT-W14", "No better than a baseline", meaning, False))
     return found
 
 
@@ -228,7 +229,7 @@ def about_estimands(found: Mapping[str, Estimands]) -> list[Weakness]:
                     f"The {_SPOKEN[metric]} of {name} is {patches:.3f} over patches, and {patients:.3f} where every "
                     "patient counts the same: the first is mostly that of the patients with most patches."
                 )
-                weak.append(Weakness("Patches and patients disagree", meaning, False))
+                weak.append(Weakness("HT-W15", "Patches and patients disagree", meaning, False))
     return weak
 
 
@@ -244,7 +245,7 @@ def about_folds(folds: int) -> list[Weakness]:
         f"learned on about {folds - 1} of {folds} parts of the development patches, and configuration, temperature and "
         "threshold were chosen on few patients."
     )
-    return [Weakness("Few folds", meaning, False)]
+    return [Weakness("HT-W16", "Few folds", meaning, False)]
 
 
 def about_retraining(model: FinalModel) -> list[Weakness]:
@@ -256,13 +257,13 @@ def about_retraining(model: FinalModel) -> list[Weakness]:
             f"{model.model} reaches an AUC of {within:.3f} within the folds, but {pooled:.3f} over all folds together: "
             "its members do not score on one scale, so one threshold and one temperature hardly fit them all."
         )
-        found.append(Weakness("Members on different scales", meaning, False))
+        found.append(Weakness("HT-W17", "Members on different scales", meaning, False))
     if at_bound(model.temperature):
         meaning = (
             f"The temperature of {model.model}, {model.temperature:.3g}, lies at the end of its range: "
             "its probabilities are not to be taken for risks."
         )
-        found.append(Weakness("Temperature at its bound", meaning, False))
+        found.append(Weakness("HT-W18", "Temperature at its bound", meaning, False))
     return found
 
 

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 
 from studies.figures.style import Figure
 from studies.findings.checklist import checklist
+from studies.findings.codes import glossary
 from studies.findings.findings import Findings
 from studies.records import Example, ReportData
 from studies.statistics.metrics import METRICS, PUBLIC_PREVALENCE
@@ -63,11 +64,23 @@ def document(data: ReportData, findings: Findings, figures: Mapping[str, Iterabl
         "opening_log": [plain(opening) for opening in data.openings],
         "examples": [plain(_row(example, data)) for example in data.examples],
         "environment": dict(data.environment),
+        "codes": {code: plain(kind) for code, kind in glossary(_codes(findings)).items()},
         "checklist": [plain(item) for item in checklist(patient_ids=data.data.patient_ids)],
         "figures": {figure.key: of_figure(figure) for section in figures.values() for figure in section},
     }
     written: Json = finite(whole)
     return written
+
+
+def _codes(findings: Findings) -> list[str]:
+    """Of all that was found."""
+    return [
+        findings.verdict.code,
+        *([findings.ensemble.verdict.code] if findings.ensemble else []),
+        *(one.code for one in findings.weaknesses),
+        *(model.gained_code for model in findings.models.values()),
+        *(code for search in findings.searches.values() for code in search.lesson_codes),
+    ]
 
 
 def plain(record: object) -> Any:

@@ -368,3 +368,13 @@ def test_a_published_split_and_rules_that_ease_the_test_are_named(small: ReportD
     assert "with seed" not in text.split("Divided by")[1].split("</p>")[0]
     assert "blurred (0 patches), though slides blur" in text
     assert "<li>blurred: " in text
+
+
+def test_what_was_found_is_explained_under_its_code(page: Page, numbers: dict[str, Any]) -> None:
+    told = [one["code"] for one in (numbers["verdict"], numbers["ensemble"]["verdict"], *numbers["weaknesses"])]
+    told += [model["gained_code"] for model in numbers["models"].values()]
+    told += [code for search in numbers["searches"].values() for code in search["lesson_codes"]]
+    assert set(numbers["codes"]) == set(told)
+    rows = {about["id"] for tag, about in page.tags if tag == "tr" and about.get("id")}
+    assert rows == {f"code-{code}" for code in told}
+    assert all(kind["meaning"] in page.words for kind in numbers["codes"].values())
