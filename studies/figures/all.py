@@ -1,5 +1,6 @@
 """Results -> Plotly figures, each with its title, its words for those who cannot see it, and its table."""
 
+from studies.figures.closer import closer_figures
 from studies.figures.data import data_figures
 from studies.figures.retraining import retraining_figures
 from studies.figures.search import search_figures
@@ -16,4 +17,5 @@ def draw(data: ReportData, findings: Findings) -> dict[str, list[Figure]]:
         **{f"search:{study.name}": search_figures(study) for study in data.studies},
         "retraining": retraining_figures(data, findings),
         "test": test_split_figures(data, findings),
+        "closer": closer_figures(findings),
     }

@@ -7,7 +7,7 @@ trace needs WebGL.
 
 import html
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -215,3 +215,11 @@ def estimate_cells(one: Estimate | None) -> tuple[Cell, Cell, Cell]:
 def interval_columns(names: Sequence[str]) -> tuple[str, ...]:
     """Three columns a model."""
     return tuple(column for name in names for column in (name, f"{name}, low", f"{name}, high"))
+
+
+def curve_table(first: str, found: Mapping[str, Curve]) -> Table:
+    """One row a place on the horizontal axis; every curve has the same places."""
+    rows = []
+    for points in zip(*found.values(), strict=True):
+        rows.append((points[0].x, *(cell for point in points for cell in estimate_cells(point.y))))
+    return Table((first, *interval_columns(list(found))), tuple(rows))

@@ -17,6 +17,7 @@ from studies.figures.style import (
     add_curve,
     add_estimates,
     canvas,
+    curve_table,
     estimate_cells,
     interval_columns,
     plain,
@@ -88,14 +89,6 @@ def _metrics(findings: Findings) -> Figure:
     )
 
 
-def _curve_table(first: str, found: dict[str, curves.Curve]) -> Table:
-    """One row a place on the horizontal axis; every curve has the same places."""
-    rows = []
-    for points in zip(*found.values(), strict=True):
-        rows.append((points[0].x, *(cell for point in points for cell in estimate_cells(point.y))))
-    return Table((first, *interval_columns(list(found))), tuple(rows))
-
-
 _BANDS = "Bands are the middle 95 % of the draws at each point. "
 
 
@@ -132,7 +125,7 @@ def _roc(findings: Findings) -> Figure:
         alt=f"Sensitivity against the false-positive rate for each model{_bands(findings)}.",
         note=f"{_BANDS if findings.test_split.band_draws else ''}The marker is the frozen threshold.",
         plots=(figure,),
-        table=_curve_table("False-positive rate", {name: model.curves.roc for name, model in findings.models.items()}),
+        table=curve_table("False-positive rate", {name: model.curves.roc for name, model in findings.models.items()}),
         statistic=METRICS["auc"],
     )
 
@@ -152,7 +145,7 @@ def _precision_recall(findings: Findings) -> Figure:
         alt=f"Precision against recall for each model{_bands(findings)}.",
         note="The dotted line is the share of IDC in the test split, the precision of a random score.",
         plots=(figure,),
-        table=_curve_table("Recall", found),
+        table=curve_table("Recall", found),
         statistic=METRICS["average_precision"],
     )
 
@@ -240,7 +233,7 @@ def _sweep(name: str, model: ModelFindings) -> Figure:
         alt="Sensitivity, specificity and balanced accuracy against the threshold; the frozen threshold is marked.",
         note="The threshold was frozen before the test split was opened; no other was chosen from this figure.",
         plots=(figure,),
-        table=_curve_table("Threshold", found),
+        table=curve_table("Threshold", found),
         statistic="Other thresholds",
     )
 
@@ -257,7 +250,7 @@ def _net_benefit(data: ReportData, findings: Findings) -> Figure:
     top = findings.test_split.prevalence
     figure.update_yaxes(range=[-0.25 * top - 0.01, 1.1 * top + 0.01], tickformat=".2f" if top > 0.05 else ".3f")
     figure.update_xaxes(range=[0, 1], tickformat=".1f")
-    table = _curve_table("Threshold", {name: model.curves.net_benefit for name, model in findings.models.items()})
+    table = curve_table("Threshold", {name: model.curves.net_benefit for name, model in findings.models.items()})
     rows = tuple((*row, everyone[k]) for k, row in enumerate(table.rows))
     return Figure(
         key="net-benefit",

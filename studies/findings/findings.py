@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from studies.final_models import CandidateResult, FinalModel, Fit, Gain
+from studies.findings.closer import Closer, look_closer
 from studies.findings.ensemble import ENSEMBLE, EnsembleFindings, find_ensemble
 from studies.findings.gain import gained
 from studies.findings.retrained import OvertuningRow, as_shown, by_part, of_validation, out_of_fold, overtuning
@@ -154,6 +155,7 @@ class Findings:
         estimands: by model, over patches and over patients; empty where patients are unknown.
         agreement_by_class: for each pair "a / b", agreement on patches without (0) and with IDC (1).
         frozen_first: whether the plan was frozen before the first opening of these test patches.
+        closer: explorations that no plan names.
         unplanned: statistics shown here that the frozen plan does not name.
     """
 
@@ -175,6 +177,7 @@ class Findings:
     subgroups: tuple[Subgroup, ...]
     patients: tuple[PatientRow, ...]
     searches: dict[str, SearchFindings]
+    closer: Closer
     unplanned: tuple[str, ...]
 
 
@@ -222,6 +225,7 @@ def find(data: ReportData) -> Findings:
         subgroups=subgroups(test, names, plan.statistics_seed),
         patients=by_patient(test, names),
         searches={study.name: find_search(study) for study in data.studies},
+        closer=look_closer(data, resampling),
         unplanned=tuple(name for name in PLANNED if name not in plan.statistics),
     )
 

@@ -189,8 +189,9 @@ class Numbers:
         steps = _flat(path)
         return _data(self._at(steps), _pointer(steps), form)
 
-    def est(self, *path: str | int, form: str = "3") -> Markup:
+    def est(self, *place: str | int | list[str | int], form: str = "3") -> Markup:
         """An estimate at a place: its value with its interval, or why it has none."""
+        path = _flat(place)
         one = self._at(path)
         value = self.num(*path, "value", form=form)
         if one["low"] is None:

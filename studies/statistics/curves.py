@@ -41,7 +41,7 @@ def roc(labels: Ints, scores: Floats, resampling: Resampling) -> Curve:
         ]
         return np.stack(rows)
 
-    return _curve(GRID, heights, resampling, by_class(labels, resampling))
+    return banded(GRID, heights, resampling, by_class(labels, resampling))
 
 
 _UNDEFINED = np.full(len(GRID), np.nan)
@@ -66,7 +66,7 @@ def precision_recall(labels: Ints, scores: Floats, resampling: Resampling) -> Cu
         ]
         return np.stack(rows)
 
-    return _curve(GRID[1:], heights, resampling, by_class(labels, resampling))
+    return banded(GRID[1:], heights, resampling, by_class(labels, resampling))
 
 
 def _at_recall(hits: Floats, precision: Floats) -> Floats:
@@ -75,8 +75,15 @@ def _at_recall(hits: Floats, precision: Floats) -> Floats:
     return reached
 
 
-def _curve(grid: Floats, heights: Callable[[Floats], Floats], resampling: Resampling, bases: Bases) -> Curve:
-    """The curve on all patches, with the spread of its heights over the draws."""
+def banded(grid: Floats, heights: Callable[[Floats], Floats], resampling: Resampling, bases: Bases) -> Curve:
+    """The curve on all patches, with the spread of its heights over the draws.
+
+    Args:
+        grid: (G,) places on the horizontal axis.
+        heights: (B, N) weights of patches -> (B, G).
+        resampling: over the same N patches.
+        bases: patches that it rests on.
+    """
     whole = heights(np.ones((1, len(resampling.clusters))))[0]
     draws = np.concatenate([heights(block[:, resampling.clusters].astype(float)) for block in resampling.blocks(DRAWS)])
     return _points(grid, whole, draws, _enough(bases, resampling))

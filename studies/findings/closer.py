@@ -1,0 +1,23 @@
+"""A closer look, which no plan names and no verdict rests on: explorations, once the test split is open."""
+
+from dataclasses import dataclass
+
+from studies.findings.left_open import LeftOpen, find_left_open
+from studies.records import ReportData
+from studies.statistics.resampling import Resampling
+
+
+@dataclass(frozen=True)
+class Closer:
+    """All of it.
+
+    Attributes:
+        left_open: by entry, what leaving patches open gains.
+    """
+
+    left_open: dict[str, LeftOpen]
+
+
+def look_closer(data: ReportData, resampling: Resampling) -> Closer:
+    """All of it; ``resampling`` is of the test patches."""
+    return Closer(left_open=find_left_open(data, resampling))
