@@ -13,7 +13,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings = parse_export(argv)
     signals = Signals(command_line("export", argv))
     with signals.installed():
-        from search.final.export import export  # takes seconds to import; --help does not wait for it
+        from search.applied.export import export  # takes seconds to import; --help does not wait for it
 
         return export(settings)
 

@@ -13,7 +13,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings = parse_predict(argv)
     signals = Signals(command_line("predict", argv))
     with signals.installed():
-        from search.final.prediction import predict  # takes seconds to import; --help does not wait for it
+        from search.applied.prediction import predict  # takes seconds to import; --help does not wait for it
 
         return predict(settings)
 

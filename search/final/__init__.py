@@ -1,1 +1,1 @@
-"""From studies to one opening and its report: members, the frozen plan, the test rows, predictions."""
+"""From studies to one opening and its report: members, the frozen plan, the test rows."""

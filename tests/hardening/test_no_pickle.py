@@ -21,7 +21,7 @@ SAFE_IF = {
 """Readers that can unpickle, and the argument that keeps them from it; it must be spelled out."""
 UNPICKLE_WEIGHTS = {"search/workers/checkpoints.py", "models/_torch_file.py"}
 """The places where ``torch.load`` may be called at all."""
-READS_BACK = {("torch.jit.load", "search/final/model_files.py")}
+READS_BACK = {("torch.jit.load", "search/applied/model_files.py")}
 """What the same call has just written, to see that the file says what the model says; no file of a user's is opened."""
 UNSAFE_MODULES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "jsonpickle"}
 UNSAFE = {

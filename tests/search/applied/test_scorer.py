@@ -7,11 +7,11 @@ import pytest
 from final_models import stored
 
 from data_utils.readers.patches import read_patches
+from search.applied.abstaining import OUT_OF_FOLD, Abstaining
+from search.applied.scorer import Scorer
 from search.errors import UsageError
-from search.final.abstaining import OUT_OF_FOLD, Abstaining
 from search.final.members import StoredModel
 from search.final.scored import scored
-from search.final.scorer import Scorer
 from studies.errors import RecordError
 from studies.findings.predictions import save_predictions
 

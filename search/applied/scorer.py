@@ -8,11 +8,11 @@ import numpy as np
 from torch import nn
 
 from data_utils.readers.patchset import Ints, PatchSet, Pixels
-from search.final.abstaining import Abstaining
+from search.applied.abstaining import Abstaining
+from search.applied.table import Columns
 from search.final.likeness import USUAL, Likeness, load_likeness
 from search.final.members import StoredModel, member_logits, place_members
 from search.final.stored_ensemble import StoredEnsemble, ensemble_logits
-from search.final.table import Columns
 from studies.records import Floats
 from studies.statistics.calibration import sigmoid
 

@@ -14,13 +14,13 @@ from safetensors.torch import save_file
 from torch import nn
 
 from data_utils.split.prepare import prepare
+from search.applied.export import TOLERANCE, about, compare, export
+from search.applied.model_files import FORMS, form_of
+from search.applied.served import Served, read_tensors
 from search.command.settings import ExportSettings
 from search.errors import SearchFailed, UsageError
 from search.final import model_files
-from search.final.export import TOLERANCE, about, compare, export
 from search.final.members import MODEL_FILE, StoredModel, load_member
-from search.final.model_files import FORMS, form_of
-from search.final.served import Served, read_tensors
 from studies.records import to_json
 from studies.report.page import REPORT_JSON
 
@@ -152,14 +152,14 @@ def test_what_cannot_be_exported_is_refused_and_leaves_nothing(
     report.write_text("{")
     refused(published, "x.pt", r"is no report, of which the model card is made .* python -m search\.report --study s")
     report.write_text('{"plan_digest": "p"}')
-    monkeypatch.setattr("search.final.export.card", lambda *_: "card")
-    monkeypatch.setattr("search.final.export.TOLERANCE", -1.0)
+    monkeypatch.setattr("search.applied.export.card", lambda *_: "card")
+    monkeypatch.setattr("search.applied.export.TOLERANCE", -1.0)
     refused(published, "x.pt", r"x\.pt was not kept: on 103 development patches it differs", SearchFailed)
     (published.parent / "data").rename(published.parent / "away")
     refused(published, "x.pt", "holds no development patches, .* python -m search.finalize --study s")
 
 
 def test_a_file_comes_with_its_card_or_not_at_all(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("search.final.export.card", lambda *_: "card")
+    monkeypatch.setattr("search.applied.export.card", lambda *_: "card")
     assert export(ExportSettings(model=published, out=published / "given" / "x.pt", format="torchscript")) == 0
     assert sorted(path.name for path in (published / "given").iterdir()) == ["x.md", "x.pt"]

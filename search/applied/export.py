@@ -15,13 +15,13 @@ from data_utils.files import shown
 from data_utils.readers.patchset import Pixels, chunks
 from data_utils.split.prepare import DEVELOPMENT, load_development
 from search import __version__
+from search.applied.model_files import form_of
+from search.applied.served import Outputs, Predictor
 from search.command.settings import ExportSettings
 from search.command.terminal import say
 from search.command.writable import why_not_writable
 from search.errors import SearchFailed, UsageError
 from search.final.members import StoredModel, load_member, load_stored, member_logits
-from search.final.model_files import form_of
-from search.final.served import Outputs, Predictor
 from studies.errors import RecordError
 from studies.files import read_file, whole, write_whole
 from studies.records import to_json

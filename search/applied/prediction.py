@@ -13,17 +13,17 @@ from data_utils.readers.array_file import map_array
 from data_utils.readers.patches import PatchSet
 from data_utils.readers.patchset import chunks
 from data_utils.readers.sources import read_sources
+from search.applied.abstaining import Abstaining
+from search.applied.pace import Pace
+from search.applied.scorer import Final, Scorer
+from search.applied.table import table_at
 from search.command.settings import PredictSettings
 from search.command.terminal import say
 from search.command.writable import why_not_writable
 from search.comparison import data_source
 from search.errors import UsageError
-from search.final.abstaining import Abstaining
 from search.final.members import load_stored
-from search.final.pace import Pace
-from search.final.scorer import Final, Scorer
 from search.final.stored_ensemble import StoredEnsemble, load_ensemble
-from search.final.table import table_at
 from search.training.device import choose_device
 from search.trials.launches import scratch
 from search.trials.looks import PREDICTION, one_look

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from data_utils.readers.patchset import Pixels
+from search.applied.served import INPUT, OUTPUTS, Outputs, Predictor, read_tensors, serve, write_tensors
 from search.errors import UsageError
 from search.final.members import StoredModel
-from search.final.served import INPUT, OUTPUTS, Outputs, Predictor, read_tensors, serve, write_tensors
 
 OPSET = 17  # of ONNX, 2022; every runtime of today has it, and nothing here needs a later one
 ABOUT_FILE = "about.json"
@@ -147,6 +147,6 @@ FORMS = {
         _write_tensors,
         read_tensors,
         "HistoTune of the same version: the file holds tensors, and what rebuilds the networks around them as metadata "
-        "(search.final.served.read_tensors)",
+        "(search.applied.served.read_tensors)",
     ),
 }

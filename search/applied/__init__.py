@@ -1,0 +1,1 @@
+"""What a final model is put to: other patches scored, the model as one file that runs by itself."""
