@@ -168,3 +168,31 @@ class Ensemble:
     def chosen(self) -> bool:
         """Whether it is the final model of the comparison: it is, by its nested gain, better than a single one."""
         return self.gain.value > 0
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """A score that looks at the patches around one as well, put to the test beside the score that it is made of.
+
+    It is a logistic model on three numbers of a patch: its own logit, the mean of its up to 8 neighbours' logits, and
+    how many there are; logits are divided by ``temperature`` first.
+
+    Attributes:
+        of: entry of the score that it is made of: the ensemble where that was chosen, else the better single model.
+        temperature: of that score.
+        own, around, count: weights of the three.
+        intercept: what is added.
+        usual: neighbours of a development patch, in the mean.
+        fit: temperature and threshold of the sum, fitted to out-of-fold scores.
+        gain: over the score that it is made of; each fold by weights that were fitted to the others.
+    """
+
+    of: str
+    temperature: float
+    own: float
+    around: float
+    count: float
+    intercept: float
+    usual: float
+    fit: Fit
+    gain: Gain

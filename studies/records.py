@@ -15,7 +15,7 @@ import numpy.typing as npt
 from pydantic import TypeAdapter, ValidationError
 
 from studies.errors import RecordError
-from studies.final_models import Ensemble, FinalModel
+from studies.final_models import Ensemble, FinalModel, Neighbours
 
 _MOST_VALUES = 500_000  # of a record; that of the data names each development patient
 _MOST_NESTED = 100_000  # of them lists and objects, each of which takes pydantic 350 bytes
@@ -180,6 +180,7 @@ class AnalysisPlan:
         settings: folds, views, epochs, precision, versions and whatever else shapes the numbers.
         margin: difference of AUC that is taken to be of no consequence; None for no such claim.
         ensemble: None where one configuration or two folds are all there is, and in plans from before there was any.
+        neighbours: None where few patches have any, and in plans from before there was any.
     """
 
     study: str
@@ -194,6 +195,7 @@ class AnalysisPlan:
     settings: dict[str, Any]
     margin: float | None = None
     ensemble: Ensemble | None = None
+    neighbours: Neighbours | None = None
 
 
 @dataclass(frozen=True)

@@ -1,49 +1,38 @@
 """Scores other patches by a final model, exactly as its test patches were scored."""
 
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
 from rich.console import Console
-from rich.progress import Progress as Bar
 
-from data_utils.quality.measures import one_colour
-from data_utils.readers.array_file import map_array
 from data_utils.readers.patches import PatchSet
-from data_utils.readers.patchset import chunks
-from data_utils.readers.sources import read_sources
 from search.applied.abstaining import Abstaining
 from search.applied.pace import Pace
-from search.applied.scorer import Final, Scorer
-from search.applied.table import table_at
+from search.applied.scorer import Scorer
+from search.applied.seen import check_side, looks, named, notices, pieces, read, stored_in
+from search.applied.surrounded import check_placed, surrounded, told
+from search.applied.table import Columns, table_at
 from search.command.settings import PredictSettings
 from search.command.terminal import say
 from search.command.writable import why_not_writable
-from search.comparison import data_source
 from search.errors import UsageError
-from search.final.members import load_stored
-from search.final.stored_ensemble import StoredEnsemble, load_ensemble
+from search.final.neighbours import load_neighbours
 from search.training.device import choose_device
 from search.trials.launches import scratch
-from search.trials.looks import PREDICTION, one_look
-from search.trials.seals import SEALED_FILE, Met, sealed_among
-from studies.errors import StudyError
-from studies.files import naming, whole
-from studies.ledger.ledger import Ledger
-from studies.storage.studies import is_there, open_existing
-
-AT_ONCE = 1024
-"""Patches held and scored at once: a multiple of every batch, so that a score is the same however many there are."""
+from studies.files import whole
+from studies.final_models import Neighbours
 
 
 def predict(settings: PredictSettings) -> int:
     """Reads the patches, scores them and writes the table; the exit code."""
-    stored = load_ensemble(settings.model) or load_stored(settings.model)
+    stored = stored_in(settings.model)
     if problem := why_not_writable(settings.out.parent):
         raise UsageError(f"--out {settings.out}: {problem}; name another file, or have it made writable")
     device = choose_device(settings.device)
     console = Console(stderr=True)
+    neighbours = load_neighbours(settings.model, stored.plan_digest) if settings.neighbours else None
+    if neighbours is not None and settings.abstain is not None:
+        raise UsageError("--abstain: its promise is of patches that are scored alone; leave it or --neighbours out")
     scorer = Scorer(
         stored,
         settings.model,
@@ -51,133 +40,35 @@ def predict(settings: PredictSettings) -> int:
         None if settings.abstain is None else Abstaining.at(settings.abstain, stored, settings.model),
     )
     with scratch() as folder:
-        sets = _read(settings, Path(folder), console)
+        sets = read(settings.data, Path(folder), console)
         for patches in sets:
-            _check_side(patches, stored, settings.model)
-        for line in (*_notices(sets), *_looks(sets, settings, stored)):
+            check_side(patches, stored, settings.model)
+        if neighbours is not None:
+            check_placed(sets)
+        for line in (*notices(sets), *looks(sets, settings, stored, "search.predict")):
             say(console, line)
         pace = Pace(console, sum(map(len, sets)))
         with whole(settings.out) as draft, table_at(draft, settings.out.name) as add, pace.shown():
-            for piece in _pieces(sets):
-                add(scorer.columns(piece))
-                pace.advance(len(piece))
-    for line in scorer.told():
+            for columns in _scored(sets, scorer, pace, neighbours):
+                add(columns)
+        said = [*scorer.told(), *([] if neighbours is None else [told(sets, neighbours)])]
+    for line in said:
         say(console, line)
-    say(console, f"{pace.done} predictions by {_named(stored)}, {pace.rate()}: {settings.out}")
+    by = f"{named(stored)}{' with neighbours' if settings.neighbours else ''}"
+    say(console, f"{pace.done} predictions by {by}, {pace.rate()}: {settings.out}")
     return 0
 
 
-def _named(stored: Final) -> str:
-    return f"{stored.study}/{'ensemble' if isinstance(stored, StoredEnsemble) else stored.model}"
+def _scored(sets: Sequence[PatchSet], scorer: Scorer, pace: Pace, neighbours: Neighbours | None) -> Iterator[Columns]:
+    """What the table says, piece by piece; with neighbours all is held to the last, which may lie beside the first."""
+    alone = _alone(sets, scorer, pace)
+    if neighbours is None:
+        return alone
+    held = list(alone)
+    return surrounded(held, sets, scorer.logits, neighbours)
 
 
-def _home(settings: PredictSettings, stored: Final) -> Path:
-    """The folder of a single model: that of an ensemble's first part knows of the same sealed patches."""
-    folder = settings.model.resolve()
-    return folder / stored.parts[0].stored.model if isinstance(stored, StoredEnsemble) else folder
-
-
-def _check_side(patches: PatchSet, stored: Final, model: Path) -> None:
-    """Refuses patches of another side: the network would take them, and see tissue at a scale that it never learned.
-
-    Raises:
-        UsageError: what was found and expected.
-    """
-    if patches.side != stored.side:
-        raise UsageError(
-            f"{patches.source} holds patches of {patches.side} pixels; expected {stored.side}, on which {model} was "
-            "trained: cut them anew, at the scale of its training patches"
-        )
-
-
-def _read(settings: PredictSettings, folder: Path, console: Console) -> list[PatchSet]:
-    """The patches of each source; pixels of pictures go into ``folder``, where any number of them has room."""
-    named = settings.data or (data_source(None),)
-    with naming(folder), Bar(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("reading patches", total=None)
-        return list(read_sources(named, folder, lambda done, of: bar.update(task, completed=done, total=of)))
-
-
-def _pieces(sets: Sequence[PatchSet]) -> Iterator[PatchSet]:
-    """All patches in their order, so many at once as are held in memory."""
-    for patches in sets:
-        for piece in chunks(len(patches), AT_ONCE):
-            yield patches.take(np.arange(piece.start, piece.stop))
-
-
-def _notices(sets: Sequence[PatchSet]) -> list[str]:
-    """What the reader left out, and how it read the rest."""
-    return [
-        line
-        for patches in sets
-        for line in (*(f"left out: {count} {reason}" for reason, count in patches.exclusions), *patches.notes)
-    ]
-
-
-def _looks(sets: Sequence[PatchSet], settings: PredictSettings, stored: Final) -> list[str]:
-    """That some are sealed test patches, of this model's comparison or another; it is recorded where it can be.
-
-    Raises:
-        UsageError: their test split was not opened yet, or what another comparison has sealed is not known.
-    """
-    home = _home(settings, stored)
-    ledger = _ledger(settings.storage, home)
-    found = [(patches, _met(patches, stored.study, home, ledger)) for patches in sets]
-    for patches, of_it in found:  # all of them, before a look at any is recorded
-        _check_opened(of_it, len(patches))
-    lines = []
-    for patches, of_it in found:
-        for met in of_it:
-            lines.append(
-                f"{met.count} of {len(patches)} patches are sealed test patches of {met.study}: a score on them is no "
-                f"new evidence, and a choice made by it spoils the test; {_record(met, settings, ledger)}"
-            )
-    return lines
-
-
-def _check_opened(found: Sequence[Met], count: int) -> None:
-    """Refuses patches that are sealed and were opened under no name.
-
-    Raises:
-        UsageError: there are some.
-    """
-    opened = np.any([met.rows for met in found if met.opened] or [np.zeros(count, np.bool_)], axis=0)
-    for met in found:
-        if unseen := int((met.rows & ~opened).sum()):
-            raise UsageError(
-                f"{unseen} of {count} patches are sealed test patches of {met.study}, whose test split was not opened "
-                "yet: a score on them would be a look that nobody counts. Give other patches, or run python -m "
-                f"search.finalize --study {met.study} first"
-            )
-
-
-def _ledger(storage: str, model: Path) -> Ledger | None:
-    """Of the database that was named, or else lies beside the results that the model is of; None where none does.
-
-    Raises:
-        StorageError: the one that was named is not there.
-    """
-    url = storage or f"sqlite:///{model.parent.parent}/studies.db"
-    return Ledger(open_existing(url).engine) if storage or is_there(url) else None
-
-
-def _met(patches: PatchSet, study: str, model: Path, ledger: Ledger | None) -> list[Met]:
-    """The comparisons whose sealed patches are among these; of a model that was copied elsewhere, its own."""
-    found = sealed_among(model.parent.parent, ledger, patches)
-    sealed = model / SEALED_FILE
-    if any(met.study == study for met in found) or not os.path.lexists(sealed):
-        return found
-    rows = np.isin(patches.digests, map_array(sealed)) & ~one_colour(patches.pixels)
-    return [*found, Met(study, rows, opened=True, recordable=False)] if rows.any() else found
-
-
-def _record(met: Met, settings: PredictSettings, ledger: Ledger | None) -> str:
-    """Whether the look was written down, in words."""
-    if ledger is None or not met.recordable:
-        return f"that could not be recorded: the database holds no lock of {met.study}; name its own by --storage"
-    words = f"scored by search.predict with the model {settings.model}"
-    try:
-        ledger.record_look(met.study, PREDICTION, words, met.count, one_look())
-    except StudyError as error:  # it may not be written to, or the disk is full
-        return f"that could not be recorded: {error}"
-    return "that is recorded"
+def _alone(sets: Sequence[PatchSet], scorer: Scorer, pace: Pace) -> Iterator[Columns]:
+    for piece in pieces(sets):
+        yield scorer.columns(piece)
+        pace.advance(len(piece))

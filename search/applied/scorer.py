@@ -20,7 +20,11 @@ Final = StoredModel | StoredEnsemble
 
 
 class Scorer:
-    """Its networks are loaded once. It counts what of all patches so far was left open, and what was unlike its own."""
+    """Its networks are loaded once. It counts what of all patches so far was left open, and what was unlike its own.
+
+    Attributes:
+        logits: of each piece so far, (n,) before the temperature.
+    """
 
     def __init__(self, stored: Final, folder: Path, device: str, abstaining: Abstaining | None = None) -> None:
         """Verifies the members.
@@ -48,13 +52,15 @@ class Scorer:
             found = load_likeness(model, place)
             if found is not None and self._judge is None:
                 self._judge = found, model, networks
+        self.logits: list[Floats] = []
         self._count = self._left_open = 0
         self._unlike: Counter[str] = Counter()
 
     def columns(self, patches: PatchSet) -> Columns:
         """What the table says of these patches; labels and patients where they are known."""
         logits = self._logits(patches.pixels)
-        probabilities = sigmoid(logits.mean(axis=1), self._stored.temperature)
+        self.logits.append(logits.mean(axis=1))
+        probabilities = sigmoid(self.logits[-1], self._stored.temperature)
         nothing = [None] * len(patches)
         sets, called = self._called(probabilities)
         self._count += len(patches)

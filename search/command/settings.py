@@ -11,13 +11,14 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from data_utils.command import any_path
 from data_utils.quality.rules import RULE_NAMES
 from models._registry import model_names
 from search.command import _arguments as kinds
+from search.command import _shared as usual
 from search.command._arguments import positive, study_name_of, whole
 from search.command._flags import Asked, Flag, Group, Settings, Study, choice, command_of, options, purpose_of, switch
 from search.command._shared import Data, Device, FinalModel, LogLevel, Patience, Positive, Storage, Weights
+from search.command._split import DRAW, LISTS, check_split
 from search.command.extents import Extent, assignments, settle_space
 from search.command.settings_file import read_settings
 from studies.secrets import with_password
@@ -28,7 +29,7 @@ SPLIT, SPLIT_SEED = (70, 15, 15), 0
 SEED = whole(0, 2**32 - 1)
 BY_DATA = Study("default: the stem of the data path")
 ALL = Study("default: all in the database")
-_LISTS, _DRAW, _NONE = ("split_file", "unlisted"), ("split", "split_seed"), (kinds.NONE,)
+_NONE = (kinds.NONE,)
 
 
 @dataclass(frozen=True)
@@ -132,13 +133,13 @@ class LaunchSettings:
     )] = None  # fmt: skip
     dry_run: Annotated[bool, switch("show the space and what it would take, write nothing")] = False
     split: Annotated[tuple[int, int, int], Group("data and split, locked when a study begins"), Flag(
-        "A/B/C", kinds.parts, "percent of patients for train, validation and test", between="/", instead_of=_LISTS
+        "A/B/C", kinds.parts, "percent of patients for train, validation and test", between="/", instead_of=LISTS
     )] = SPLIT  # fmt: skip
-    split_seed: Annotated[int, Flag("N", SEED, "seed of the draw of patients", instead_of=_LISTS)] = SPLIT_SEED
+    split_seed: Annotated[int, Flag("N", SEED, "seed of the draw of patients", instead_of=LISTS)] = SPLIT_SEED
     split_file: Annotated[str | None, Flag(
         "PATH", kinds.split_source, "published lists of patient ids instead: JSON, or a folder with cases_train.txt, "
         "cases_val.txt, cases_test.txt; or folders, where patches lie in train/, validation/ and test/",
-        choices=("folders",), instead_of=_DRAW,
+        choices=("folders",), instead_of=DRAW,
     )] = None  # fmt: skip
     unlisted: Annotated[Literal["error", "train", "exclude"], choice(
         "patients that no list of --split-file names", "error", "train", "exclude"
@@ -242,16 +243,16 @@ class MoveSettings:
 class PredictSettings:
     """Apply the final model of a comparison to other patches, with or without labels."""
 
-    model: Annotated[Path, Group("prediction"), Flag("DIR", any_path, "final model: runs/NAME/vgg16, or runs/NAME")]
+    model: Annotated[usual.Final, Group("prediction")]
     out: Annotated[Path, Flag("FILE", kinds.new_file, "table to write: Parquet where it ends in .parquet, else CSV")]
-    data: Annotated[tuple[str, ...], Flag(
-        "PATH", kinds.data_source, "as search.launch takes it, or single pictures; several, and patterns such as "
-        "'slides/*/*.png'", "default: $HISTOTUNE_DATA, then data/", many=True,
-    )] = ()  # fmt: skip
+    data: usual.Paths = ()
     abstain: Annotated[float | None, Flag(
         "RATE", kinds.error_rate, "leave patches open, so that at most this share of a new patient's is called wrongly",
         "default: every patch is called",
     )] = None  # fmt: skip
+    neighbours: Annotated[
+        bool, switch("look at the patches around each as well, where the plan has a score for it")
+    ] = False
     storage: Storage = field(default="", repr=False)
     device: Device = "auto"
     log_level: LogLevel = "info"
@@ -313,7 +314,7 @@ PURPOSES = {name: purpose_of(kind) for name, kind in COMMANDS.items()}
 def parse_launch(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> LaunchSettings:
     """Settings of ``search.launch``; a refused argument ends the process with one line and exit code 2."""
     asked = _asked(LaunchSettings, argv, environ)
-    _check_split(asked)
+    check_split(asked)
     settle_space(asked, MODELS)
     study = _name(asked.values, environ)
     if asked.values["warm_start"] == study:
@@ -383,14 +384,3 @@ def _name(values: dict[str, Any], environ: Mapping[str, str]) -> str:
     """The study, named by the stem of the data path where it has no name yet."""
     values["study"] = values["study"] or study_name_of(environ.get("HISTOTUNE_DATA") or "data")
     return str(values["study"])
-
-
-def _check_split(asked: Asked[LaunchSettings]) -> None:
-    """A split is drawn or published: flags of the other kind are refused, not forgotten."""
-    values, about = asked.values, (*_LISTS, *_DRAW)
-    if values["split_file"] is None:
-        if values["unlisted"] != "error":
-            other = "no lists are given; name them by --split-file, or leave it out"
-            asked.refuse(f"--unlisted {values['unlisted']}: {other}", *about)
-    elif asked.given.keys() & _DRAW:
-        asked.refuse("--split-file: the lists divide the patients; leave --split and --split-seed out", *about)

@@ -27,8 +27,9 @@ from search.final.ensemble import ensemble_logit
 from search.final.examples import save_test_examples
 from search.final.likeness import keep_likeness
 from search.final.members import MODEL_FILE, Progress, SharedOutputs, StoredModel, member_logits
+from search.final.neighbours import neighbours_logit, publish_neighbours
 from search.final.plan import decides_the_same, last_plan, trained_otherwise
-from search.final.scored import scored
+from search.final.scored import patients_of, scored
 from search.final.stored_ensemble import ENSEMBLE_FILE, StoredEnsemble, StoredPart
 from search.trials.looks import by
 from search.trials.marks import Mark, check_folder, lost
@@ -37,6 +38,7 @@ from studies.files import write_whole
 from studies.final_models import Ensemble
 from studies.findings.ensemble import ENSEMBLE
 from studies.findings.examples import problem_with_pictures
+from studies.findings.neighbours import NEIGHBOURS
 from studies.findings.predictions import TABLE_FILE, as_table, problem_with, save_predictions
 from studies.ledger.ledger import OpeningRecord
 from studies.records import AnalysisPlan, Predictions, from_json, to_json
@@ -112,6 +114,7 @@ def publish(folder: Path, prepared: Prepared, plan: AnalysisPlan, entrants: Sequ
         write_whole(folder / ENSEMBLE_FILE, to_json(_as_stored(plan, plan.ensemble, entrants)))
     else:
         (folder / ENSEMBLE_FILE).unlink(missing_ok=True)
+    publish_neighbours(folder, plan.study, entrants[0].stored.plan_digest, plan.neighbours)
 
 
 def _as_stored(plan: AnalysisPlan, ensemble: Ensemble, entrants: Sequence[Entrant]) -> StoredEnsemble:
@@ -248,6 +251,14 @@ def _predict(
     if plan.ensemble is not None:
         logits[ENSEMBLE] = ensemble_logit(plan.ensemble, plan.models, logits)
         temperatures[ENSEMBLE], thresholds[ENSEMBLE] = plan.ensemble.fit.temperature, plan.ensemble.fit.threshold
+    if plan.neighbours is not None:
+        logits[NEIGHBOURS] = neighbours_logit(
+            plan.neighbours, patients_of(test), test.x, test.y, logits[plan.neighbours.of]
+        )
+        temperatures[NEIGHBOURS], thresholds[NEIGHBOURS] = (
+            plan.neighbours.fit.temperature,
+            plan.neighbours.fit.threshold,
+        )
     logits |= baseline_logits(development.pixels, development.labels, test.pixels)
     prevalence = float(np.mean(development.labels))
     return scored(

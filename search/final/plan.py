@@ -19,6 +19,7 @@ from search.comparison import DATA_FILE, ENVIRONMENT_FILE, Comparison
 from studies.errors import RecordError
 from studies.files import read_file
 from studies.final_models import FinalModel
+from studies.findings.neighbours import NEIGHBOURS
 from studies.findings.predictions import PREDICTIONS_FILE
 from studies.records import AnalysisPlan, DataSummary, StudySummary, digest, from_json, to_json
 from studies.storage.results import FINISHED, own_trials, summarise, trials_digest
@@ -26,7 +27,7 @@ from studies.storage.results import FINISHED, own_trials, summarise, trials_dige
 TRIALS, RECORDS, FOLD_SIZES, TRAINED_AGAIN = "trials", "records", "fold sizes", "trained again"
 """Settings of a plan that decide nothing: which trials of each study it knew, and the files that a report reads
 besides, both by digest; patients, patches and patches with IDC of each fold; members that were lost and came out
-otherwise than under the plan before."""
+otherwise than under the plan before. So does why no score looks at neighbours, under the name of that entrant."""
 RACE = "race"
 """The setting that has the rule by which candidates were dropped; there is none in plans without a race."""
 _OF_DATA = ("fingerprint", "parts", "patient_ids", "patients", "lock_digest", "fractions")  # not what was passed over
@@ -212,6 +213,6 @@ def _without_seconds(plan: AnalysisPlan) -> AnalysisPlan:
 
 
 def _decisions(plan: AnalysisPlan) -> AnalysisPlan:
-    about = (TRIALS, RECORDS, FOLD_SIZES, TRAINED_AGAIN)
+    about = (TRIALS, RECORDS, FOLD_SIZES, TRAINED_AGAIN, NEIGHBOURS)
     settings = {key: value for key, value in plan.settings.items() if key not in about}
     return replace(_without_seconds(plan), settings=settings, statistics=())

@@ -33,6 +33,7 @@ from search.final.ensemble import assemble
 from search.final.examples import save_development_examples
 from search.final.member_files import member_folder, stored_member
 from search.final.members import StoredModel, source_of
+from search.final.neighbours import surround, why_none
 from search.final.opening import Entrant, check_decided, check_reopening, open_test, publish, withdraw
 from search.final.plan import (
     FOLD_SIZES,
@@ -62,6 +63,7 @@ from search.workers.cluster import RaySession, check_both
 from search.workers.trainable import TrialWorker
 from studies.files import naming, write_whole
 from studies.final_models import FinalModel
+from studies.findings.neighbours import NEIGHBOURS
 from studies.findings.predictions import save_predictions
 from studies.records import AnalysisPlan, to_json
 from studies.statistics.calibration import sigmoid
@@ -106,7 +108,7 @@ def _finalize(final: Final) -> int:
     retrained = [
         replace(one, final=frozen(one.final, None if before is None else before[0])) for one in _retrain(final, rows)
     ]
-    decided = _decide(final, retrained, rows, None if before is None else before[0])
+    decided = _decide(final, retrained, rows, development, None if before is None else before[0])
     check_decided(final.comparison, decided, settings.reopen)  # before anything that a report reads is written over
     _keep_development(final, development, retrained)
     plan, plan_digest = _plan(final, development, decided, fold)
@@ -245,6 +247,8 @@ def _plan(
     _write_environment(final)
     records = records_of(final.comparison.folder, [model.model for model in decided.models])
     about = {TRIALS: trials_of(final.studies), RECORDS: records, FOLD_SIZES: fold_sizes(development, fold)}
+    if decided.neighbours is None and (reason := why_none(development)):
+        about[NEIGHBOURS] = reason
     if before is not None and (others := trained_otherwise(before[0], decided)):
         about[TRAINED_AGAIN] = others
     plan = replace(decided, settings={**decided.settings, **about})
@@ -261,10 +265,20 @@ def _write_environment(final: Final) -> None:
     write_whole(final.comparison.folder / ENVIRONMENT_FILE, to_json(content))
 
 
-def _decide(final: Final, retrained: Sequence[Retrained], rows: Rows, before: AnalysisPlan | None) -> AnalysisPlan:
-    """All that shapes the numbers of the report; of the same models the ensemble is that of the plan before."""
+def _decide(
+    final: Final,
+    retrained: Sequence[Retrained],
+    rows: Rows,
+    development: DevelopmentSet,
+    before: AnalysisPlan | None,
+) -> AnalysisPlan:
+    """All that shapes the numbers of the report; of the same models, ensemble and neighbours are as planned before."""
     models = tuple(one.final for one in retrained)
-    ensemble = before.ensemble if before is not None and before.models == models else assemble(retrained, rows)
+    if before is not None and before.models == models:
+        ensemble, neighbours = before.ensemble, before.neighbours
+    else:
+        ensemble = assemble(retrained, rows)
+        neighbours = surround(retrained, rows, development, ensemble)
     settings: dict[str, Any] = {
         "planned": planned(final),
         "folds": rows.folds,
@@ -292,6 +306,7 @@ def _decide(final: Final, retrained: Sequence[Retrained], rows: Rows, before: An
         settings=settings,
         margin=final.settings.margin,
         ensemble=ensemble,
+        neighbours=neighbours,
     )
 
 

@@ -12,6 +12,7 @@ from studies.final_models import CandidateResult, FinalModel, Fit, Gain
 from studies.findings.closer import Closer, look_closer
 from studies.findings.ensemble import ENSEMBLE, EnsembleFindings, find_ensemble
 from studies.findings.gain import gained
+from studies.findings.neighbours import NEIGHBOURS, NeighboursFindings, find_neighbours
 from studies.findings.retrained import OvertuningRow, as_shown, by_part, of_validation, out_of_fold, overtuning
 from studies.findings.searches import SearchFindings, find_search
 from studies.findings.verdict import Verdict, judge
@@ -152,6 +153,7 @@ class Findings:
         comparisons: every pair of models.
         margin: difference of AUC that was planned to be of no consequence; None without such a plan.
         ensemble: None where the plan has none.
+        neighbours: likewise.
         estimands: by model, over patches and over patients; empty where patients are unknown.
         agreement_by_class: for each pair "a / b", agreement on patches without (0) and with IDC (1).
         frozen_first: whether the plan was frozen before the first opening of these test patches.
@@ -172,6 +174,7 @@ class Findings:
     comparisons: tuple[Comparison, ...]
     margin: float | None
     ensemble: EnsembleFindings | None
+    neighbours: NeighboursFindings | None
     estimands: dict[str, Estimands]
     agreement_by_class: dict[str, dict[str, Agreement]]
     subgroups: tuple[Subgroup, ...]
@@ -194,8 +197,11 @@ def find(data: ReportData) -> Findings:
     scores = {entry: _score(test, entry, logits[entry], sampled[entry], resampling) for entry in logits}
     models = {model.model: _model(data, model, scores, resampling) for model in plan.models}
     entered = {
-        name: _contestant(test, name, logits[name], sampled[name]) for name in (*names, ENSEMBLE) if name in sampled
+        name: _contestant(test, name, logits[name], sampled[name])
+        for name in (*names, ENSEMBLE, NEIGHBOURS)
+        if name in sampled
     }
+    measured = {name: scores[name].test for name in entered}
     contestants = [entered[name] for name in names]
     comparisons = compare_all(test.labels, contestants, resampling)
     aucs = {entry: value for entry, score in scores.items() if (value := score.test["auc"].value) is not None}
@@ -219,7 +225,8 @@ def find(data: ReportData) -> Findings:
         baselines={name: scores[name] for name in plan.baselines if name in scores},
         comparisons=comparisons,
         margin=plan.margin,
-        ensemble=find_ensemble(data, entered, {name: scores[name].test for name in entered}, doubts, resampling),
+        ensemble=find_ensemble(data, entered, measured, doubts, resampling),
+        neighbours=find_neighbours(data, entered, measured, doubts, resampling),
         estimands=over_patients,
         agreement_by_class=_agreement_by_class(test.labels, contestants),
         subgroups=subgroups(test, names, plan.statistics_seed),
@@ -232,8 +239,8 @@ def find(data: ReportData) -> Findings:
 
 def _tempered(test: Predictions, plan: AnalysisPlan) -> dict[str, Floats]:
     """Entry -> (N,) logits of its probabilities: divided by its temperature, or as they are of a baseline."""
-    ensemble = {} if plan.ensemble is None else {ENSEMBLE: plan.ensemble.fit.temperature}
-    temperatures = ensemble | {
+    combined = {ENSEMBLE: plan.ensemble, NEIGHBOURS: plan.neighbours}
+    temperatures = {name: one.fit.temperature for name, one in combined.items() if one is not None} | {
         model.entry(candidate.label): model.fit_of(candidate.label).temperature
         for model in plan.models
         for candidate in model.candidates

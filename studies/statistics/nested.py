@@ -32,7 +32,7 @@ def nested_gain(labels: Ints, patients: Names, fold: Ints, scores: Mapping[str, 
 
     chosen = [chosen_by(fold != number) for number in range(int(fold.max()) + 1)]
     nested = np.choose(fold, [scores[label] for label in chosen])
-    return _gain(labels, patients, fold, nested, scores[default], chosen)
+    return gain_over(labels, patients, fold, nested, scores[default], chosen)
 
 
 def nested_ensemble(labels: Ints, patients: Names, fold: Ints, logits: Mapping[str, Floats]) -> Gain:
@@ -52,7 +52,7 @@ def nested_ensemble(labels: Ints, patients: Names, fold: Ints, logits: Mapping[s
         ensembles.append(combined(scores, counts))
         singles.append(combined(scores, taken(labels, logits, rows, best)))
         chosen.append(in_words(counts))
-    return _gain(labels, patients, fold, np.choose(fold, ensembles), np.choose(fold, singles), chosen)
+    return gain_over(labels, patients, fold, np.choose(fold, ensembles), np.choose(fold, singles), chosen)
 
 
 def in_words(counts: Counts) -> str:
@@ -60,8 +60,17 @@ def in_words(counts: Counts) -> str:
     return ", ".join(f"{times} x {name}" for name, times in counts.items())
 
 
-def _gain(labels: Ints, patients: Names, fold: Ints, one: Floats, other: Floats, chosen: Sequence[str]) -> Gain:
-    """The first score's AUC within folds minus the second one's."""
+def gain_over(labels: Ints, patients: Names, fold: Ints, one: Floats, other: Floats, chosen: Sequence[str]) -> Gain:
+    """The first score's AUC within folds minus the second one's, with its interval over patients.
+
+    Args:
+        labels: (N,) 1 is IDC.
+        patients: (N,) "" where unknown.
+        fold: (N,) from 0; each holds both classes.
+        one: (N,) scores; those of a fold are none that its patients had a part in.
+        other: (N,) likewise.
+        chosen: what the first one is, for each fold.
+    """
     resampling = resample(patients, labels, draws=0, seed=0)
     first, second = (_within(labels, each, fold, resampling) for each in (one, other))
     found = paired_difference(PRIMARY, first, second, resampling)

@@ -31,6 +31,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Tree:
     """A comparison taken all the way to its report."""
     folder = tmp_path_factory.mktemp("whole")
     tree = copy_tree(folder / "tree", folder / "runs")
+    rule = tree.folder / "search" / "final" / "neighbours.py"  # made-up patches have 1.6 neighbours each
+    rule.write_text(rule.read_text(encoding="utf-8").replace("FEWEST = 2.0", "FEWEST = 1.0"), encoding="utf-8")
     tree.finalists = None
     tree.fresh = True
     tree.run("launch", *LAUNCH, "--workers", "2")
@@ -283,6 +285,37 @@ def test_the_ensemble_is_the_mean_of_its_parts_and_predicts_alike_where_it_was_c
         mine = {row["name"]: float(row["probability"]) for row in csv.DictReader(file)}
     names = [row["name"] for row in rows if row["model"] == "ensemble"]
     np.testing.assert_allclose([mine[name] for name in names], said["ensemble"], atol=2e-6)
+
+
+def test_the_score_that_looks_at_neighbours_is_tested_and_predicts_alike(whole: Tree, tmp_path: Path) -> None:
+    folder = whole.runs / "whole"
+    found = json.loads((folder / "report.json").read_text(encoding="utf-8"))["neighbours"]
+    assert 1.4 < found["usual"] < 1.8
+    place = folder if found["of"] == "ensemble" else folder / found["of"]
+    asked = (
+        "predict",
+        "--data",
+        "synthetic:300",
+        "--neighbours",
+        "--out",
+        str(tmp_path / "predictions.csv"),
+        "--model",
+    )
+    assert "with neighbours" in whole.run(*asked, str(place)).stderr
+    with (tmp_path / "predictions.csv").open(newline="") as file:
+        mine = {row["name"]: row for row in csv.DictReader(file)}
+    with (folder / "test_predictions.csv").open(newline="") as file:
+        theirs = [row for row in csv.DictReader(file) if row["model"] == "neighbours"]
+    assert len(theirs) > 30
+    for row in theirs:
+        assert float(mine[row["name"]]["probability"]) == pytest.approx(float(row["probability"]), abs=2e-6)
+        assert mine[row["name"]]["predicted"] == row["predicted"]
+    labels = [int(row["label"]) for row in theirs]
+    assert found["auc"]["value"] == pytest.approx(
+        roc_auc_score(labels, [float(row["probability"]) for row in theirs]), abs=2e-3
+    )
+    other = folder / "tiny" if place == folder else folder
+    assert len(whole.run(*asked, str(other), expect=2).stderr.strip().splitlines()) == 1
 
 
 def test_a_place_in_which_no_prediction_can_be_written_is_told_before_any_is_made(whole: Tree) -> None:

@@ -15,7 +15,17 @@ from PIL import Image
 from scipy.special import expit
 from spaces import SPACES
 
-from studies.final_models import CandidateResult, Dropped, Ensemble, FinalModel, Fit, Gain, MemberResult, Part
+from studies.final_models import (
+    CandidateResult,
+    Dropped,
+    Ensemble,
+    FinalModel,
+    Fit,
+    Gain,
+    MemberResult,
+    Neighbours,
+    Part,
+)
 from studies.records import (
     AnalysisPlan,
     DataSummary,
@@ -138,6 +148,7 @@ def _predictions(
     logits["cnn:default"] = logits["cnn"] + rng.normal(0, 0.8, len(who))
     logits["vgg16:best"] = logits["vgg16"] + rng.normal(0, 0.3, len(who))
     logits["ensemble"] = (logits["cnn"] + logits["vgg16"]) / 2
+    logits["neighbours"] = 0.9 * logits["ensemble"] + 0.4 * labels
     logits["colour histogram"] = 2.1 * (labels - 0.5) + 1.6 * stain + rng.normal(0, 1.4, len(who))
     logits["majority"] = np.full(len(who), -0.9)
     fitted = {entry: 1.2 for entry in logits if entry.split(":")[0] in members}
@@ -329,6 +340,7 @@ def _plan(name: str, data: DataSummary, models: tuple[FinalModel, ...], draws: i
         statistics_seed=0,
         settings={"folds": 5, "views": 8, "precision": "fp32", "race": "the weak ones are dropped"},
         ensemble=Ensemble(parts, "the plain mean", Fit(1.0, 0.33, 0.3, 0.4, "a rule"), models[-1].model, gain),
+        neighbours=Neighbours("ensemble", 1.0, 0.6, 0.5, -0.02, 0.1, 6.4, Fit(1.0, 0.33, 0.3, 0.4, "a rule"), gain),
     )
 
 

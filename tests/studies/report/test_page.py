@@ -317,7 +317,7 @@ def test_statistics_that_the_plan_does_not_name_are_marked(small: ReportData, tm
 
 def test_a_single_model_without_trials_that_count_still_makes_a_report(small: ReportData, tmp_path: Path) -> None:
     study = replace(small.studies[0], trials=(), best=None, default=None, importance=None)
-    plan = replace(small.plan, models=small.plan.models[:1], ensemble=None)
+    plan = replace(small.plan, models=small.plan.models[:1], ensemble=None, neighbours=None)
     text = write_report(replace(small, studies=(study,), plan=plan, examples=()), tmp_path).read_text(encoding="utf-8")
     assert "There was no second model to compare it with." in text
     assert "No trial of this study has a value." in text

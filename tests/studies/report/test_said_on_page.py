@@ -66,8 +66,25 @@ def test_gain_race_and_ensemble_are_told(small: ReportData, tmp_path: Path) -> N
     assert found["comparison"]["primary"]["value"] == pytest.approx(found["auc"]["value"] - single)
     assert len(numbers["comparisons"]) == 1, "its test is of no family of the models'"
     assert "was not trained" in text
-    without = find(replace(small, plan=replace(small.plan, ensemble=None)))
+    without = find(replace(small, plan=replace(small.plan, ensemble=None, neighbours=None)))
     assert without.ensemble is None
+    assert without.neighbours is None
+
+
+def test_what_neighbours_gain_is_told_or_why_there_are_none(small: ReportData, tmp_path: Path) -> None:
+    text = write_report(small, tmp_path).read_text(encoding="utf-8")
+    found = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["neighbours"]
+    assert (found["of"], found["weights"]["own"], found["usual"]) == ("ensemble", 0.6, 6.4)
+    logits = small.test.logits["neighbours"]
+    assert found["auc"]["value"] == pytest.approx(sk.roc_auc_score(small.test.labels, logits))
+    ensemble = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["ensemble"]
+    assert found["comparison"]["primary"]["value"] == pytest.approx(found["auc"]["value"] - ensemble["auc"]["value"])
+    assert "ensemble with neighbours" in found["verdict"]["headline"]
+    assert found["verdict"]["headline"] in text
+    assert 'data-path="/neighbours/gain/value"' in text
+    settings = {**small.plan.settings, "neighbours": "a development patch has 0.4 neighbours"}
+    sparse = replace(small, plan=replace(small.plan, neighbours=None, settings=settings))
+    assert "was left out: a development patch has 0.4 neighbours." in write_report(sparse, tmp_path).read_text("utf-8")
 
 
 def test_a_part_without_idc_has_no_f1(small: ReportData, tmp_path: Path) -> None:
