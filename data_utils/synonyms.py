@@ -53,6 +53,7 @@ eda, inspect, analyse, analyze, describe: explore
 html, page, write: report
 ls, list, show, info, ps: status
 apply, infer, inference, score: predict
+map, slide, slides, wsi, overlay: heatmap
 ui, gui, serve, web: dashboard
 gc, prune, purge, remove, rm: clean
 complete, autocomplete: completion

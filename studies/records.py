@@ -316,4 +316,5 @@ class ReportData:
     broken: tuple[str, ...] = ()  # what was changed after it was recorded, in words
     elsewhere: tuple[tuple[str, bool], ...] = ()  # comparisons that hold these test patients, and if they chose by them
     looks: tuple[Look, ...] = ()  # at these test patches, other than openings
+    tissue: dict[str, Path] = field(default_factory=dict)  # test patient -> picture of the slide, where one was kept
     later: tuple[str, ...] = ()  # what the studies hold that the plan did not know, in words

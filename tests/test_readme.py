@@ -12,8 +12,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("search", "models", "data_utils", "studies")
 COMMANDS = (
-    *("explore", "launch", "finalize", "report", "status", "predict", "export", "check", "dashboard", "clean"),
-    *("move", "completion", "match", "fetch"),
+    *("explore", "launch", "finalize", "report", "status", "predict", "heatmap", "export", "check", "dashboard"),
+    *("clean", "move", "completion", "match", "fetch"),
 )
 OF_DATA_UTILS = ("match", "fetch")  # the others are search's
 README = (ROOT / "README.md").read_text(encoding="utf-8")

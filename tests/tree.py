@@ -110,7 +110,7 @@ class Tree:
             arguments = (*arguments, "--workers", "1")  # each is 8 seconds of CPU until it trains
         if name == "finalize" and "--finalists" not in arguments and self.finalists is not None:
             arguments = (*arguments, "--finalists", str(self.finalists))
-        common = [] if name in ("predict", "export", "move") else ["--runs", str(self.runs), *storage]
+        common = [] if name in ("predict", "heatmap", "export", "move") else ["--runs", str(self.runs), *storage]
         return [sys.executable, "-m", f"search.{name}", *arguments, *common]
 
     def run(

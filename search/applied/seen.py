@@ -12,7 +12,7 @@ from rich.progress import Progress as Bar
 from data_utils.quality.measures import one_colour
 from data_utils.readers.array_file import map_array
 from data_utils.readers.patches import PatchSet
-from data_utils.readers.patchset import chunks
+from data_utils.readers.patchset import Strings, chunks
 from data_utils.readers.sources import read_sources
 from search.applied.scorer import Final
 from search.comparison import data_source
@@ -24,10 +24,15 @@ from search.trials.seals import SEALED_FILE, Met, sealed_among
 from studies.errors import StudyError
 from studies.files import naming
 from studies.ledger.ledger import Ledger
+from studies.ledger.patches import patches_of
 from studies.storage.studies import is_there, open_existing
 
 AT_ONCE = 1024
 """Patches held and scored at once: a multiple of every batch, so that a score is the same however many there are."""
+
+
+UNKNOWN = "unknown"
+"""The part of patches of which nobody knows whether the model learned from them."""
 
 
 class Asked(Protocol):
@@ -156,6 +161,17 @@ def _met(patches: PatchSet, study: str, model: Path, ledger: Ledger | None) -> l
         return found
     rows = np.isin(patches.digests, map_array(sealed)) & ~one_colour(patches.pixels)
     return [*found, Met(study, rows, opened=True, recordable=False)] if rows.any() else found
+
+
+def parts_of(patches: PatchSet, stored: Final, ledger: Ledger | None) -> Strings:
+    """(N,) in which part of the model's comparison a patch is, "" for none; "unknown" where that is not on record."""
+    recorded = None if ledger is None else patches_of(ledger.engine, stored.study)
+    if recorded is None:
+        return np.full(len(patches), UNKNOWN)
+    parts = np.full(len(patches), "", dtype=f"U{max(map(len, recorded))}")
+    for part, digests in recorded.items():
+        parts[np.isin(patches.digests, np.array(digests, dtype="U64"))] = part
+    return parts
 
 
 def _record(met: Met, settings: Asked, ledger: Ledger | None, command: str) -> str:

@@ -37,3 +37,6 @@ Paths = Annotated[tuple[str, ...], Flag(
     "PATH", kinds.data_source, "as search.launch takes it, or single pictures; several, and patterns such as "
     "'slides/*/*.png'", "default: $HISTOTUNE_DATA, then data/", many=True,
 )]  # fmt: skip
+Patients = Annotated[tuple[str, ...], Flag(
+    "ID", kinds.some_text, "patients whose slides are shown", "default: all whose patches have a place", many=True,
+)]  # fmt: skip

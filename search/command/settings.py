@@ -259,6 +259,19 @@ class PredictSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HeatmapSettings:
+    """Show what the final model of a comparison says of whole slides: one page, and a picture of each slide."""
+
+    model: Annotated[usual.Final, Group("heat map")]
+    out: Annotated[Path, Flag("DIR", kinds.folder, "folder for heatmap.html and a PNG file a slide")]
+    data: usual.Paths = ()
+    patient: usual.Patients = ()
+    storage: Storage = field(default="", repr=False)
+    device: Device = "auto"
+    log_level: LogLevel = "info"
+
+
+@dataclass(frozen=True, kw_only=True)
 class ExportSettings:
     """Write the final model of a comparison as one file that runs without it, with a model card beside it."""
 
@@ -306,7 +319,7 @@ class CompletionSettings:
 
 COMMANDS: dict[str, type[Any]] = {command_of(kind): kind for kind in (
     ExploreSettings, LaunchSettings, FinalizeSettings, ReportSettings, StatusSettings, PredictSettings,
-    ExportSettings, CheckSettings, DashboardSettings, CleanSettings, MoveSettings, CompletionSettings,
+    HeatmapSettings, ExportSettings, CheckSettings, DashboardSettings, CleanSettings, MoveSettings, CompletionSettings,
 )}  # fmt: skip
 PURPOSES = {name: purpose_of(kind) for name, kind in COMMANDS.items()}
 
@@ -349,6 +362,7 @@ parse_status = partial(parse, StatusSettings)
 parse_check = partial(parse, CheckSettings)
 parse_clean = partial(parse, CleanSettings)
 parse_predict = partial(parse, PredictSettings)
+parse_heatmap = partial(parse, HeatmapSettings)
 parse_export = partial(parse, ExportSettings)
 parse_dashboard = partial(parse, DashboardSettings)
 parse_completion = partial(parse, CompletionSettings)

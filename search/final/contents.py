@@ -13,6 +13,7 @@ from studies.errors import RecordError, SealBrokenError
 from studies.files import read_file, write_whole
 from studies.findings.examples import load_examples
 from studies.findings.predictions import TABLE_FILE, as_table, load_predictions, problem_with
+from studies.findings.slides import SLIDES, load_tissue
 from studies.ledger.chain import broken, head, is_first
 from studies.ledger.ledger import OpeningRecord
 from studies.records import AnalysisPlan, DataSummary, ReportData, from_json
@@ -65,6 +66,7 @@ def gather(comparison: Comparison) -> ReportData:
         elsewhere=tuple((str(one), one.chosen_by > 0 and one.finished > 0) for one in overlaps(comparison)),
         looks=comparison.ledger.looks(comparison.name),
         broken=(*broken(engine), *changed(comparison, plan, studies)),
+        tissue=load_tissue(folder / OPENING / SLIDES),
         later=came_later(comparison, plan),
     )
 

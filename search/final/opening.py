@@ -31,6 +31,7 @@ from search.final.neighbours import neighbours_logit, publish_neighbours
 from search.final.plan import decides_the_same, last_plan, trained_otherwise
 from search.final.scored import patients_of, scored
 from search.final.stored_ensemble import ENSEMBLE_FILE, StoredEnsemble, StoredPart
+from search.final.tissue import tissue_of
 from search.trials.looks import by
 from search.trials.marks import Mark, check_folder, lost
 from search.trials.seals import SEALED_FILE
@@ -40,6 +41,7 @@ from studies.findings.ensemble import ENSEMBLE
 from studies.findings.examples import problem_with_pictures
 from studies.findings.neighbours import NEIGHBOURS
 from studies.findings.predictions import TABLE_FILE, as_table, problem_with, save_predictions
+from studies.findings.slides import SLIDES, problem_with_tissue, save_tissue
 from studies.ledger.ledger import OpeningRecord
 from studies.records import AnalysisPlan, Predictions, from_json, to_json
 
@@ -92,6 +94,7 @@ def open_test(
     predictions = _predict(test, prepared, plan, entrants, folder, device, progress)
     file = save_predictions(predictions, folder)
     save_test_examples(predictions, test, entrants, folder / "examples")
+    save_tissue(tissue_of(test), folder / SLIDES)
     write_whole(comparison.folder / TABLE_FILE, as_table(predictions))
     comparison.ledger.close_opening(opening, sha256(file.read_bytes()).hexdigest())
     return True
@@ -198,7 +201,11 @@ def _is_done(comparison: Comparison, last: OpeningRecord, reopen: str | None) ->
     if last.predictions is None:
         return False
     folder = comparison.folder / OPENING
-    problem = problem_with(folder, last.predictions) or problem_with_pictures(folder / "examples")
+    problem = (
+        problem_with(folder, last.predictions)
+        or problem_with_pictures(folder / "examples")
+        or problem_with_tissue(folder / SLIDES)
+    )
     if problem is not None and reopen is None:
         raise UsageError(lost(comparison, problem))
     return problem is None

@@ -15,6 +15,7 @@ from studies.findings.gain import gained
 from studies.findings.neighbours import NEIGHBOURS, NeighboursFindings, find_neighbours
 from studies.findings.retrained import OvertuningRow, as_shown, by_part, of_validation, out_of_fold, overtuning
 from studies.findings.searches import SearchFindings, find_search
+from studies.findings.slides import SlideNumbers, numbers_of, of_test_split
 from studies.findings.verdict import Verdict, judge
 from studies.findings.weaknesses import Weakness, about_baselines, about_estimands, weaknesses
 from studies.records import AnalysisPlan, Predictions, ReportData
@@ -156,6 +157,7 @@ class Findings:
         neighbours: likewise.
         estimands: by model, over patches and over patients; empty where patients are unknown.
         agreement_by_class: for each pair "a / b", agreement on patches without (0) and with IDC (1).
+        slides: of test patients, where the places of their patches are known.
         frozen_first: whether the plan was frozen before the first opening of these test patches.
         closer: explorations that no plan names.
         unplanned: statistics shown here that the frozen plan does not name.
@@ -179,6 +181,7 @@ class Findings:
     agreement_by_class: dict[str, dict[str, Agreement]]
     subgroups: tuple[Subgroup, ...]
     patients: tuple[PatientRow, ...]
+    slides: tuple[SlideNumbers, ...]
     searches: dict[str, SearchFindings]
     closer: Closer
     unplanned: tuple[str, ...]
@@ -231,6 +234,7 @@ def find(data: ReportData) -> Findings:
         agreement_by_class=_agreement_by_class(test.labels, contestants),
         subgroups=subgroups(test, names, plan.statistics_seed),
         patients=by_patient(test, names),
+        slides=tuple(numbers_of(slide) for slide in of_test_split(data)),
         searches={study.name: find_search(study) for study in data.studies},
         closer=look_closer(data, resampling),
         unplanned=tuple(name for name in PLANNED if name not in plan.statistics),

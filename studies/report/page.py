@@ -22,9 +22,11 @@ from studies.figures.all import draw
 from studies.figures.style import Cell, Figure, Table
 from studies.files import read_file, write_whole
 from studies.findings.findings import find
+from studies.findings.slides import MOST_IN_REPORT, final_entry, of_test_split, tissue_in
 from studies.npz import MEND
 from studies.records import Example, ReportData
 from studies.report.document import Json, document
+from studies.report.slides import Shown, shown
 
 REPORT_JSON = "report.json"
 REPORT_HTML = "report.html"
@@ -92,10 +94,20 @@ def render(data: ReportData, numbers: Json, figures: Mapping[str, Sequence[Figur
             most_rows=MOST_ROWS,
             document_name=REPORT_JSON,
             pictures=pictures,
+            slides=_slides(data),
+            most_slides=MOST_IN_REPORT,
             plotly=Markup(get_plotlyjs()),
         )
     )
     return page
+
+
+def _slides(data: ReportData) -> Shown | None:
+    """Those of test patients; None where the places of patches are unknown."""
+    entry, slides = final_entry(data.plan), of_test_split(data)
+    if not slides:
+        return None
+    return shown(slides, tissue_in(data.tissue), entry, data.test.thresholds[entry], files=False)
 
 
 def templates() -> Environment:

@@ -84,7 +84,11 @@ def test_a_model_does_not_score_what_another_comparison_has_sealed_and_not_opene
     tree.run("launch", *SEARCH, "--trials", "1", "--study", "two", "--split-seed", "7")
     unseen = sealed(tree, "two") - sealed(tree, "one")
     said = predict(tree, "one", expect=2)
-    assert f"{len(unseen)} of 300 patches are sealed test patches of two, whose test split was not opened yet" in said
+    refused = f"{len(unseen)} of 300 patches are sealed test patches of two, whose test split was not opened yet"
+    assert refused in said
+    maps = ("--model", str(tree.runs / "one" / "tiny"), *DATA, "--out", str(tree.folder / "maps"))
+    assert refused in tree.run("heatmap", *maps, expect=2).stderr.splitlines()[-1]
+    assert not (tree.folder / "maps").exists()
     assert rows(tree, "select * from histotune_looks where study = 'two'") == []
 
 

@@ -318,6 +318,21 @@ def test_the_score_that_looks_at_neighbours_is_tested_and_predicts_alike(whole: 
     assert len(whole.run(*asked, str(other), expect=2).stderr.strip().splitlines()) == 1
 
 
+def test_slides_are_shown_with_what_the_model_has_learned_of_them(whole: Tree, tmp_path: Path) -> None:
+    folder = whole.runs / "whole"
+    shown = json.loads((folder / "report.json").read_text(encoding="utf-8"))["slides"]
+    assert len(list((folder / "opening" / "slides").glob("*.jpg"))) == len(shown) > 5
+    tested = shown[0]["name"]
+    learned = json.loads((folder / "data.json").read_text(encoding="utf-8"))["patients"][0][0]
+    asked = ("heatmap", "--model", str(folder / "tiny"), "--data", "synthetic:300", "--out", str(tmp_path / "maps"))
+    told = whole.run(*asked, "--patient", tested, learned).stderr
+    patches = shown[0]["patches"]
+    assert re.search(rf"{patches} of \d+ patches are sealed test patches of whole: .*; that is recorded", told)
+    page = (tmp_path / "maps" / "heatmap.html").read_text(encoding="utf-8")
+    assert page.count("are development patches of whole: the model learned from them") == 1
+    assert page.count(f"{patches} of {patches} are test patches of whole.") == 1
+
+
 def test_a_place_in_which_no_prediction_can_be_written_is_told_before_any_is_made(whole: Tree) -> None:
     model = str(whole.runs / "whole" / "tiny")
     told = whole.run("predict", "--model", model, "--data", "synthetic:300", "--out", "/proc/x.csv", expect=2).stderr

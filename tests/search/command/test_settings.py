@@ -16,6 +16,7 @@ from search.command.settings import (
     parse_dashboard,
     parse_export,
     parse_finalize,
+    parse_heatmap,
     parse_launch,
     parse_predict,
     parse_report,
@@ -308,6 +309,13 @@ def test_prediction_takes_a_folder_patches_and_a_file_to_write():
     several = parse_predict(["--data", "a", "*.png", "--model", "m", "--data", "b", "--out", "p.csv"])
     assert several.data == ("a", "*.png", "b")
     assert parse_predict(["--model", "m", "--out", "p.csv"]).data == ()
+
+
+def test_heat_maps_take_a_folder_to_write_and_some_patients(capsys, tmp_path):
+    settings = parse_heatmap(["--model", "runs/x", "--data", "a.zip", "--out", "maps", "--patient", "1", "2"])
+    assert (settings.out, settings.data, settings.patient) == (Path("maps"), ("a.zip",), ("1", "2"))
+    (tmp_path / "file").write_text("")
+    assert "--out: " in refusal(capsys, parse_heatmap, "--model", "m", "--out", str(tmp_path / "file"))
 
 
 def test_an_export_takes_a_model_a_form_and_a_file_to_write(capsys):

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy.special import expit
 from sklearn import metrics as sk
 
+from studies.errors import RecordError
 from studies.findings.findings import find
 from studies.findings.predictions import load_predictions, save_predictions
 from studies.records import Predictions, ReportData
@@ -85,6 +87,28 @@ def test_what_neighbours_gain_is_told_or_why_there_are_none(small: ReportData, t
     settings = {**small.plan.settings, "neighbours": "a development patch has 0.4 neighbours"}
     sparse = replace(small, plan=replace(small.plan, neighbours=None, settings=settings))
     assert "was left out: a development patch has 0.4 neighbours." in write_report(sparse, tmp_path).read_text("utf-8")
+
+
+def test_the_slides_of_test_patients_stand_in_the_report(small: ReportData, tmp_path: Path) -> None:
+    picture = tmp_path / "000.jpg"
+    Image.new("RGB", (40, 60), "plum").save(picture)
+    name = str(small.test.patients[0])
+    text = write_report(replace(small, tissue={name: picture}), tmp_path).read_text(encoding="utf-8")
+    told = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["slides"]
+    test = small.test
+    called = test.probabilities["ensemble"] >= test.thresholds["ensemble"]
+    assert sum(slide["patches"] for slide in told) == len(test.labels)
+    for slide in told:
+        own = test.patients == slide["name"]
+        assert slide["idc"] == test.labels[own].sum()
+        assert slide["missed"] == (~called & (test.labels == 1))[own].sum()
+        assert slide["false_alarms"] == (called & (test.labels == 0))[own].sum()
+    assert text.count("data:image/jpeg") == 1, "small and large it is the same"
+    nowhere = replace(test, x=np.full_like(test.x, -1))
+    without = write_report(replace(small, test=nowhere), tmp_path).read_text(encoding="utf-8")
+    assert 'id="slides"' not in without
+    with pytest.raises(RecordError, match=r"gone\.jpg cannot be read"):
+        write_report(replace(small, tissue={name: tmp_path / "gone.jpg"}), tmp_path)
 
 
 def test_a_part_without_idc_has_no_f1(small: ReportData, tmp_path: Path) -> None:
