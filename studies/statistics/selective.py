@@ -70,7 +70,7 @@ def area_under_risk(labels: Ints, probabilities: Floats, resampling: Resampling)
     right, sure = is_right(probabilities, labels).astype(np.int64), certainty(probabilities)
     reduced = np.concatenate([_areas(right, sure, block) for block in resampling.reduced_blocks()])
     patches = np.ones(len(labels))
-    return Sampled(float(_areas(right, sure, patches[None])[0]), reduced, (resampling.by_patient(patches),))
+    return Sampled(float(_areas(right, sure, patches[None])[0]), reduced, (resampling.base(patches),))
 
 
 def _areas(right: Ints, sure: Floats, weights: Floats) -> Floats:
@@ -95,4 +95,4 @@ def risk_coverage(labels: Ints, probabilities: Floats, resampling: Resampling) -
         rows = zip(*_kept_and_errors(right, sure, weights), strict=True)
         return np.stack([errors[np.searchsorted(kept, _GRID * kept[-1] - 1e-9)] for kept, errors in rows])
 
-    return banded(_GRID, heights, resampling, (resampling.by_patient(np.ones(len(labels))),))
+    return banded(_GRID, heights, resampling, (resampling.base(np.ones(len(labels))),))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from search.final.abstaining import Abstaining
+from search.applied.abstaining import Abstaining
 from studies.statistics.metrics import estimate
 from studies.statistics.resampling import Floats, Ints, Resampling, resample
 from studies.statistics.selective import (
