@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import Any, TypeVar
 
 import optuna
@@ -33,6 +34,8 @@ BUSY_SECONDS = 5
 
 SERVER_SECONDS = 20
 """How long a server that does not answer yet is waited for, and any database by commands that only look."""
+
+_ONE_BY_ONE, _VERBOSITIES = Lock(), list[int]()  # those before each block of ``quiet_optuna`` that is not left yet
 
 _GONE = {"keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000}
 """For libpq: a server that vanished without a word, as in a power cut, is noticed within half a minute."""
@@ -336,13 +339,17 @@ def _halving(rung: int) -> SuccessiveHalvingPruner:
 
 @contextmanager
 def quiet_optuna() -> Iterator[None]:
-    """Optuna's own log lines are held back; ours say the same in the terms of the command."""
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    """Optuna's own log lines are held back, of all threads; ours say the same in the terms of the command."""
+    with _ONE_BY_ONE:
+        _VERBOSITIES.append(optuna.logging.get_verbosity())
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
         yield
     finally:
-        optuna.logging.set_verbosity(before)
+        with _ONE_BY_ONE:
+            before = _VERBOSITIES.pop()
+            if not _VERBOSITIES:
+                optuna.logging.set_verbosity(before)
 
 
 def _with_driver(url: str, *, make: bool = True) -> str:

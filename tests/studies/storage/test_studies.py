@@ -4,6 +4,7 @@ import math
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from studies.storage.studies import (
     make_sampler,
     open_existing,
     open_storage,
+    quiet_optuna,
     shared_space,
 )
 
@@ -323,3 +325,14 @@ def test_an_unreachable_server_names_itself_without_its_password(
     assert "s3cret" not in str(caught.value)
     assert "s3cret" not in caplog.text
     assert caplog.text.count("for the database postgresql+psycopg://me:***@127.0.0.1:1/db") == 1
+
+
+def test_optuna_is_heard_again_when_the_last_who_wanted_quiet_has_left() -> None:
+    before = optuna.logging.get_verbosity()
+    first, second = ExitStack(), ExitStack()  # as two threads are within
+    first.enter_context(quiet_optuna())
+    second.enter_context(quiet_optuna())
+    first.close()
+    assert optuna.logging.get_verbosity() == optuna.logging.ERROR != before
+    second.close()
+    assert optuna.logging.get_verbosity() == before
