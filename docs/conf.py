@@ -27,6 +27,7 @@ CONTENTS = {
         *(
             "docs/predictions",
             "docs/export",
+            "docs/library",
             "docs/many-machines",
             "docs/operations",
             "docs/environment",

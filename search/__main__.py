@@ -42,6 +42,7 @@ def _about(name: str) -> int:
         commands = "".join(f"  {each:{width}}  {purpose}\n" for each, purpose in _PURPOSES.items())
         sys.stdout.write(
             f"usage: {SCRIPT} COMMAND [options]\n\n{commands}\n{SCRIPT} COMMAND --help shows its options\n"
+            "the same from Python: from search.api import launch; help(launch)\n"
         )
         return 0
     if name == "--version":

@@ -9,7 +9,6 @@ from pathlib import Path
 import optuna
 from optuna.distributions import distribution_to_json
 from optuna.storages import RDBStorage
-from rich.console import Console
 from rich.progress import Progress as Bar
 
 from data_utils.colour.preprocessing import Preprocessing
@@ -24,7 +23,7 @@ from models._spec import Model
 from models._weights import VARIABLE, Weights, vgg16_weights
 from search.command.alone import alone
 from search.command.settings import CommonSettings, LaunchSettings
-from search.command.terminal import LOGGER, say
+from search.command.terminal import LOGGER, say, screen
 from search.errors import UsageError
 from search.training.device import layout_on
 from search.training.preprocess import kind_of, text_of, write_derived
@@ -196,7 +195,7 @@ class Comparison:
     ) -> Prepared:
         lock = self.stored_lock()
         if lock is not None and self.ledger.lock(self.name) is None:
-            say(Console(), f"{self.folder / LOCK_FILE} is taken over as the split lock: this database had none")
+            say(screen(), f"{self.folder / LOCK_FILE} is taken over as the split lock: this database had none")
         with _reading() as progress:
             prepared = prepare(
                 data_source(data), self.folder / "data", name=self.name, lock=lock, rehash=rehash,
@@ -261,13 +260,13 @@ def prepared_by(lock: SplitLock, common: CommonSettings) -> Prepared:
 def _alone_with_data(name: str, folder: Path) -> AbstractContextManager[None]:
     """Waits until no other command reads, replaces or transforms the patches of a comparison."""
     words = f"waiting: another command is reading the patches of {name}"
-    return alone(folder / LOGS / ".reading", lambda: say(Console(), words))
+    return alone(folder / LOGS / ".reading", lambda: say(screen(), words))
 
 
 @contextmanager
 def _reading() -> Iterator[Progress]:
     """A bar while files are decoded, where someone watches; every tenth part of them is logged."""
-    console = Console(stderr=True)
+    console = screen(stderr=True)
     with Bar(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("reading patches", total=None)
         logged = 0

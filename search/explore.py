@@ -15,7 +15,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     with signals.installed():
         from search.upkeep.exploration import explore  # takes seconds to import; --help does not wait for it
 
-        return explore(settings)
+        explore(settings)
+    return 0
 
 
 if __name__ == "__main__":

@@ -15,7 +15,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     with signals.installed():
         from search.applied.export import export  # takes seconds to import; --help does not wait for it
 
-        return export(settings)
+        export(settings)
+    return 0
 
 
 if __name__ == "__main__":

@@ -17,7 +17,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     with signals.installed():
         from search.final.procedure import finalize  # takes seconds to import; --help does not wait for it
 
-        return finalize(settings, signals)
+        finalize(settings, signals)
+    return 0
 
 
 if __name__ == "__main__":

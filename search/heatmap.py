@@ -15,7 +15,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     with signals.installed():
         from search.applied.heatmap import heatmap  # takes seconds to import; --help does not wait for it
 
-        return heatmap(settings)
+        heatmap(settings)
+    return 0
 
 
 if __name__ == "__main__":

@@ -15,7 +15,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     with signals.installed():
         from search.applied.prediction import predict  # takes seconds to import; --help does not wait for it
 
-        return predict(settings)
+        predict(settings)
+    return 0
 
 
 if __name__ == "__main__":

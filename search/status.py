@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if settings.check:
         return _check(settings)
     if settings.watch is None:
-        _show(settings, _look(settings))
+        _show(settings, look(settings))
         return 0
     return _watch(settings, settings.watch)
 
@@ -36,7 +36,7 @@ def _check(settings: StatusSettings) -> int:
     from search.command.outcome import FAILED
     from search.upkeep.checks import problems
 
-    studies = _look(settings).entries
+    studies = look(settings).entries
     found = problems(settings.common)
     for problem in found:
         sys.stdout.write(f"{problem}\n")
@@ -52,18 +52,18 @@ def _counted(number: int, one: str, more: str) -> str:
 def _watch(settings: StatusSettings, seconds: float) -> int:
     from rich.live import Live
 
-    with Live(_tables(_look(settings)), screen=False, auto_refresh=False) as live:
+    with Live(_tables(look(settings)), screen=False, auto_refresh=False) as live:
         while not getattr(sys.stdout, "gone", False):
             try:
                 time.sleep(seconds)
             except KeyboardInterrupt:
                 return 0
-            live.update(_tables(_look(settings)), refresh=True)
+            live.update(_tables(look(settings)), refresh=True)
     return 0
 
 
 @dataclass(frozen=True)
-class _Seen:
+class Seen:
     """What there is.
 
     Attributes:
@@ -75,7 +75,13 @@ class _Seen:
     others: list[str]
 
 
-def _look(settings: StatusSettings) -> _Seen:
+def look(settings: StatusSettings) -> Seen:
+    """The studies as they are stored now.
+
+    Raises:
+        StorageError: there is no database.
+        UsageError: it holds no study of the comparison that was asked for.
+    """
     import optuna  # takes a second; --help does not wait for it
 
     from search.errors import UsageError
@@ -95,7 +101,7 @@ def _look(settings: StatusSettings) -> _Seen:
             for one, study in zip(ours, studies, strict=True)
         ]
         others = set() if wanted else {*optuna.get_all_study_names(storage)} - {study.name for study in ours}
-        return _Seen(entries, sorted(others))
+        return Seen(entries, sorted(others))
 
 
 def _best(trial: "TrialResult", study: "StudySummary") -> dict[str, Any]:
@@ -154,7 +160,7 @@ def _running(trial: "TrialResult", left: bool) -> dict[str, Any]:
     return {"trial": trial.number, "epoch": epoch, "value": value, "seconds": seconds, "launch": launch}
 
 
-def _show(settings: StatusSettings, seen: _Seen) -> None:
+def _show(settings: StatusSettings, seen: Seen) -> None:
     if settings.json:
         sys.stdout.write(json.dumps(seen.entries, indent=2) + "\n")
         return
@@ -163,7 +169,7 @@ def _show(settings: StatusSettings, seen: _Seen) -> None:
     Console().print(_tables(seen))
 
 
-def _tables(seen: _Seen) -> "Group":
+def _tables(seen: Seen) -> "Group":
     from rich.console import Group
     from rich.text import Text
 

@@ -11,7 +11,17 @@ from types import ModuleType
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-NEEDED = ("*.md", "docs/*.md", "docs/conf.py", "docs/*.svg", "docs/*.png", "docs/*.css", "LICENSE", "CITATION.cff")
+NEEDED = (
+    "*.md",
+    "docs/*.md",
+    "docs/conf.py",
+    "docs/*.svg",
+    "docs/*.png",
+    "docs/*.css",
+    "docs/*.ipynb",
+    "LICENSE",
+    "CITATION.cff",
+)
 
 
 def load_conf(path: Path) -> ModuleType:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from rich.console import Console
 
 from data_utils.colour.augment import VIEWS
 from data_utils.errors import FormatError
@@ -18,7 +17,7 @@ from search import __version__
 from search.applied.model_files import form_of
 from search.applied.served import Outputs, Predictor
 from search.command.settings import ExportSettings
-from search.command.terminal import say
+from search.command.terminal import say, screen
 from search.command.writable import why_not_writable
 from search.errors import SearchFailed, UsageError
 from search.final.members import StoredModel, load_member, load_stored, member_logits
@@ -69,8 +68,8 @@ class Check:
         )
 
 
-def export(settings: ExportSettings) -> int:
-    """Writes, checks, and only then leaves the file and its card; the exit code.
+def export(settings: ExportSettings) -> tuple[Path, Check]:
+    """Writes, checks, and only then leaves the file and its card; the card, and what the check found.
 
     Raises:
         UsageError: there is no final model, no development patches or no report of it, or a package is missing.
@@ -82,7 +81,7 @@ def export(settings: ExportSettings) -> int:
     patches = _patches(folder, stored)
     side = patches.shape[1]
     members = [load_member(stored, folder, number) for number in range(len(stored.members))]
-    console = Console(stderr=True)
+    console = screen(stderr=True)
     with whole(settings.out) as draft:
         form.write(draft, stored, members, side, about(stored, side))
         say(console, f"written; it is compared with PyTorch on {len(patches)} development patches")
@@ -103,7 +102,7 @@ def export(settings: ExportSettings) -> int:
         write_whole(card_file, card(report, stored.model, exported))
     say(console, f"{settings.out}: {len(members)} members, {settings.out.stat().st_size / 1e6:.1f} MB; {check}")
     say(console, f"model card: {card_file}")
-    return 0
+    return card_file, check
 
 
 def about(stored: StoredModel, side: int) -> dict[str, str]:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 
 from data_utils.command import did_you_mean
 from data_utils.files import shown
@@ -28,7 +27,7 @@ from search.applied.seen import (
     stored_in,
 )
 from search.command.settings import HeatmapSettings
-from search.command.terminal import say
+from search.command.terminal import say, screen
 from search.command.writable import why_not_writable
 from search.errors import UsageError
 from search.final.tissue import Tissue, pixels_of_a_place
@@ -44,12 +43,12 @@ IN_PAGE = 24_000_000
 _NAMED = 5  # patients that a refusal names
 
 
-def heatmap(settings: HeatmapSettings) -> int:
-    """Reads the patches, scores them and writes the page and a picture a slide; the exit code."""
+def heatmap(settings: HeatmapSettings) -> Path:
+    """Reads the patches, scores them and writes the page and a picture a slide; the path of the page."""
     stored = stored_in(settings.model)
     if problem := why_not_writable(settings.out):
         raise UsageError(f"--out {settings.out}: {problem}; name another folder, or have it made writable")
-    console = Console(stderr=True)
+    console = screen(stderr=True)
     scorer = Scorer(stored, settings.model, choose_device(settings.device))
     with scratch() as folder:
         sets = read(settings.data, Path(folder), console)
@@ -80,7 +79,7 @@ def heatmap(settings: HeatmapSettings) -> int:
         say(console, line)
     count = "1 slide" if len(slides) == 1 else f"{len(slides)} slides"
     say(console, f"{count} of {pace.done} patches by {named(stored)}, {pace.rate()}: {page}")
-    return 0
+    return page
 
 
 def _slides_of(patches: PatchSet) -> Strings:

@@ -1,9 +1,8 @@
 """Scores other patches by a final model, exactly as its test patches were scored."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-
-from rich.console import Console
 
 from data_utils.readers.patches import PatchSet
 from search.applied.abstaining import Abstaining
@@ -13,7 +12,7 @@ from search.applied.seen import check_side, looks, named, notices, pieces, read,
 from search.applied.surrounded import check_placed, surrounded, told
 from search.applied.table import Columns, table_at
 from search.command.settings import PredictSettings
-from search.command.terminal import say
+from search.command.terminal import say, screen
 from search.command.writable import why_not_writable
 from search.errors import UsageError
 from search.final.neighbours import load_neighbours
@@ -23,13 +22,38 @@ from studies.files import whole
 from studies.final_models import Neighbours
 
 
-def predict(settings: PredictSettings) -> int:
-    """Reads the patches, scores them and writes the table; the exit code."""
-    stored = stored_in(settings.model)
+def predict(settings: PredictSettings, keep: Callable[[Columns], object] = lambda _: None) -> None:
+    """Scores patches and writes the table, of which ``keep`` is given each piece, too."""
     if problem := why_not_writable(settings.out.parent):
         raise UsageError(f"--out {settings.out}: {problem}; name another file, or have it made writable")
+    line = score(settings, _table(settings.out, keep))
+    say(screen(stderr=True), f"{line}: {settings.out}")
+
+
+@contextmanager
+def _table(out: Path, keep: Callable[[Columns], object]) -> Iterator[Callable[[Columns], None]]:
+    with whole(out) as draft, table_at(draft, out.name) as write:
+
+        def add(columns: Columns) -> None:
+            write(columns)
+            keep(columns)
+
+        yield add
+
+
+def score(settings: PredictSettings, table: AbstractContextManager[Callable[[Columns], object]]) -> str:
+    """Reads the patches and scores them.
+
+    Args:
+        settings: what is scored, and by which model; ``out`` is not looked at.
+        table: entered for what takes the rows, piece by piece.
+
+    Returns:
+        How many there are, by which model, and how fast it went, in a line.
+    """
+    stored = stored_in(settings.model)
     device = choose_device(settings.device)
-    console = Console(stderr=True)
+    console = screen(stderr=True)
     neighbours = load_neighbours(settings.model, stored.plan_digest) if settings.neighbours else None
     if neighbours is not None and settings.abstain is not None:
         raise UsageError("--abstain: its promise is of patches that are scored alone; leave it or --neighbours out")
@@ -48,15 +72,14 @@ def predict(settings: PredictSettings) -> int:
         for line in (*notices(sets), *looks(sets, settings, stored, "search.predict")):
             say(console, line)
         pace = Pace(console, sum(map(len, sets)))
-        with whole(settings.out) as draft, table_at(draft, settings.out.name) as add, pace.shown():
+        with table as add, pace.shown():
             for columns in _scored(sets, scorer, pace, neighbours):
                 add(columns)
         said = [*scorer.told(), *([] if neighbours is None else [told(sets, neighbours)])]
     for line in said:
         say(console, line)
     by = f"{named(stored)}{' with neighbours' if settings.neighbours else ''}"
-    say(console, f"{pace.done} predictions by {by}, {pace.rate()}: {settings.out}")
-    return 0
+    return f"{pace.done} predictions by {by}, {pace.rate()}"
 
 
 def _scored(sets: Sequence[PatchSet], scorer: Scorer, pace: Pace, neighbours: Neighbours | None) -> Iterator[Columns]:

@@ -8,16 +8,20 @@ import argparse
 import math
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import NoReturn, TypeAlias, TypeVar
 
-from data_utils.command import OneLineParser, did_you_mean, one_of, typed_path
+from data_utils.command import OneLineParser, did_you_mean, one_line, one_of, typed_path
 from models._foreign import is_foreign, stored_name
 from search import __version__
+from search.errors import UsageError
 
 EXIT_CODES = "Exit codes: 0 done; 1 failed; 2 bad input; 129, 130 or 143 interrupted, go on with the same command."
 T = TypeVar("T")
+_RAISES = ContextVar("raises", default=False)
 Reader: TypeAlias = Callable[[str], T]
 STORAGE_SCHEMES = ("sqlite", "postgresql", "postgresql+psycopg")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
@@ -27,6 +31,16 @@ ALL = "all"
 FOLDERS = "folders"  # that of data_utils.split.split_file
 LARGEST = 1e9
 """Of any number: 30 years in seconds, a million terabytes; beyond it clocks and allocators overflow."""
+
+
+@contextmanager
+def raising() -> Iterator[None]:
+    """Within the block arguments that cannot be right raise a UsageError, and end no process."""
+    before = _RAISES.set(True)
+    try:
+        yield
+    finally:
+        _RAISES.reset(before)
 
 
 class Parser(OneLineParser):
@@ -39,6 +53,16 @@ class Parser(OneLineParser):
         """As every command's."""
         self._add_about()
         return super().parse(argv, needed)
+
+    def error(self, message: str) -> NoReturn:
+        """Ends the process with one line, or raises it, where Python has called.
+
+        Raises:
+            UsageError: within ``raising``.
+        """
+        if _RAISES.get():
+            raise UsageError(one_line(message.removeprefix("argument ")))
+        super().error(message)
 
     def _add_about(self) -> None:
         about = self.add_argument_group("about")  # last, so that --help begins with what the command does

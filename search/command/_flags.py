@@ -92,12 +92,13 @@ class _Once(Action):
 
 @dataclass(frozen=True)
 class Option:
-    """A flag where a command has it: the field that it fills, with its default (MISSING where it is needed)."""
+    """A flag where a command has it: the field that it fills, its default (MISSING where it is needed), its type."""
 
     field: str
     flag: Flag
     group: Group
     default: Any
+    type: Any = str
 
     @property
     def name(self) -> str:
@@ -109,9 +110,19 @@ class Option:
         """As a file has it."""
         return self.name.removeprefix("--")
 
+    @property
+    def needed(self) -> bool:
+        """Whether there is no default."""
+        return self.default is MISSING
+
+    @property
+    def note(self) -> str:
+        """What --help has in brackets: mostly the default; "" where that is plain."""
+        return self.flag.note or _shown(self.default, self.flag.between)
+
     def add_to(self, group: Any) -> None:
         """Has argparse know it, so that its namespace holds what was typed alone."""
-        flag, note = self.flag, self.flag.note or _shown(self.default, self.flag.between)
+        flag, note = self.flag, self.note
         about = {"dest": self.field, "default": SUPPRESS, "help": flag.help + (f" ({note})" if note else "")}
         if flag.kind is None:
             group.add_argument(self.name, action="store_true", **about)
@@ -145,7 +156,7 @@ def options(kind: type["DataclassInstance"]) -> Iterator[Option]:
                 noted = option.field == "study" and Study in marks
                 yield replace(option, flag=replace(option.flag, note=marks[Study].note)) if noted else option
         elif Flag in marks:
-            yield Option(part.name, marks[Flag], group, part.default)
+            yield Option(part.name, marks[Flag], group, part.default, get_args(part.type)[0])
 
 
 def _inner(part: "Field[Any]") -> type["DataclassInstance"] | None:

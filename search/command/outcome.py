@@ -9,8 +9,8 @@ import shlex
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from data_utils.command import SCRIPT, as_typed, one_line
@@ -19,7 +19,7 @@ from data_utils.interrupt import let_go
 from data_utils.machine import limit_threads
 from data_utils.streams import settled_streams
 from models._errors import ModelError
-from search.errors import Interrupted, SearchFailed, UsageError
+from search.errors import Interrupted, SearchError, SearchFailed, UsageError
 from studies.errors import NotStoredError, StorageGoneError, StorageLostError, StudyError
 from studies.secrets import masked
 
@@ -33,8 +33,6 @@ _GROUND = {
 FAILED = 1
 BAD_INPUT = 2
 
-atexit.register(gc.freeze)  # else the interpreter looks through all that torch and Ray hold once more, for a second
-
 
 def run_command(main: Callable[[], int]) -> int:
     """Runs a command's ``main`` and returns the exit code of the process.
@@ -42,6 +40,7 @@ def run_command(main: Callable[[], int]) -> int:
     Args:
         main: parses its arguments, does the work, returns 0 where all is well.
     """
+    atexit.register(gc.freeze)  # else the interpreter looks through all that torch and Ray hold once more, for a second
     return _left(_ran(main))
 
 
@@ -55,24 +54,42 @@ def _done(main: Callable[[], int]) -> int:
     limit_threads()
     _hide_passwords()
     try:
-        return main()
-    except StorageGoneError as error:
-        return _end(f"{error}; go on with: {_typed_line()}", FAILED)
-    except (StorageLostError, NotStoredError) as error:
-        return _end(f"{error}; then go on with: {_typed_line()}", FAILED)
-    except (DataError, ModelError, StudyError, UsageError) as error:
+        with of_two_kinds(_typed_line):
+            return main()
+    except UsageError as error:
         return _end(str(error), BAD_INPUT)
-    except OSError as error:
-        if error.errno not in _GROUND or error.filename is None:
-            raise
-        _LOGGER.debug("found here", exc_info=True)
-        return _end(_taken_away(error), FAILED)
     except SearchFailed as error:
         return _end(str(error), FAILED)
     except Interrupted as error:
         return _interrupted(error.signal, error.go_on)
     except KeyboardInterrupt:
         return _interrupted(signal.SIGINT, "")
+
+
+@contextmanager
+def of_two_kinds(go_on: Callable[[], str]) -> Iterator[None]:
+    """Within the block all that can be wrong becomes a UsageError or a SearchFailed, which stand for codes 2 and 1.
+
+    What was raised is the cause of it. ``go_on`` tells how the work is continued.
+    """
+    try:
+        yield
+    except StorageGoneError as error:
+        raise SearchFailed(f"{error}; go on with: {go_on()}") from error
+    except (StorageLostError, NotStoredError) as error:
+        raise SearchFailed(f"{error}; then go on with: {go_on()}") from error
+    except (DataError, ModelError, StudyError) as error:
+        raise UsageError(str(error)) from error
+    except OSError as error:
+        if error.errno not in _GROUND or error.filename is None:
+            raise
+        _LOGGER.debug("found here", exc_info=True)
+        raise SearchFailed(_taken_away(error)) from error
+
+
+def told(error: SearchError) -> str:
+    """The one line of an error: without passwords, or signs that would move a cursor."""
+    return one_line(masked(str(error)))
 
 
 def command_line(command: str, argv: Sequence[str] | None = None) -> str:

@@ -3,9 +3,9 @@
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Timer
 from types import FrameType
 
 from data_utils.streams import lasting
@@ -70,11 +70,13 @@ class Signals:
 def _send_again(swallowed: "sys.UnraisableHookArgs") -> None:
     """Sends a signal once more whose exception met a finalizer or a weak reference's callback, which swallow it."""
     if isinstance(swallowed.exc_value, Interrupted):
-        Timer(_AGAIN_AFTER, os.kill, (os.getpid(), swallowed.exc_value.signal)).start()
+        threading.Timer(_AGAIN_AFTER, os.kill, (os.getpid(), swallowed.exc_value.signal)).start()
     else:
         sys.__unraisablehook__(swallowed)
 
 
 def _wanted() -> list[signal.Signals]:
-    """All but a SIGHUP that is ignored, as ``nohup`` asks for."""
+    """All but a SIGHUP that is ignored, as ``nohup`` asks for; none outside of the main thread, where none comes."""
+    if threading.current_thread() is not threading.main_thread():
+        return []
     return [number for number in _SIGNALS if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN]

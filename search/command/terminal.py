@@ -1,9 +1,11 @@
 """What a user sees while a search or a retraining runs: a live view, or plain lines where nobody watches."""
 
 import logging
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +18,8 @@ from rich.text import Text
 from search.training.jobs import EpochReport, Job
 
 LOGGER = logging.getLogger("histotune")
+_CALLED: ContextVar[bool | None] = ContextVar("called", default=None)
+"""Whether progress is shown, where Python has called the work; None where a command does it."""
 _COLOURS = {"COMPLETE": "green", "PRUNED": "yellow", "FAIL": "red", "LOST": "magenta", "RUNNING": "cyan"}
 
 
@@ -61,7 +65,7 @@ class Terminal:
     title: str
     objective: str
     standings: Callable[[], dict[str, Standing]]
-    console: Console = field(default_factory=Console)
+    console: Console = field(default_factory=lambda: screen())
 
     def __post_init__(self) -> None:
         self._running: dict[str, _Activity] = {}
@@ -170,9 +174,34 @@ class Terminal:
         return table
 
 
+def screen(*, stderr: bool = False) -> Console:
+    """Where a command shows what it does. Called from Python, that is standard output, or nowhere.
+
+    In a notebook plain lines are shown: Rich would make a piece of HTML of each, and a live view needs widgets there.
+    """
+    progress = _CALLED.get()
+    if progress is None:
+        return Console(stderr=stderr)
+    return Console(quiet=not progress, force_jupyter=False, force_terminal=progress and sys.stdout.isatty())
+
+
+@contextmanager
+def called(*, progress: bool) -> Iterator[None]:
+    """Within the block the work is Python's, and shown on standard output or not at all."""
+    before = _CALLED.set(progress)
+    try:
+        yield
+    finally:
+        _CALLED.reset(before)
+
+
 def say(console: Console, text: str) -> None:
     """Prints text as it is: no markup read in it, no line broken in the middle of a path."""
     console.print(Text(text), soft_wrap=True)
+
+
+class _RunLog(logging.FileHandler):
+    """The log file of a run."""
 
 
 def log_to(folder: Path, command: str, level: str) -> Path:
@@ -180,11 +209,12 @@ def log_to(folder: Path, command: str, level: str) -> Path:
     logging.raiseExceptions = False  # a full disk must not put a traceback for each line on the terminal
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{command}-{datetime.now(UTC):%Y%m%d-%H%M%S}.log"
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = _RunLog(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    for before in LOGGER.handlers:
+    for before in [one for one in LOGGER.handlers if isinstance(one, _RunLog)]:
+        LOGGER.removeHandler(before)
         before.close()
-    LOGGER.handlers = [handler]
+    LOGGER.addHandler(handler)  # beside those that a caller of search.api may have
     LOGGER.setLevel(level.upper())
     LOGGER.propagate = False
     return path

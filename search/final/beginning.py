@@ -12,7 +12,7 @@ from data_utils.split.prepare import Prepared
 from search.command.last_words import LastWords
 from search.command.settings import FinalizeSettings
 from search.command.signals import Signals
-from search.command.terminal import say
+from search.command.terminal import say, screen
 from search.comparison import Comparison, data_source, load_models, weights_option
 from search.errors import UsageError
 from search.final.candidates import FINALISTS, Candidate, are_planned, candidates, planned_finalists
@@ -67,7 +67,7 @@ def begin(settings: FinalizeSettings, comparison: Comparison, signals: Signals, 
         check_source(study)
         best_trial(study)  # raises where none is COMPLETE
         if by_hand(study.trials):
-            say(Console(), f"{study.name}: {by_hand(study.trials)}")
+            say(screen(), f"{study.name}: {by_hand(study.trials)}")
     terms, source = comparison.terms(), _source(settings, studies)
     assert terms is not None, "there are studies"
     with naming(comparison.folder / "data"):
@@ -86,7 +86,7 @@ def begin(settings: FinalizeSettings, comparison: Comparison, signals: Signals, 
         crew=plan_crew(settings.worker, device, torch.cuda.device_count(), prepared.lock.side),
         signals=signals,
         last_words=last_words,
-        console=Console(),
+        console=screen(),
     )
 
 

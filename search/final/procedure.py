@@ -71,10 +71,14 @@ from studies.statistics.metrics import PLANNED, PRIMARY
 from studies.storage.patience import interrupt
 
 STATISTICS_SEED = 0
+Written = tuple[Path, tuple[str, ...]]
 
 
-def finalize(settings: FinalizeSettings, signals: Signals) -> int:
-    """Runs all steps; the exit code.
+def finalize(settings: FinalizeSettings, signals: Signals) -> Written:
+    """Runs all steps.
+
+    Returns:
+        The report, and what its reader has to know beside it, a line each.
 
     Raises:
         DataError, ModelError, StudyError, SearchError: see where each is raised.
@@ -95,7 +99,7 @@ def finalize(settings: FinalizeSettings, signals: Signals) -> int:
         return _finalize(begin(settings, comparison, signals, last_words))
 
 
-def _finalize(final: Final) -> int:
+def _finalize(final: Final) -> Written:
     settings, signals = final.settings, final.signals
     check_reopening(final.comparison, settings.reopen, planned(final))
     withdraw(final.comparison)
@@ -129,7 +133,7 @@ def _finalize(final: Final) -> int:
     report, notes = write_comparison_report(final.comparison)
     for line in (*notes, f"report: {report}"):
         say(final.console, line)
-    return 0
+    return report, notes
 
 
 def _retrain(final: Final, rows: Rows) -> list[Retrained]:

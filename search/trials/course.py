@@ -20,7 +20,7 @@ from search.command.environment import environment
 from search.command.settings import LaunchSettings
 from search.command.settings_file import write_settings
 from search.command.signals import Signals
-from search.command.terminal import LOGGER, Terminal, say
+from search.command.terminal import LOGGER, Terminal, say, screen
 from search.comparison import (
     LOCK_FILE,
     Comparison,
@@ -93,7 +93,7 @@ def run_trials(
     Raises:
         SearchFailed: a study holds all its trials, and none is COMPLETE.
     """
-    console = Console()
+    console = screen()
     crew = _crew(settings, prepared)
     asked = _context(settings, comparison, prepared, crew)
     _check_studies(settings, comparison, asked, prepared)
@@ -142,7 +142,7 @@ def dry_run(settings: LaunchSettings) -> int:
         if comparison is not None:
             check_warm_start(comparison, settings.warm_start, prepared)
             _check_studies(settings, comparison, context, prepared)
-        describe_launch(settings, prepared, context, crew, Console())
+        describe_launch(settings, prepared, context, crew, screen())
     return 0
 
 
@@ -222,14 +222,14 @@ def _study_search(
     """The study of one model: made or resumed, its first configurations enqueued; ``about`` it the report says."""
     (model,) = searched_models((name,), settings.space)
     if moved := moved_defaults(model, settings.space):
-        say(Console(), moved)
+        say(screen(), moved)
     older = None if settings.warm_start is None else older_study(comparison, settings.warm_start, name)
     with comparison.ledger.lease(comparison.study_name(name), presence.launch):  # one of two launches makes it
         study = _open_study(settings, comparison, context, prepared, model)
         enqueue_first(study, model, settings.enqueue)
         if older is not None and settings.warm_start is not None:
             same = comparison.same_division(settings.warm_start)
-            say(Console(), start_from(study, model, older, same_patches=same))
+            say(screen(), start_from(study, model, older, same_patches=same))
         study.set_user_attr("settings", {**about, "ways_on": ways_on(model, settings.space)})
     space = shared_space()
     return StudySearch(

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +30,7 @@ from data_utils.readers.patches import PatchSet, Progress
 from models._weights import weights_at_hand
 from search import __version__
 from search.command.settings import ExploreSettings
-from search.command.terminal import say
+from search.command.terminal import say, screen
 from search.training.device import choose_device
 from search.training.frozen import BLOCKS, pooled_features
 from search.trials.refusals import check_data
@@ -65,9 +66,9 @@ class Modelled:
     suspects: Suspects | None
 
 
-def explore(settings: ExploreSettings) -> int:
-    """Reads what may be seen, looks at it and writes the page; the exit code."""
-    console = Console(stderr=True)
+def explore(settings: ExploreSettings) -> Path:
+    """Reads what may be seen, looks at it and writes the page; its path."""
+    console = screen(stderr=True)
     check_data(settings.common)
     folder = settings.common.runs / settings.common.study
     folder.mkdir(parents=True, exist_ok=True)
@@ -79,7 +80,7 @@ def explore(settings: ExploreSettings) -> int:
     for finding in findings:
         say(console, f"{finding.title}: {finding.found}")
     say(console, f"exploration of {settings.common.study}: {page}")
-    return 0
+    return page
 
 
 # --- the look -------------------------------------------------------------------------------------------------------

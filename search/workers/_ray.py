@@ -8,7 +8,8 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ NICENESS = "RAY_worker_niceness"
 """Variable: by how much Ray's workers give way to other processes; for tests and benchmarks on busy machines."""
 PRESTART = "RAY_prestart_worker_first_driver"
 """Variable: whether a Ray starts an idle worker for each of its cores; none of them ever becomes one of ours."""
+_TOKEN = "RAY_AUTH_TOKEN"
 TEMP_DIR = "_temp_dir"
 """Argument of ``ray.init``: the folder of its sockets and logs."""
 _GREETING = """
@@ -29,6 +31,57 @@ from ray._raylet import GcsClient
 GcsClient(address=sys.argv[1]).check_alive([], timeout=10)
 """
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+@contextmanager
+def as_imported() -> Iterator[None]:
+    """Has what the functions below change of Ray put back after the block: the process may have a use for it, too."""
+    before = changed_here()
+    try:
+        yield
+    finally:
+        for place, name, value in before:
+            setattr(place, name, value)
+        log = logging.getLogger("ray")
+        log.setLevel(log.level)  # it remembers which levels were on
+        _forget_token()
+
+
+def changed_here() -> list[tuple[Any, str, Any]]:
+    """What the functions below change, and Ray itself of its logger: the object, its attribute, the value now."""
+    from ray._private import ray_constants, worker
+    from ray._private.node import Node
+
+    log = logging.getLogger("ray")
+    places: list[tuple[Any, str]] = [(ray_constants, "ENABLE_RAY_CLUSTER"), (worker, "print_to_stdstream")]
+    places += [(Node, name) for name in ("start_monitor", "start_log_monitor", "start_api_server")]
+    places += [(log, name) for name in ("handlers", "level", "propagate")]
+    return [(place, name, getattr(place, name)) for place, name in places]
+
+
+def use_token(token: str) -> None:
+    """Lets a Ray that this process starts, and this process, know each other by this token.
+
+    Ray's C++ keeps the first that it read, which another Ray of the same process may have had.
+    """
+    from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined] # Cython
+
+    os.environ[_TOKEN] = token
+    AuthenticationTokenLoader.instance().reset_cache()
+
+
+def _forget_token() -> None:
+    """Has the next Ray of this process read its own; in the order in which Ray's tests do it."""
+    from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined] # Cython
+
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
+
+
+def runs_here() -> bool:
+    """Whether this process has begun or joined a Ray; asked without importing it."""
+    ray = sys.modules.get("ray")
+    return ray is not None and bool(ray.is_initialized())
 
 
 def stay_on_this_machine() -> None:

@@ -228,6 +228,7 @@ def _fit(
             stop=_WorkStopper(searcher, work),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             verbose=0,
+            progress_reporter=tune.CLIReporter(),  # says nothing; that of a notebook shows an empty piece of HTML
             callbacks=[_Placed(searcher.room)],
         ),
     )

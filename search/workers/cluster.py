@@ -7,6 +7,7 @@ import secrets
 import sys
 import threading
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -25,10 +26,13 @@ from search.workers._ray import (
     GCS_PATIENCE,
     PRESTART,
     TEMP_DIR,
+    as_imported,
     finds_packages_in,
+    runs_here,
     start_no_more_than_needed,
     stay_on_this_machine,
     tell_the_log,
+    use_token,
 )
 from search.workers.place import OF_THE_DATABASE, address_of, ray_folder
 
@@ -169,7 +173,13 @@ class RaySession:
     """
 
     def __init__(self, asked: WorkerSettings, last_words: LastWords) -> None:
-        """``asked`` says where, and how many workers it must hold; ``last_words`` are said where it dies."""
+        """``asked`` says where, and how many workers it must hold; ``last_words`` are said where it dies.
+
+        Raises:
+            UsageError: this process has one already, which would be ended with the block.
+        """
+        if runs_here():
+            raise UsageError("this process has a Ray already: end it by ray.shutdown(), or search in another process")
         self._asked = asked
         self._last_words = last_words
         self._death: str | None = None
@@ -235,15 +245,16 @@ class RaySession:
         os.environ.update(self._hidden)
 
     def _live(self) -> None:
-        try:
-            _start_ray(self._asked)
-        except Exception as problem:  # noqa: BLE001 - raised again in the thread that waits
-            self._problem = problem
-        self._ready.set()
-        self._watch()
-        import ray
+        with ExitStack() as at_the_end:
+            try:
+                _start_ray(self._asked, at_the_end)
+            except Exception as problem:  # noqa: BLE001 - raised again in the thread that waits
+                self._problem = problem
+            self._ready.set()
+            self._watch()
+            import ray
 
-        ray.shutdown()
+            ray.shutdown()
 
     def _watch(self) -> None:
         """Returns when the session is over. Who waits in Ray's C++ for a Ray that has died is ended from here."""
@@ -307,9 +318,10 @@ def _is_at_work(process: psutil.Process) -> bool:
         return False
 
 
-def _start_ray(asked: WorkerSettings) -> None:
+def _start_ray(asked: WorkerSettings, at_the_end: ExitStack) -> None:
     import ray
 
+    at_the_end.enter_context(as_imported())
     tell_the_log(_LOGGER)
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     quiet["job_config"] = finds_packages_in(Path(__file__).resolve().parents[2])
@@ -323,7 +335,7 @@ def _start_ray(asked: WorkerSettings) -> None:
     quiet[TEMP_DIR] = str(ray_folder(asked.ray_temp_dir))
     stay_on_this_machine()
     start_no_more_than_needed()
-    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # else it takes one from a file of the user's
+    use_token(os.environ.get("RAY_AUTH_TOKEN") or secrets.token_hex(32))  # else it takes one from a file of the user's
     wanted = math.ceil((asked.workers or 1) * (asked.cpus_per_worker or 1.0))
     ray.init(
         address="local",  # not one that an inherited RAY_ADDRESS names
