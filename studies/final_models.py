@@ -148,6 +148,44 @@ class Part:
 
 
 @dataclass(frozen=True)
+class ControlPart:
+    """A default configuration with other seeds, in the place of a part of the ensemble.
+
+    Attributes:
+        times: as often as that part.
+    """
+
+    model: str
+    times: int
+    retrained: CandidateResult
+
+    @property
+    def entry(self) -> str:
+        """What predictions call it."""
+        return f"{self.model}:{self.retrained.label}"
+
+    @property
+    def temperature(self) -> float:
+        """Its own."""
+        assert self.retrained.fit is not None
+        return self.retrained.fit.temperature
+
+
+@dataclass(frozen=True)
+class Control:
+    """What the ensemble would be without a search.
+
+    Attributes:
+        fit: temperature and threshold of the mean, fitted out of fold.
+        gain: of the ensemble over it, out of fold; the ensemble is selected by the other folds.
+    """
+
+    parts: tuple[ControlPart, ...]
+    fit: Fit
+    gain: Gain
+
+
+@dataclass(frozen=True)
 class Ensemble:
     """Retrained configurations of all models whose scores are averaged: put to the test beside single models.
 
@@ -156,6 +194,7 @@ class Ensemble:
         fit: temperature and threshold of the mean, fitted out of fold.
         single: the model that is the better one out of fold, with which it is compared.
         gain: over the best single configuration; both are chosen by the other folds.
+        control: None where none was asked for, and in plans from before there was any.
     """
 
     parts: tuple[Part, ...]
@@ -163,6 +202,7 @@ class Ensemble:
     fit: Fit
     single: str
     gain: Gain
+    control: Control | None = None
 
     @property
     def chosen(self) -> bool:

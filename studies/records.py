@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from studies.errors import RecordError
 from studies.final_models import Ensemble, FinalModel, Neighbours
+from studies.speeds import Speeds
 
 _MOST_VALUES = 500_000  # of a record; that of the data names each development patient
 _MOST_NESTED = 100_000  # of them lists and objects, each of which takes pydantic 350 bytes
@@ -317,4 +318,5 @@ class ReportData:
     elsewhere: tuple[tuple[str, bool], ...] = ()  # comparisons that hold these test patients, and if they chose by them
     looks: tuple[Look, ...] = ()  # at these test patches, other than openings
     tissue: dict[str, Path] = field(default_factory=dict)  # test patient -> picture of the slide, where one was kept
+    speeds: Speeds | None = None  # of the finalists' networks; None where they were not measured
     later: tuple[str, ...] = ()  # what the studies hold that the plan did not know, in words

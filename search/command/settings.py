@@ -25,10 +25,8 @@ from studies.secrets import with_password
 
 MODELS = model_names()
 PREPROCESSINGS = ("none", "standardise", "reinhard", "macenko")  # those of data_utils.colour.preprocessing
-SPLIT, SPLIT_SEED = (70, 15, 15), 0
-SEED = whole(0, 2**32 - 1)
-BY_DATA = Study("default: the stem of the data path")
-ALL = Study("default: all in the database")
+SPLIT, SPLIT_SEED, SEED = (70, 15, 15), 0, whole(0, 2**32 - 1)
+BY_DATA, ALL = Study("default: the stem of the data path"), Study("default: all in the database")
 _NONE = (kinds.NONE,)
 
 
@@ -170,6 +168,7 @@ class FinalizeSettings:
     finalists: Annotated[int | None, Group("final models"), Flag(
         "N", whole(1, 100), "best configurations to retrain; several race", "default: 4, or as many as were planned"
     )] = None  # fmt: skip
+    control: Annotated[bool, switch("train the ensemble's control as well: default configurations alone")] = False
     reopen: Annotated[str | None, Flag(
         "REASON", kinds.some_text,
         "open the test split once more (under another plan, or as its predictions were lost), and say why", kept=False,

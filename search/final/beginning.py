@@ -133,5 +133,6 @@ def planned(final: Final) -> str:
         # What follows is named where it is there alone, so that all else is as it was before there was any.
         *([("margin", final.settings.margin)] if final.settings.margin is not None else []),
         *([(RACE, RULE)] if final.races else []),
+        *(["control"] if final.settings.control else []),
     )
     return sha256(repr(parts).encode()).hexdigest()

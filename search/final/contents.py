@@ -7,6 +7,7 @@ from pathlib import Path
 from search.comparison import DATA_FILE, ENVIRONMENT_FILE, FINALIZE_FILE, OPENING, Comparison
 from search.errors import UsageError
 from search.final.plan import came_later, changed, studies_of
+from search.final.speeds import stored_speeds
 from search.trials.marks import lost
 from search.trials.other_splits import overlaps
 from studies.errors import RecordError, SealBrokenError
@@ -67,6 +68,7 @@ def gather(comparison: Comparison) -> ReportData:
         looks=comparison.ledger.looks(comparison.name),
         broken=(*broken(engine), *changed(comparison, plan, studies)),
         tissue=load_tissue(folder / OPENING / SLIDES),
+        speeds=stored_speeds(folder),
         later=came_later(comparison, plan),
     )
 

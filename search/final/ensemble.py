@@ -21,18 +21,14 @@ def assemble(retrained: Sequence[Retrained], rows: Rows) -> Ensemble | None:
         retrained: all models, with the scores of their candidates.
         rows: the development rows.
     """
-    named = {
-        f"{one.final.model} {label}": (one.final, label, logits)
-        for one in retrained
-        for label, logits in one.logits.items()
-    }
+    named = {f"{one.final.model} {label}": (one, label) for one in retrained for label in one.logits}
     if len(named) < 2 or rows.folds < _FEWEST_FOLDS:
         return None
-    logits = {name: each for name, (_, _, each) in named.items()}
+    logits = named_logits(retrained)
     rule, counts = selected(rows.labels, rows.fold, logits, np.ones(len(rows.labels), np.bool_))
-    parts = tuple(_part(*named[name][:2], times) for name, times in counts.items())
+    parts = tuple(_part(named[name][0].final, named[name][1], times) for name, times in counts.items())
     models = [one.final for one in retrained]
-    mean = mean_logit(parts, {(final.model, label): each for final, label, each in named.values()})
+    mean = mean_logit(parts, {(one.final.model, label): one.logits[label] for one, label in named.values()})
     return Ensemble(
         parts=parts,
         rule=rule,
@@ -40,6 +36,11 @@ def assemble(retrained: Sequence[Retrained], rows: Rows) -> Ensemble | None:
         single=max(models, key=lambda model: model.candidate(model.chosen).out_of_fold_auc).model,
         gain=nested_ensemble(rows.labels, rows.patients, rows.fold, logits),
     )
+
+
+def named_logits(retrained: Sequence[Retrained]) -> dict[str, Floats]:
+    """(N,) logits out of fold of the candidates of all models, by model and label in words."""
+    return {f"{one.final.model} {label}": each for one in retrained for label, each in one.logits.items()}
 
 
 def _part(model: FinalModel, label: str, times: int) -> Part:

@@ -7,7 +7,6 @@ An opening that was cut off goes on under its own record; what was predicted alr
 import io
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -23,10 +22,12 @@ from data_utils.split.prepare import Prepared, load_development
 from search.comparison import OPENING, Comparison
 from search.errors import UsageError
 from search.final.baselines import BASELINES, baseline_logits
+from search.final.control import control_logit
 from search.final.ensemble import ensemble_logit
+from search.final.entrants import Entrant
 from search.final.examples import save_test_examples
 from search.final.likeness import keep_likeness
-from search.final.members import MODEL_FILE, Progress, SharedOutputs, StoredModel, member_logits
+from search.final.members import MODEL_FILE, Progress, SharedOutputs, member_logits
 from search.final.neighbours import neighbours_logit, publish_neighbours
 from search.final.plan import decides_the_same, last_plan, trained_otherwise
 from search.final.scored import patients_of, scored
@@ -37,7 +38,7 @@ from search.trials.marks import Mark, check_folder, lost
 from search.trials.seals import SEALED_FILE
 from studies.files import write_whole
 from studies.final_models import Ensemble
-from studies.findings.ensemble import ENSEMBLE
+from studies.findings.ensemble import CONTROL, ENSEMBLE
 from studies.findings.examples import problem_with_pictures
 from studies.findings.neighbours import NEIGHBOURS
 from studies.findings.predictions import TABLE_FILE, as_table, problem_with, save_predictions
@@ -46,15 +47,6 @@ from studies.ledger.ledger import OpeningRecord
 from studies.records import AnalysisPlan, Predictions, from_json, to_json
 
 Floats = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Entrant:
-    """A model that is put to the test: under which name, and where its members are."""
-
-    entry: str
-    stored: StoredModel
-    folder: Path
 
 
 def open_test(
@@ -258,6 +250,10 @@ def _predict(
     if plan.ensemble is not None:
         logits[ENSEMBLE] = ensemble_logit(plan.ensemble, plan.models, logits)
         temperatures[ENSEMBLE], thresholds[ENSEMBLE] = plan.ensemble.fit.temperature, plan.ensemble.fit.threshold
+        if (control := plan.ensemble.control) is not None:
+            by_label = {part.retrained.label: logits[part.entry] for part in control.parts}
+            logits[CONTROL] = control_logit(control.parts, by_label)
+            temperatures[CONTROL], thresholds[CONTROL] = control.fit.temperature, control.fit.threshold
     if plan.neighbours is not None:
         logits[NEIGHBOURS] = neighbours_logit(
             plan.neighbours, patients_of(test), test.x, test.y, logits[plan.neighbours.of]

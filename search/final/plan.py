@@ -18,7 +18,7 @@ from data_utils.split.prepare import DevelopmentSet
 from search.comparison import DATA_FILE, ENVIRONMENT_FILE, Comparison
 from studies.errors import RecordError
 from studies.files import read_file
-from studies.final_models import FinalModel
+from studies.final_models import CandidateResult, FinalModel
 from studies.findings.neighbours import NEIGHBOURS
 from studies.findings.predictions import PREDICTIONS_FILE
 from studies.records import AnalysisPlan, DataSummary, StudySummary, digest, from_json, to_json
@@ -82,11 +82,15 @@ def trained_otherwise(before: AnalysisPlan, decided: AnalysisPlan) -> list[str]:
 
 
 def members_of(plan: AnalysisPlan) -> dict[tuple[str, int, int, int], str]:
-    """(model, trial, epochs, fold) -> sha256 of the member's weights."""
+    """(model, trial, epochs, fold) -> sha256 of the member's weights; of a control the model goes with its label."""
+    control = () if plan.ensemble is None or plan.ensemble.control is None else plan.ensemble.control.parts
+    all_of_them = [
+        *((model.model, candidate) for model in plan.models for candidate in model.candidates),
+        *((f"{part.model} {part.retrained.label},", part.retrained) for part in control),
+    ]
     return {
-        (model.model, candidate.trial, candidate.epochs, member.fold): member.sha256
-        for model in plan.models
-        for candidate in model.candidates
+        (name, candidate.trial, candidate.epochs, member.fold): member.sha256
+        for name, candidate in all_of_them
         for member in candidate.members
     }
 
@@ -199,17 +203,16 @@ def _of_file(path: Path) -> str:
 
 
 def _without_seconds(plan: AnalysisPlan) -> AnalysisPlan:
-    models = tuple(
-        replace(
-            model,
-            candidates=tuple(
-                replace(one, members=tuple(replace(member, seconds=0.0) for member in one.members))
-                for one in model.candidates
-            ),
-        )
-        for model in plan.models
-    )
-    return replace(plan, models=models)
+    models = tuple(replace(model, candidates=tuple(map(_timeless, model.candidates))) for model in plan.models)
+    ensemble = plan.ensemble
+    if ensemble is not None and ensemble.control is not None:
+        parts = tuple(replace(part, retrained=_timeless(part.retrained)) for part in ensemble.control.parts)
+        ensemble = replace(ensemble, control=replace(ensemble.control, parts=parts))
+    return replace(plan, models=models, ensemble=ensemble)
+
+
+def _timeless(one: CandidateResult) -> CandidateResult:
+    return replace(one, members=tuple(replace(member, seconds=0.0) for member in one.members))
 
 
 def _decisions(plan: AnalysisPlan) -> AnalysisPlan:

@@ -27,14 +27,15 @@ from search.comparison import (
 from search.errors import UsageError
 from search.final.baselines import BASELINES
 from search.final.beginning import Final, begin, planned, used
-from search.final.candidates import DEFAULT
+from search.final.candidates import Candidate
 from search.final.contents import write_comparison_report
+from search.final.control import conclude_control, control_candidates, frozen_control
 from search.final.ensemble import assemble
+from search.final.entrants import entrants_of
 from search.final.examples import save_development_examples
 from search.final.member_files import member_folder, stored_member
-from search.final.members import StoredModel, source_of
 from search.final.neighbours import surround, why_none
-from search.final.opening import Entrant, check_decided, check_reopening, open_test, publish, withdraw
+from search.final.opening import check_decided, check_reopening, open_test, publish, withdraw
 from search.final.plan import (
     FOLD_SIZES,
     RACE,
@@ -55,6 +56,7 @@ from search.final.race import RULE, Race, Rows
 from search.final.retraining import Members, Retrained, conclude
 from search.final.scored import patients_of, scored_out_of_fold
 from search.final.searched import context_of, describe_weights
+from search.final.speeds import measure_speeds
 from search.training.jobs import FeatureStore, WorkerContext
 from search.trials.launches import Presence, scratch
 from search.trials.marks import check_folder
@@ -62,7 +64,7 @@ from search.workers.bridge import run_work
 from search.workers.cluster import RaySession, check_both
 from search.workers.trainable import TrialWorker
 from studies.files import naming, write_whole
-from studies.final_models import FinalModel
+from studies.final_models import Ensemble
 from studies.findings.neighbours import NEIGHBOURS
 from studies.findings.predictions import save_predictions
 from studies.records import AnalysisPlan, to_json
@@ -109,14 +111,18 @@ def _finalize(final: Final) -> Written:
     before = last_plan(final.comparison)
     assert development.labels is not None
     rows = Rows(development.labels, patients_of(development), fold)
+    context = _context(final, rows)
     retrained = [
-        replace(one, final=frozen(one.final, None if before is None else before[0])) for one in _retrain(final, rows)
+        replace(one, final=frozen(one.final, None if before is None else before[0]))
+        for one in _retrain(final, context, rows)
     ]
-    decided = _decide(final, retrained, rows, development, None if before is None else before[0])
+    known = None if before is None else before[0]
+    ensemble = _ensemble(final, context, retrained, rows, known)
+    decided = _decide(final, retrained, rows, development, ensemble, known)
     check_decided(final.comparison, decided, settings.reopen)  # before anything that a report reads is written over
     _keep_development(final, development, retrained)
     plan, plan_digest = _plan(final, development, decided, fold)
-    entrants = [entrant for model in plan.models for entrant in _entrants(final, plan, model, plan_digest)]
+    entrants = entrants_of(final, plan, plan_digest)
     opened = open_test(
         final.comparison,
         final.prepared,
@@ -130,14 +136,22 @@ def _finalize(final: Final) -> Written:
     publish(final.comparison.folder, final.prepared, plan, entrants, final.crew.device)
     read = "were read under it" if opened else "had been read under it before; nothing was read again"
     say(final.console, f"plan {plan_digest[:12]}: {final.prepared.test_patches} test patches {read}")
+    measure_speeds(
+        final.comparison.folder,
+        final.wanted,
+        side=final.prepared.lock.side,
+        device=final.crew.device,
+        precision=final.precision,
+        shares={model.model: not model.weights.startswith("none") for model in plan.models},
+    )
     report, notes = write_comparison_report(final.comparison)
     for line in (*notes, f"report: {report}"):
         say(final.console, line)
     return report, notes
 
 
-def _retrain(final: Final, rows: Rows) -> list[Retrained]:
-    """Trains the members that are missing, then concludes for each model."""
+def _context(final: Final, rows: Rows) -> WorkerContext:
+    """What workers are given to train members."""
     fold_file = final.comparison.folder / "data" / "folds.npy"
     with naming(fold_file):
         np.save(fold_file, rows.fold, allow_pickle=False)
@@ -150,10 +164,15 @@ def _retrain(final: Final, rows: Rows) -> list[Retrained]:
         weights=final.settings.vgg16_weights,
     )
     features = FeatureStore.below(final.settings.common.runs, final.settings.worker.feature_cache_gb)
-    context = replace(searched, objective="auc", folds=fold_file.resolve(), features=features)
+    return replace(searched, objective="auc", folds=fold_file.resolve(), features=features)
+
+
+def _retrain(final: Final, context: WorkerContext, rows: Rows) -> list[Retrained]:
+    """Trains the members that are missing, then concludes for each model."""
     folder = final.comparison.folder
     races = {model: Race(wanted, folder, rows) for model, wanted in final.wanted.items()} if final.races else {}
-    _train_members(final, context, rows.folds, list(races.values()))
+    candidates = [candidate for wanted in final.wanted.values() for candidate in wanted]
+    _train_members(final, context, rows.folds, candidates, list(races.values()))
     return [
         conclude(
             wanted, folder, rows=rows, race=races.get(model), weights=describe_weights(model, context.weights[model])
@@ -162,7 +181,9 @@ def _retrain(final: Final, rows: Rows) -> list[Retrained]:
     ]
 
 
-def _train_members(final: Final, context: WorkerContext, folds: int, races: Sequence[Race]) -> None:
+def _train_members(
+    final: Final, context: WorkerContext, folds: int, candidates: Sequence[Candidate], races: Sequence[Race] = ()
+) -> None:
     ray = RaySession(final.settings.worker, final.last_words)
     check = partial(check_both, final.signals, ray)
 
@@ -172,7 +193,7 @@ def _train_members(final: Final, context: WorkerContext, folds: int, races: Sequ
 
     interrupt(final.comparison.storage.engine, check)
     members = Members(
-        [candidate for wanted in final.wanted.values() for candidate in wanted],
+        candidates,
         folds=folds,
         folder=final.comparison.folder,
         lock_digest=final.prepared.lock.digest,
@@ -269,20 +290,37 @@ def _write_environment(final: Final) -> None:
     write_whole(final.comparison.folder / ENVIRONMENT_FILE, to_json(content))
 
 
+def _ensemble(
+    final: Final, context: WorkerContext, retrained: Sequence[Retrained], rows: Rows, before: AnalysisPlan | None
+) -> Ensemble | None:
+    """Of the same models that of the plan before; with its control where that is asked for."""
+    known = before is not None and before.models == tuple(one.final for one in retrained)
+    ensemble = before.ensemble if before is not None and known else assemble(retrained, rows)
+    if ensemble is None:
+        if final.settings.control:
+            say(final.console, "there is no ensemble, as there is nothing to choose from, and so no control")
+        return None
+    if not final.settings.control:
+        return replace(ensemble, control=None)
+    candidates = control_candidates(ensemble, final.wanted)
+    _train_members(final, context, rows.folds, candidates)
+    folder = final.comparison.folder
+    control = conclude_control(ensemble, candidates, folder, rows=rows, retrained=retrained)
+    return ensemble if frozen_control(ensemble, control) else replace(ensemble, control=control)
+
+
 def _decide(
     final: Final,
     retrained: Sequence[Retrained],
     rows: Rows,
     development: DevelopmentSet,
+    ensemble: Ensemble | None,
     before: AnalysisPlan | None,
 ) -> AnalysisPlan:
-    """All that shapes the numbers of the report; of the same models, ensemble and neighbours are as planned before."""
+    """All that shapes the numbers of the report; of the same models neighbours are as planned before."""
     models = tuple(one.final for one in retrained)
-    if before is not None and before.models == models:
-        ensemble, neighbours = before.ensemble, before.neighbours
-    else:
-        ensemble = assemble(retrained, rows)
-        neighbours = surround(retrained, rows, development, ensemble)
+    same = before is not None and before.models == models
+    neighbours = before.neighbours if before is not None and same else surround(retrained, rows, development, ensemble)
     settings: dict[str, Any] = {
         "planned": planned(final),
         "folds": rows.folds,
@@ -311,37 +349,6 @@ def _decide(
         margin=final.settings.margin,
         ensemble=ensemble,
         neighbours=neighbours,
-    )
-
-
-def _entrants(final: Final, plan: AnalysisPlan, model: FinalModel, plan_digest: str) -> list[Entrant]:
-    """The chosen configuration, the default one where another was chosen, and what else the ensemble averages."""
-    folder = final.comparison.folder / model.model
-    parts = [] if plan.ensemble is None else [part.label for part in plan.ensemble.parts if part.model == model.model]
-    others = [one.label for one in model.candidates if one.label in (DEFAULT, *parts) and one.label != model.chosen]
-    return [
-        Entrant(model.entry(label), _stored(final, model, label, plan_digest), folder)
-        for label in (model.chosen, *others)
-    ]
-
-
-def _stored(final: Final, model: FinalModel, label: str, plan_digest: str) -> StoredModel:
-    candidate = next(candidate for candidate in final.wanted[model.model] if candidate.label == label)
-    result, fit = model.candidate(label), model.fit_of(label)
-    place = member_folder(Path(), candidate).relative_to(model.model)
-    return StoredModel(
-        study=final.comparison.name,
-        model=model.model,
-        params=candidate.params,
-        members=tuple((str(place / f"member_{member.fold}.safetensors"), member.sha256) for member in result.members),
-        temperature=fit.temperature,
-        threshold=fit.threshold,
-        precision=final.precision,
-        weights=model.weights,
-        plan_digest=plan_digest,
-        preprocessing=final.preprocessing,
-        source=source_of(model.model),
-        side=final.prepared.lock.side,
     )
 
 

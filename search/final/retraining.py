@@ -172,7 +172,7 @@ def conclude(wanted: Sequence[Candidate], folder: Path, *, rows: Rows, race: Rac
         weights: where the pretrained layers come from, in words.
     """
     dropped = _dropped(race)
-    results = [_result(candidate, folder, rows, dropped.get(candidate.label)) for candidate in wanted]
+    results = [retrained_result(candidate, folder, rows, dropped.get(candidate.label)) for candidate in wanted]
     logits = {
         candidate.label: out_of_fold(member_folder(folder, candidate), rows.fold, rows.folds)
         for candidate in wanted
@@ -207,8 +207,8 @@ def _gain(rows: Rows, logits: dict[str, Floats]) -> Gain | None:
     return nested_gain(rows.labels, rows.patients, rows.fold, logits, DEFAULT)
 
 
-def _result(candidate: Candidate, folder: Path, rows: Rows, dropped: Dropped | None) -> CandidateResult:
-    """By the rows of those folds that it was retrained over."""
+def retrained_result(candidate: Candidate, folder: Path, rows: Rows, dropped: Dropped | None = None) -> CandidateResult:
+    """What its stored members say, by the rows of those folds that it was retrained over."""
     folds = rows.folds if dropped is None else dropped.folds
     place, seen = member_folder(folder, candidate), rows.fold < folds
     labels, logits = rows.labels[seen], out_of_fold(place, rows.fold, folds)[seen]

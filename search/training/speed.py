@@ -66,8 +66,8 @@ def milliseconds(layers: Layers, batch: Tensor, compute: Compute) -> float:
     return 1000 * fastest / len(batch)
 
 
-def multiply_adds(layers: Layers, batch: Tensor) -> int:
+def multiply_adds(layers: Layers, batch: Tensor, compute: Compute) -> int:
     """Multiplications, each with its addition, of convolutions and products of matrices for a patch in one view."""
-    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+    with torch.inference_mode(), compute.autocast(), FlopCounterMode(display=False) as counter:
         layers(batch[:1])
     return int(counter.get_total_flops()) // 2

@@ -2,6 +2,7 @@
 
 from studies.figures.closer import closer_figures
 from studies.figures.data import data_figures
+from studies.figures.deployed import deployed_figures
 from studies.figures.retraining import retraining_figures
 from studies.figures.search import search_figures
 from studies.figures.style import Figure
@@ -15,7 +16,7 @@ def draw(data: ReportData, findings: Findings) -> dict[str, list[Figure]]:
     return {
         "data": data_figures(data),
         **{f"search:{study.name}": search_figures(study) for study in data.studies},
-        "retraining": retraining_figures(data, findings),
+        "retraining": [*retraining_figures(data, findings), *deployed_figures(data, findings)],
         "test": test_split_figures(data, findings),
         "closer": closer_figures(findings),
     }

@@ -1,35 +1,41 @@
 """The ensemble in numbers: what it averages, what it costs, and whether it is better than the better single model."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from studies.final_models import Gain, Part
+from studies.final_models import Control, Ensemble, Gain, Part
+from studies.findings.deployed import Cost, cost_of
 from studies.findings.verdict import Verdict, judge
 from studies.findings.weaknesses import Weakness
 from studies.records import ReportData
-from studies.statistics.comparison import Comparison, Contestant, compare_all
+from studies.statistics.comparison import Comparison, Contestant, compare_pairs
 from studies.statistics.metrics import Estimate
 from studies.statistics.resampling import Resampling
 
-ENSEMBLE = "ensemble"
-"""Its entry in predictions."""
-UNTRAINED = (
-    "Its control, as many networks of the default configurations with other seeds, was not trained: what the ensemble "
-    "gains may be owed to averaging alone, and not to the search."
-)
+ENSEMBLE, CONTROL = "ensemble", "control"
+"""Its entry in predictions, and that of as many default configurations with other seeds."""
 
 
 @dataclass(frozen=True)
-class Cost:
-    """What a prediction takes.
+class ControlFindings:
+    """The ensemble beside its control.
 
     Attributes:
-        networks: that each see a patch in eight views.
-        parameters: of all of them; None where a trial does not tell.
+        parts: how many default configurations it averages, by model.
+        gain: of the ensemble over it, nested, out of fold.
+        comparison: of the ensemble with it on the test split; interval and p hold for this and the other one together.
     """
 
-    networks: int
-    parameters: int | None
+    parts: dict[str, int]
+    gain: Gain
+    temperature: float
+    threshold: float
+    threshold_rule: str
+    auc: Estimate
+    balanced_accuracy: Estimate
+    comparison: Comparison
+    cost: Cost
 
 
 @dataclass(frozen=True)
@@ -41,9 +47,10 @@ class EnsembleFindings:
         chosen: whether it is the final model, which it is by its gain.
         gain: over the best single configuration, nested, out of fold.
         single: the model that it is compared with.
-        comparison: with that model on the test split; a family of its own.
+        comparison: with that model on the test split; a family of its own, with that of the control.
         verdict: that comparison in words.
-        control: why there is no control, in words.
+        control: whether the search has paid, by its control; or why that is not known, in words.
+        beside_control: None where it was not trained.
     """
 
     parts: tuple[Part, ...]
@@ -61,6 +68,7 @@ class EnsembleFindings:
     cost: Cost
     cost_of_single: Cost
     control: str
+    beside_control: ControlFindings | None
 
 
 def find_ensemble(
@@ -74,7 +82,7 @@ def find_ensemble(
 
     Args:
         data: of the report.
-        contestants: by entry, the ensemble's and each model's.
+        contestants: by entry, the ensemble's, its control's and each model's.
         metrics: by entry, the same's metrics on the test split.
         doubts: what weakens every claim.
         resampling: of the test patches.
@@ -83,7 +91,9 @@ def find_ensemble(
     if ensemble is None or ENSEMBLE not in contestants:
         return None
     single = ensemble.single
-    (comparison,) = compare_all(data.test.labels, [contestants[ENSEMBLE], contestants[single]], resampling)
+    opponents = [single] if ensemble.control is None else [single, CONTROL]
+    pairs = [(contestants[ENSEMBLE], contestants[opponent]) for opponent in opponents]
+    comparison, *others = compare_pairs(data.test.labels, pairs, resampling)
     aucs = [(name, metrics[name]["auc"]) for name in (ENSEMBLE, single)]
     chosen = next(model.chosen for model in data.plan.models if model.model == single)
     return EnsembleFindings(
@@ -99,18 +109,63 @@ def find_ensemble(
         single=single,
         comparison=comparison,
         verdict=judge([comparison], aucs, doubts, data.plan.margin),
-        cost=_cost(data, [(part.model, part.label) for part in ensemble.parts]),
-        cost_of_single=_cost(data, [(single, chosen)]),
-        control=UNTRAINED,
+        cost=cost_of(data, [(part.model, part.label) for part in ensemble.parts]),
+        cost_of_single=cost_of(data, [(single, chosen)]),
+        control=_in_words(data, ensemble),
+        beside_control=_beside(data, ensemble.control, metrics, others[0]) if ensemble.control else None,
     )
 
 
-def _cost(data: ReportData, parts: Sequence[tuple[str, str]]) -> Cost:
-    """Of (model, label) of each configuration."""
-    by_model = {model.model: model for model in data.plan.models}
-    told = {(study.model, trial.number): trial.attributes for study in data.studies for trial in study.trials}
-    candidates = [(model, by_model[model].candidate(label)) for model, label in parts]
-    sizes = [told.get((model, one.trial), {}).get("parameters") for model, one in candidates]
-    networks = [len(one.members) for _, one in candidates]
-    known = [int(size) * count for size, count in zip(sizes, networks, strict=True) if size is not None]
-    return Cost(sum(networks), sum(known) if len(known) == len(sizes) else None)
+def _beside(
+    data: ReportData, control: Control, metrics: Mapping[str, Mapping[str, Estimate]], comparison: Comparison
+) -> ControlFindings:
+    return ControlFindings(
+        parts=dict(Counter(part.model for part in control.parts)),
+        gain=control.gain,
+        temperature=control.fit.temperature,
+        threshold=control.fit.threshold,
+        threshold_rule=control.fit.rule,
+        auc=metrics[CONTROL]["auc"],
+        balanced_accuracy=metrics[CONTROL]["balanced_accuracy"],
+        comparison=comparison,
+        cost=cost_of(data, [(part.model, part.retrained.label) for part in control.parts]),
+    )
+
+
+def _in_words(data: ReportData, ensemble: Ensemble) -> str:
+    """What the control says of the search, out of fold."""
+    if ensemble.control is None:
+        return _untrained(data, ensemble)
+    gain = ensemble.control.gain
+    other = "its control, as many networks of the default configurations with other seeds"
+    if gain.low is None or gain.high is None:
+        return f"Whether the search has paid cannot be said: there is no interval beside {other}, as {gain.reason}."
+    shown = f"AUC {_signed(gain.value)} ({_signed(gain.low)} to {_signed(gain.high)}), out of fold"
+    if gain.low > 0:
+        return f"The search has paid: the ensemble is better than {other}, by {shown}."
+    if gain.high < 0:
+        return f"The search has cost: the ensemble is worse than {other}, by {shown}."
+    return f"That the search has paid cannot be shown: between the ensemble and {other} lies {shown}."
+
+
+def _untrained(data: ReportData, ensemble: Ensemble) -> str:
+    """What the control would take, by what members of the default configurations took."""
+    models = {model.model: model for model in data.plan.models}
+    members = [
+        member
+        for part in ensemble.parts
+        for one in models[part.model].candidates
+        if one.label == "default"
+        for member in one.members
+    ]
+    hours = sum(member.seconds for member in members) / 3600
+    takes = f"It takes {len(members)} networks, about {hours:.2g} hours of a worker" if members else "To train it"
+    return (
+        "Its control, as many networks of the default configurations with other seeds, was not trained: what the "
+        f"ensemble gains may be owed to averaging alone, and not to the search. {takes}: search.finalize --study "
+        f'{data.name} --control, with a --reopen "reason" now that the test split was opened without it.'
+    )
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3f}".replace("-", "−")

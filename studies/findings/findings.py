@@ -10,7 +10,8 @@ import numpy as np
 
 from studies.final_models import CandidateResult, FinalModel, Fit, Gain
 from studies.findings.closer import Closer, look_closer
-from studies.findings.ensemble import ENSEMBLE, EnsembleFindings, find_ensemble
+from studies.findings.deployed import Deployed, deployed
+from studies.findings.ensemble import CONTROL, ENSEMBLE, EnsembleFindings, find_ensemble
 from studies.findings.gain import gained
 from studies.findings.neighbours import NEIGHBOURS, NeighboursFindings, find_neighbours
 from studies.findings.retrained import OvertuningRow, as_shown, by_part, of_validation, out_of_fold, overtuning
@@ -155,6 +156,7 @@ class Findings:
         margin: difference of AUC that was planned to be of no consequence; None without such a plan.
         ensemble: None where the plan has none.
         neighbours: likewise.
+        deployed: what each finalist and the ensemble costs, beside how good it is.
         estimands: by model, over patches and over patients; empty where patients are unknown.
         agreement_by_class: for each pair "a / b", agreement on patches without (0) and with IDC (1).
         slides: of test patients, where the places of their patches are known.
@@ -177,6 +179,7 @@ class Findings:
     margin: float | None
     ensemble: EnsembleFindings | None
     neighbours: NeighboursFindings | None
+    deployed: tuple[Deployed, ...]
     estimands: dict[str, Estimands]
     agreement_by_class: dict[str, dict[str, Agreement]]
     subgroups: tuple[Subgroup, ...]
@@ -201,7 +204,7 @@ def find(data: ReportData) -> Findings:
     models = {model.model: _model(data, model, scores, resampling) for model in plan.models}
     entered = {
         name: _contestant(test, name, logits[name], sampled[name])
-        for name in (*names, ENSEMBLE, NEIGHBOURS)
+        for name in (*names, ENSEMBLE, CONTROL, NEIGHBOURS)
         if name in sampled
     }
     measured = {name: scores[name].test for name in entered}
@@ -230,6 +233,7 @@ def find(data: ReportData) -> Findings:
         margin=plan.margin,
         ensemble=find_ensemble(data, entered, measured, doubts, resampling),
         neighbours=find_neighbours(data, entered, measured, doubts, resampling),
+        deployed=deployed(data),
         estimands=over_patients,
         agreement_by_class=_agreement_by_class(test.labels, contestants),
         subgroups=subgroups(test, names, plan.statistics_seed),
@@ -243,12 +247,18 @@ def find(data: ReportData) -> Findings:
 
 def _tempered(test: Predictions, plan: AnalysisPlan) -> dict[str, Floats]:
     """Entry -> (N,) logits of its probabilities: divided by its temperature, or as they are of a baseline."""
-    combined = {ENSEMBLE: plan.ensemble, NEIGHBOURS: plan.neighbours}
-    temperatures = {name: one.fit.temperature for name, one in combined.items() if one is not None} | {
-        model.entry(candidate.label): model.fit_of(candidate.label).temperature
-        for model in plan.models
-        for candidate in model.candidates
-    }
+    control = None if plan.ensemble is None else plan.ensemble.control
+    combined = {ENSEMBLE: plan.ensemble, CONTROL: control, NEIGHBOURS: plan.neighbours}
+    of_control = {} if control is None else {part.entry: part.temperature for part in control.parts}
+    temperatures = (
+        {name: one.fit.temperature for name, one in combined.items() if one is not None}
+        | of_control
+        | {
+            model.entry(candidate.label): model.fit_of(candidate.label).temperature
+            for model in plan.models
+            for candidate in model.candidates
+        }
+    )
     return {entry: logits / temperatures.get(entry, 1.0) for entry, logits in test.logits.items()}
 
 

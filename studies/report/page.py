@@ -182,6 +182,8 @@ FORMATS = {
     "4": lambda value: f"{value:.4f}",
     "signed": lambda value: f"{value:+.3f}",
     "count": lambda value: f"{value:,}",
+    "millions": lambda value: f"{value / 1e6:,.0f} million",
+    "gigabytes": lambda value: f"{value / 2**30:.1f} GB",
     "percent": lambda value: f"{100 * value:.1f} %",
     "minutes": lambda value: f"{value / 60:.1f} min",
     "p": _p,

@@ -118,7 +118,14 @@ class Contestant:
 
 def compare_all(labels: Ints, contestants: Sequence[Contestant], resampling: Resampling) -> tuple[Comparison, ...]:
     """Every pair; intervals and p hold for all primary tests together, and apart from them for all secondary ones."""
-    pairs = [_compare(labels, first, second, resampling) for first, second in combinations(contestants, 2)]
+    return compare_pairs(labels, list(combinations(contestants, 2)), resampling)
+
+
+def compare_pairs(
+    labels: Ints, contestants: Sequence[tuple[Contestant, Contestant]], resampling: Resampling
+) -> tuple[Comparison, ...]:
+    """These pairs alone, as ``compare_all``."""
+    pairs = [_compare(labels, first, second, resampling) for first, second in contestants]
     primaries = simultaneous([pair.primary for pair in pairs])
     secondaries = simultaneous([test for pair in pairs for test in pair.secondary])
     opinions = simultaneous([pair.second_opinion for pair in pairs if pair.second_opinion])

@@ -55,6 +55,34 @@ def nested_ensemble(labels: Ints, patients: Names, fold: Ints, logits: Mapping[s
     return gain_over(labels, patients, fold, np.choose(fold, ensembles), np.choose(fold, singles), chosen)
 
 
+def nested_over_control(
+    labels: Ints,
+    patients: Names,
+    fold: Ints,
+    logits: Mapping[str, Floats],
+    control: Mapping[str, Floats],
+    times: Counts,
+) -> Gain:
+    """AUC within folds of ensembles, each selected by the other folds, minus that of a control that none selects.
+
+    Args:
+        labels: (N,) 1 is IDC.
+        patients: (N,) "" where unknown.
+        fold: (N,) from 0; three at least, each with both classes.
+        logits: (N,) out of fold of each configuration of all models, by name.
+        control: (N,) likewise of those that the control averages.
+        times: how often it takes each.
+    """
+    ensembles, controls, chosen = [], [], []
+    for number in range(int(fold.max()) + 1):
+        rows = fold != number
+        _, counts = selected(labels, fold, logits, rows)
+        ensembles.append(combined(on_one_scale(labels, logits, rows), counts))
+        controls.append(combined(on_one_scale(labels, control, rows), times))
+        chosen.append(in_words(counts))
+    return gain_over(labels, patients, fold, np.choose(fold, ensembles), np.choose(fold, controls), chosen)
+
+
 def in_words(counts: Counts) -> str:
     """What is averaged, such as "2 x cnn best, 1 x vgg16 default"."""
     return ", ".join(f"{times} x {name}" for name, times in counts.items())

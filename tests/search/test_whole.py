@@ -97,6 +97,20 @@ def test_finalize_again_reads_nothing_and_retrains_nothing(whole: Tree) -> None:
     assert len(members) >= 5
 
 
+def test_the_report_says_what_each_finalist_costs(whole: Tree) -> None:
+    numbers = json.loads((whole.runs / "whole" / "report.json").read_text())
+    rows = {row["name"]: row for row in numbers["deployed"]}
+    model = numbers["models"]["tiny"]
+    assert set(rows) - {"ensemble"} == {f"tiny {one['label']}" for one in model["candidates"]}
+    for row in rows.values():
+        cost = row["cost"]
+        assert cost["milliseconds"] > 0
+        assert cost["multiply_adds"] > 0
+        assert cost["parameters"] == cost["networks"] * cost["parameters"] // cost["networks"] > 0
+    assert [row["final"] for row in rows.values() if row["model"]].count(True) == 1
+    assert (whole.runs / "whole" / "tables" / "cost.csv").read_text().count("\n") == 1 + len(rows)
+
+
 def test_a_check_finds_nothing_wrong_and_then_what_was_edited(whole: Tree, tmp_path: Path) -> None:
     assert "1 study checked, 0 problems" in whole.run("status", "--check").stdout
     copied = shutil.copytree(whole.runs, tmp_path / "runs")
@@ -382,3 +396,30 @@ def test_the_same_command_again_does_nothing_and_a_larger_number_adds_the_differ
     assert more[4:6] == ["--trials", "5"]
     whole.run("launch", *more)
     assert whole.status("whole-tiny")["finished"] == 5
+
+
+def test_the_ensemble_has_a_control_where_that_is_asked_for(whole: Tree, tmp_path: Path) -> None:
+    """Its members are trained beside what is there, and it is a further entrant of the next opening."""
+    tree = Tree(whole.folder, shutil.copytree(whole.runs, tmp_path / "runs"), finalists=None)
+    folder = tree.runs / "whole"
+    before = {path: path.stat().st_mtime_ns for path in (folder / "tiny" / "members").rglob("*.safetensors")}
+    numbers = json.loads((folder / "report.json").read_text())
+    assert numbers["ensemble"]["beside_control"] is None
+    assert "search.finalize --study whole --control" in numbers["ensemble"]["control"]
+    refused = tree.run("finalize", "--study", "whole", "--control", expect=2).stderr
+    assert "under another plan" in refused
+    tree.run("finalize", "--study", "whole", "--control", "--reopen", "a control", "--workers", "2")
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    numbers = json.loads((folder / "report.json").read_text())
+    found, parts = numbers["ensemble"]["beside_control"], numbers["ensemble"]["parts"]
+    assert found["parts"] == {"tiny": len(parts)}
+    assert found["cost"]["networks"] == 5 * len(parts)
+    assert found["cost"]["milliseconds"] > 0
+    assert (found["comparison"]["first"], found["comparison"]["second"]) == ("ensemble", "control")
+    added = set((folder / "tiny" / "members").rglob("*.safetensors")) - set(before)
+    assert len(added) == 5 * len(parts)
+    with (folder / "test_predictions.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["model"] == "control"]
+    of_rows = roc_auc_score([int(row["label"]) for row in rows], [float(row["probability"]) for row in rows])
+    assert of_rows == pytest.approx(found["auc"]["value"], abs=1e-3)
+    assert "nothing was read again" in tree.run("finalize", "--config", str(folder / "finalize.toml")).stdout

@@ -39,6 +39,7 @@ from studies.records import (
     TrialResult,
     digest,
 )
+from studies.speeds import Layers, NetworkSpeed, Speeds
 from studies.statistics.metrics import PLANNED, PRIMARY, auc, balanced_accuracy
 
 BEGUN = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
@@ -107,6 +108,7 @@ def report_data(
             "device": "2 x AMD EPYC (AVX-512), no GPU",
             "command": f"python -m search.finalize --study '{name}'",
         },
+        speeds=_speeds(models),
     )
 
 
@@ -342,6 +344,18 @@ def _plan(name: str, data: DataSummary, models: tuple[FinalModel, ...], draws: i
         ensemble=Ensemble(parts, "the plain mean", Fit(1.0, 0.33, 0.3, 0.4, "a rule"), models[-1].model, gain),
         neighbours=Neighbours("ensemble", 1.0, 0.6, 0.5, -0.02, 0.1, 6.4, Fit(1.0, 0.33, 0.3, 0.4, "a rule"), gain),
     )
+
+
+def _speeds(models: tuple[FinalModel, ...]) -> Speeds:
+    """As if the members of vgg16 shared their frozen layers."""
+    small, front = Layers(300_000, 40_000_000, 0.6), Layers(14_700_000, 750_000_000, 4.0)
+    nothing = Layers(0, 0, 0.0)
+    networks = (
+        NetworkSpeed(model.model, one.label, "", small, *((front, "5") if model.model == "vgg16" else (nothing, "")))
+        for model in models
+        for one in model.candidates
+    )
+    return Speeds("2 CPU threads", 64, "fp32", tuple(networks))
 
 
 def _opening(name: str, plan: str, patches: int) -> Opening:

@@ -50,11 +50,14 @@ def test_a_network_is_refused_by_the_time_it_takes_and_stays_as_it_was() -> None
 
 def test_multiply_adds_are_those_of_a_count_by_hand() -> None:
     network = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(8 * SIDE**2, 7)).eval()
-    assert multiply_adds(network, batch_of(SIDE, Compute())) == 8 * 27 * SIDE**2 + 7 * 8 * SIDE**2
+    assert multiply_adds(network, batch_of(SIDE, Compute()), Compute()) == 8 * 27 * SIDE**2 + 7 * 8 * SIDE**2
 
 
 @pytest.mark.parametrize("name", model_names())
 def test_every_model_is_counted(name: str) -> None:
     model = load_model(name)
     network = model.build(model.configuration(model.default), None).eval()
-    assert multiply_adds(network, batch_of(SIDE, Compute())) > sum(one.numel() for one in network.parameters()) / 10
+    assert (
+        multiply_adds(network, batch_of(SIDE, Compute()), Compute())
+        > sum(one.numel() for one in network.parameters()) / 10
+    )

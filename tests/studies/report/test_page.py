@@ -96,14 +96,17 @@ def test_every_number_with_a_place_equals_report_json(page: Page, numbers: dict[
         assert float(about["value"] or "nan") == at(numbers, about["data-path"] or ""), about
 
 
+UNITS = {" %": 100, " min": 1 / 60, " million": 1e-6, " GB": 2.0**-30}
+
+
 def test_what_a_reader_sees_is_the_exact_number_rounded(page: Page) -> None:
     assert len(page.shown) > 3000
     for exact, text in page.shown:
         if text == "< 0.001":
             assert float(exact) < 0.001
             continue
-        digits = text.replace("−", "-").replace(",", "").removesuffix(" %").removesuffix(" min")
-        unit = 100 if text.endswith("%") else 1 / 60 if text.endswith("min") else 1
+        sign = next((sign for sign in UNITS if text.endswith(sign)), "")
+        digits, unit = text.replace("−", "-").replace(",", "").removesuffix(sign), UNITS.get(sign, 1)
         last_digit = Decimal(digits).as_tuple().exponent
         assert isinstance(last_digit, int)
         assert abs(float(digits) - float(exact) * unit) <= 0.5001 * 10.0**last_digit, (exact, text)

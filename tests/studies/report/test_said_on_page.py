@@ -12,6 +12,7 @@ from scipy.special import expit
 from sklearn import metrics as sk
 
 from studies.errors import RecordError
+from studies.final_models import Control, ControlPart, Fit, Gain
 from studies.findings.findings import find
 from studies.findings.predictions import load_predictions, save_predictions
 from studies.records import Predictions, ReportData
@@ -203,3 +204,79 @@ def test_the_score_of_training_patients_alone_stands_beside_that_of_all(small: R
         sk.roc_auc_score(rows.labels[train], rows.probabilities["cnn:default"][train])
     )
     assert model.of_validation == pytest.approx(1 - train.mean())
+
+
+def test_cost_stands_beside_accuracy_and_an_old_comparison_says_that_it_was_not_measured(
+    small: ReportData, tmp_path: Path
+) -> None:
+    text = write_report(small, tmp_path).read_text(encoding="utf-8")
+    numbers = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    rows = {row["name"]: row for row in numbers["deployed"]}
+    assert list(rows)[-1] == "ensemble"
+    cnn, vgg16, whole = (rows[name]["cost"] for name in ("cnn best", "vgg16 default", "ensemble"))
+    assert cnn["milliseconds"] == pytest.approx(8 * 5 * 0.6)
+    assert vgg16["milliseconds"] == pytest.approx(8 * (4.0 + 5 * 0.6)), "its frozen layers see a patch once"
+    assert whole["milliseconds"] == pytest.approx(cnn["milliseconds"] + vgg16["milliseconds"])
+    assert whole["parameters"] == cnn["parameters"] + vgg16["parameters"]
+    assert rows["ensemble"]["auc"] == pytest.approx(rows["vgg16 default"]["auc"] + 0.004)
+    assert [name for name, row in rows.items() if row["final"]] == ["cnn best", "vgg16 default", "ensemble"]
+    assert (rows["cnn finalist-2"]["auc"], rows["cnn finalist-2"]["cost"]["networks"]) == (None, 5)
+    assert "Cost beside accuracy" in text
+    assert 'data-figure-table="cost"' in text
+    assert "was not measured" not in text
+    old = write_report(replace(small, speeds=None), tmp_path / "old").read_text(encoding="utf-8")
+    assert "How long a patch takes was not measured" in old
+    assert 'data-figure-table="cost"' not in old
+    without = json.loads((tmp_path / "old" / "report.json").read_text(encoding="utf-8"))["deployed"][0]["cost"]
+    assert (without["milliseconds"], without["networks"]) == (None, 5)
+    assert without["parameters"] > 0
+
+
+def with_control(data: ReportData, gain: Gain) -> ReportData:
+    """As if the ensemble's control had been put to the test as well."""
+    models, ensemble = {one.model: one for one in data.plan.models}, data.plan.ensemble
+    assert ensemble is not None
+    parts = tuple(
+        ControlPart(part.model, part.times, replace(models[part.model].candidate("default"), label=f"control-{k + 1}"))
+        for k, part in enumerate(ensemble.parts)
+    )
+    parts = tuple(
+        replace(part, retrained=replace(part.retrained, fit=Fit(1.2, 0.33, None, None, ""))) for part in parts
+    )
+    control = Control(parts, Fit(1.0, 0.33, 0.3, 0.4, "a rule"), gain)
+    logits = dict(data.test.logits)
+    for k, part in enumerate(parts):
+        logits[part.entry] = logits[f"{part.model}:default" if f"{part.model}:default" in logits else part.model] + k
+    logits["control"] = sum(logits[part.entry] / 1.2 for part in parts) / len(parts)
+    test = replace(
+        data.test,
+        logits=logits,
+        probabilities=data.test.probabilities
+        | {name: expit(each) for name, each in logits.items() if "control" in name},
+        thresholds=data.test.thresholds | {name: 0.33 for name in logits if "control" in name},
+    )
+    return replace(data, test=test, plan=replace(data.plan, ensemble=replace(ensemble, control=control)))
+
+
+def test_the_control_says_whether_the_search_has_paid(small: ReportData, tmp_path: Path) -> None:
+    text = write_report(small, tmp_path / "without").read_text(encoding="utf-8")
+    assert re.search(
+        r"It takes 10 networks, about 0\.2\d? hours of a worker: search\.finalize --study made-up --contr", text
+    )
+    paid = with_control(small, Gain(("x",) * 5, 0.006, 0.002, 0.01, "", 95, 950))
+    text = write_report(paid, tmp_path / "paid").read_text(encoding="utf-8")
+    assert "The search has paid: the ensemble is better than its control" in text
+    assert "by AUC +0.006 (+0.002 to +0.010), out of fold." in text
+    numbers = json.loads((tmp_path / "paid" / "report.json").read_text(encoding="utf-8"))["ensemble"]
+    beside = numbers["beside_control"]
+    assert beside["parts"] == {"cnn": 1, "vgg16": 1}
+    assert (beside["comparison"]["second"], beside["cost"]["networks"]) == ("control", 10)
+    assert beside["auc"]["value"] == pytest.approx(sk.roc_auc_score(paid.test.labels, paid.test.logits["control"]))
+    for test in (numbers["comparison"]["primary"], beside["comparison"]["primary"]):
+        assert test["p_adjusted"] == pytest.approx(min(1.0, 2 * test["p"])), "two tests, one family"
+    unsure = find(with_control(small, Gain(("x",) * 5, 0.001, -0.002, 0.004, "", 95, 950))).ensemble
+    worse = find(with_control(small, Gain(("x",) * 5, -0.005, -0.008, -0.002, "", 95, 950))).ensemble
+    assert unsure is not None
+    assert worse is not None
+    assert unsure.control.startswith("That the search has paid cannot be shown: ")
+    assert worse.control.startswith("The search has cost: ")

@@ -5,8 +5,9 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from studies.final_models import Gain
+from studies.statistics.ensembles import combined, on_one_scale, selected
 from studies.statistics.metrics import auc
-from studies.statistics.nested import nested_gain
+from studies.statistics.nested import nested_gain, nested_over_control
 
 Scores = dict[str, np.ndarray]
 PATIENTS = np.repeat(np.arange(40), 6)
@@ -61,3 +62,22 @@ def test_patches_stand_for_patients_where_these_are_unknown() -> None:
     found: Gain = nested_gain(LABELS, np.full(len(LABELS), ""), FOLD, scores, "default")
     assert found.patients == 0
     assert found.low is not None
+
+
+def test_over_a_control_the_ensemble_is_selected_by_the_other_folds_and_the_control_is_not() -> None:
+    rng = np.random.default_rng(4)
+    scores = made(rng, {"best": 2.0, "other": 1.9, "default": 0.8})
+    control = made(rng, {"control-1": 0.8, "control-2": 0.8})
+    control["control-2"] = 9 * control["control-2"]
+    found = nested_over_control(LABELS, NAMES, FOLD, scores, control, {"control-1": 1, "control-2": 1})
+    assert len(found.chosen) == 5
+    assert found.low is not None
+    assert 0 < found.low < found.value
+    gaps = []
+    for fold in range(5):
+        inside, outside = fold == FOLD, fold != FOLD
+        _, counts = selected(LABELS, FOLD, scores, outside)
+        one = combined(on_one_scale(LABELS, scores, outside), counts)[inside]
+        mean = combined(on_one_scale(LABELS, control, outside), {"control-1": 1, "control-2": 1})[inside]
+        gaps.append(roc_auc_score(LABELS[inside], one) - roc_auc_score(LABELS[inside], mean))
+    assert found.value == pytest.approx(np.mean(gaps), abs=1e-12)
