@@ -61,10 +61,15 @@ class Failures:
 def _diagnosis(what: str, reasons: Iterable[str]) -> str:
     counted = Counter(reasons).most_common()
     why = "; ".join(f"{count} x {reason}" for reason, count in counted)
-    slow = all(reason.startswith(OutOfTimeError.__name__) for reason, _ in counted)
-    way = (
-        "a longer --trial-timeout, smaller networks"
-        if slow
-        else "a full disk, a GPU in trouble, a model that cannot train"
+    way = next(
+        (way for sign, way in _WAYS.items() if all(sign in reason for reason, _ in counted)),
+        "a full disk, a GPU in trouble, a model that cannot train",
     )
     return f"{what}: {why}. What was found before is kept; mend this ({way})"
+
+
+_WAYS = {
+    OutOfTimeError.__name__: "a longer --trial-timeout, smaller networks",
+    "--max-ms-per-patch": "a larger --max-ms-per-patch, a space of smaller networks",
+}
+"""What a reason has in it -> what leads out of it."""

@@ -118,6 +118,20 @@ def test_a_study_of_which_nothing_fits_ends_like_one_that_fails(
         searches.report(jobs[-1], NO_ROOM)
 
 
+def test_a_limit_that_no_network_keeps_is_named_as_what_to_mend(
+    storage: RDBStorage, presence: Presence, tmp_path: Path
+) -> None:
+    searches = Searches(
+        [searching(storage, presence, tmp_path, wanted=20)], until=None, watcher=Silent(), check=lambda: None
+    )
+    slow = replace(NO_ROOM, failure="0.5 ms a patch on cpu, more than the 0.1 of --max-ms-per-patch: not trained")
+    jobs = [job for _ in range(IN_A_ROW) if (job := searches.next_job()) is not None]
+    for job in jobs[:-1]:
+        searches.report(job, slow)
+    with pytest.raises(SearchFailed, match=r"mend this \(a larger --max-ms-per-patch, a space of smaller networks\)"):
+        searches.report(jobs[-1], slow)
+
+
 def test_what_does_not_fit_among_others_ends_nothing(storage: RDBStorage, presence: Presence, tmp_path: Path) -> None:
     searches = Searches(
         [searching(storage, presence, tmp_path, wanted=40)], until=None, watcher=Silent(), check=lambda: None
