@@ -1,9 +1,10 @@
 """The search of one study as a launch makes it, without Ray."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial
 
 from models._registry import load_model
 from models._spec import ParamValue
@@ -29,6 +30,7 @@ def searching(
     name: str = "idc",
     too_large: Callable[[Mapping[str, ParamValue]], str | None] = lambda _: None,
     measure: Measure = NOW,
+    flat: Callable[[Sequence[FrozenTrial], int], str | None] = lambda *_: None,
 ) -> StudySearch:
     """The study ``NAME-MODEL``, made or resumed."""
     loaded = load_model(model)
@@ -60,4 +62,5 @@ def searching(
         checkpoints=folder,
         too_large=too_large,
         measure=measure,
+        flat=flat,
     )

@@ -129,6 +129,7 @@ class LaunchSettings:
         "MS", kinds.or_none(positive), "likewise networks that take longer for a patch, in one view on a worker",
         "default: none", choices=_NONE,
     )] = None  # fmt: skip
+    stop_when_flat: Annotated[bool, switch("end a study that has less to gain than its patients can tell")] = False
     dry_run: Annotated[bool, switch("show the space and what it would take, write nothing")] = False
     split: Annotated[tuple[int, int, int], Group("data and split, locked when a study begins"), Flag(
         "A/B/C", kinds.parts, "percent of patients for train, validation and test", between="/", instead_of=LISTS

@@ -56,6 +56,7 @@ class WorkerContext:
         preprocessed: folder of the development pixels as networks see them; None where they see them as they are.
         packages: folders in which packages of foreign models lie; a worker looks there last.
         most_milliseconds: that a network may take for a patch, or it is not trained; None for no limit.
+        errors: whether the standard error of the objective over the validation patients is told.
     """
 
     development: Path
@@ -72,6 +73,7 @@ class WorkerContext:
     preprocessed: Path | None = None
     packages: tuple[str, ...] = ()
     most_milliseconds: float | None = None
+    errors: bool = False
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ def _closing(search: StudySearch) -> str:
     states = ", ".join(f"{count} {state}" for state, count in sorted(now.states.items()))
     best = "no trial is COMPLETE" if now.best is None else f"best {now.best[0]:.4f} (trial {now.best[1]})"
     study = summarise(search.study, importance=False)
-    told = [f"{search.study.study_name}: {states}; {best}", by_hand(study.trials), taken_over(study)]
+    told = [f"{search.study.study_name}: {states}; {best}", search.stopped, by_hand(study.trials), taken_over(study)]
     return "; ".join(filter(None, told))
 
 

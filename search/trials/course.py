@@ -36,6 +36,7 @@ from search.training.jobs import FeatureStore, WorkerContext
 from search.training.preprocess import place_of
 from search.trials.closing import standing, tell_end
 from search.trials.enqueue import enqueue_first
+from search.trials.flat import flat
 from search.trials.launches import Presence, scratch
 from search.trials.limits import above
 from search.trials.marks import check_folder, check_new
@@ -186,6 +187,7 @@ def _context(settings: LaunchSettings, comparison: Comparison | None, prepared: 
         preprocessed=place_of(prepared, terms.preprocess),
         packages=import_folders(settings.models),
         most_milliseconds=settings.max_ms_per_patch,
+        errors=settings.stop_when_flat,
     )
 
 
@@ -246,6 +248,7 @@ def _study_search(
         checkpoints=(comparison.folder / name / "checkpoints").resolve(),
         measure=measure_of(study.user_attrs[DEFINITION]),
         too_large=above(model, settings.max_parameters),
+        **({"flat": flat} if settings.stop_when_flat else {}),
     )
 
 
@@ -285,6 +288,7 @@ def _remembered(settings: LaunchSettings, signals: Signals) -> dict[str, object]
         "trial_timeout": settings.trial_timeout,
         "max_parameters": settings.max_parameters,
         "max_ms_per_patch": settings.max_ms_per_patch,
+        "stop_when_flat": settings.stop_when_flat or None,
         "sampler": settings.sampler,
         "pruner": settings.pruner,
         "seed": settings.seed,

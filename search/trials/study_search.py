@@ -48,6 +48,10 @@ def _of_any_size(params: Mapping[str, ParamValue]) -> None:
     """No reason against a configuration."""
 
 
+def _never_flat(trials: Sequence[FrozenTrial], left: int) -> None:
+    """No reason to end a search."""
+
+
 @dataclass(frozen=True)
 class Counts:
     """Trials of a study by state, and how many are wanted in the end."""
@@ -100,11 +104,13 @@ class StudySearch:
         checkpoints: Path,
         measure: Measure = NOW,
         too_large: Callable[[Mapping[str, ParamValue]], str | None] = _of_any_size,
+        flat: Callable[[Sequence[FrozenTrial], int], str | None] = _never_flat,
     ) -> None:
         """See ``search.launch`` for where each of these comes from."""
         self.study = study
         self.model = model
         self.wanted = wanted
+        self.stopped = ""  # why it ends before that
         self._storage = storage
         self._hand = InHand(study, storage=storage, ledger=ledger, presence=presence)
         self._make_sampler = make_sampler
@@ -114,6 +120,7 @@ class StudySearch:
         self._checkpoints = checkpoints
         self._measure = measure
         self._too_large = too_large
+        self._flat = flat
         self._space = space_of(model)
 
     def counts(self) -> Counts:
@@ -209,12 +216,20 @@ class StudySearch:
         while True:
             with self._hand.lease():
                 trials = self._hand.reclaim()
-                if self._counted(trials).taken >= self.wanted:
+                if (taken := self._counted(trials).taken) >= self.wanted or self._ends_flat(trials, taken):
                     return None
                 self.study.sampler = self._make_sampler(derive_seed(self._seed, _number_asked_next(trials)))
                 trial = self.study.ask()
                 if self._hand.take(trial, trials):
                     return trial
+
+    def _ends_flat(self, trials: Sequence[FrozenTrial], taken: int) -> bool:
+        """Whether nothing is left to gain: then those that are in hand are the last, and the study knows why."""
+        reason = self._flat(trials, self.wanted - taken)
+        if reason is not None:
+            self.wanted, self.stopped = taken, reason
+            self.study.set_user_attr("settings", {**self.study.user_attrs.get("settings", {}), "stopped": reason})
+        return reason is not None
 
     def _job(self, trial: Trial) -> Job:
         return Job(

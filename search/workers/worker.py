@@ -47,6 +47,7 @@ from search.workers.fitness import Fitness
 from search.workers.spent import Spent
 from studies.errors import NotWrittenError
 from studies.files import write_whole
+from studies.records import VALUE_ERROR
 
 Logits = npt.NDArray[np.float64]
 
@@ -66,7 +67,7 @@ class Worker:
         if context.preprocessed is not None:
             pixels, fitted = load_derived(context.preprocessed, development)
             self._seen += (fitted.digest,)
-        self._side = pixels.shape[1]
+        self._side, self._patients = pixels.shape[1], development.patients
         assert development.labels is not None  # development patches are labelled
         self._labels = development.labels
         self._folds = None if context.folds is None else np.array(map_array(context.folds))
@@ -141,6 +142,9 @@ class Worker:
                 saved = 0.0 if features is None else features.take_seconds_saved()
                 self._spent = self._spent.plus(epoch.seconds, time.perf_counter() - began, saved)
                 report = self._report(training, epoch, scores)
+                if self._context.errors and job.fold is None and epoch.epoch == job.last_epoch:
+                    error = self._objective_error(training, score, job.measure.views)
+                    report = replace(report, attributes={**report.attributes, VALUE_ERROR: error})
                 told.append(report)
                 if epoch.epoch < job.last_epoch:
                     self._keep(Checkpoint(layout, told, training.state_dict()), job)
@@ -210,6 +214,17 @@ class Worker:
     def _scores(self, training: Training, rows: Rows, views: int) -> dict[str, float]:
         logits = self._evaluate(training, rows, views=range(views))
         return validation_scores(self._labels[rows], logits.mean(axis=1))
+
+    def _objective_error(self, training: Training, rows: Rows, views: int) -> float | None:
+        """Standard error of the objective over the validation patients; None where they are too few."""
+        from studies.statistics.objectives import objective_error  # takes a second to import, and is seldom wanted
+
+        logits = self._evaluate(training, rows, views=range(views)).mean(axis=1)
+        patients = np.full(len(rows), "") if self._patients is None else self._patients[rows]
+        error = objective_error(self._context.objective, self._labels[rows], logits, patients)
+        if error is None:
+            self._warn("--stop-when-flat: nothing tells how sure a value is, by so few validation patients: it goes on")
+        return error
 
     def _evaluate(self, training: Training, rows: Rows, views: Sequence[int]) -> Logits:
         return evaluate(
