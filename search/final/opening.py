@@ -19,9 +19,10 @@ from data_utils.readers.patches import PatchSet
 from data_utils.split.draw import folds
 from data_utils.split.holdout import open_sealed, sealed_digests
 from data_utils.split.prepare import Prepared, load_development
+from models._weights import Weights
 from search.comparison import OPENING, Comparison
 from search.errors import UsageError
-from search.final.baselines import BASELINES, baseline_logits
+from search.final.baselines import FROZEN, baseline_logits, baseline_thresholds, frozen_logits
 from search.final.control import control_logit
 from search.final.ensemble import ensemble_logit
 from search.final.entrants import Entrant
@@ -58,6 +59,7 @@ def open_test(
     *,
     reopen: str | None,
     device: str,
+    weights: Weights | None,
     progress: Progress,
 ) -> bool:
     """Opens the test split under a plan; False where that was done already, and nothing was read now.
@@ -70,6 +72,7 @@ def open_test(
         entrants: the models, in the order of the report.
         reopen: why it is opened once more, under another plan or as its predictions were lost; None refuses that.
         device: to predict on.
+        weights: pretrained layers of the comparison; None where it has none.
         progress: called with (members done, all) of each entrant.
 
     Raises:
@@ -83,7 +86,7 @@ def open_test(
     folder = comparison.folder / OPENING
     _begin_anew(folder, Mark(plan_digest, opening))
     test = open_sealed(prepared.sealed, prepared.lock.sealed)
-    predictions = _predict(test, prepared, plan, entrants, folder, device, progress)
+    predictions = _predict(test, prepared, plan, entrants, folder, device, weights, progress)
     file = save_predictions(predictions, folder)
     save_test_examples(predictions, test, entrants, folder / "examples")
     save_tissue(tissue_of(test), folder / SLIDES)
@@ -238,6 +241,7 @@ def _predict(
     entrants: list[Entrant],
     folder: Path,
     device: str,
+    weights: Weights | None,
     progress: Progress,
 ) -> Predictions:
     kept = SharedOutputs()
@@ -263,20 +267,19 @@ def _predict(
             plan.neighbours.fit.threshold,
         )
     logits |= baseline_logits(development.pixels, development.labels, test.pixels)
+    if FROZEN in plan.baselines:
+        assert weights is not None  # by which it was planned
+        logits[FROZEN] = frozen_logits(
+            development.pixels, development.labels, test.pixels, weights=weights, device=device
+        )
     prevalence = float(np.mean(development.labels))
     return scored(
         test,
         logits,
         temperatures=temperatures,
-        thresholds=thresholds | _baseline_thresholds(plan, prevalence),
+        thresholds=thresholds | baseline_thresholds(plan.baselines, prevalence),
         members=members,
     )
-
-
-def _baseline_thresholds(plan: AnalysisPlan, prevalence: float) -> dict[str, float]:
-    """Colour is called at the development prevalence like the models; the majority is whichever class is larger."""
-    thresholds = dict(zip(BASELINES, (prevalence, 0.5), strict=True))
-    return {name: thresholds[name] for name in plan.baselines}
 
 
 def _members(

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from data_utils.colour.augment import VIEWS
 from data_utils.split.draw import folds
 from data_utils.split.prepare import DevelopmentSet, load_development
+from models._weights import Weights
 from search.command.environment import environment
 from search.command.last_words import LastWords
 from search.command.settings import FinalizeSettings
@@ -25,7 +26,7 @@ from search.comparison import (
     Comparison,
 )
 from search.errors import UsageError
-from search.final.baselines import BASELINES
+from search.final.baselines import planned_baselines
 from search.final.beginning import Final, begin, planned, used
 from search.final.candidates import Candidate
 from search.final.contents import write_comparison_report
@@ -118,7 +119,8 @@ def _finalize(final: Final) -> Written:
     ]
     known = None if before is None else before[0]
     ensemble = _ensemble(final, context, retrained, rows, known)
-    decided = _decide(final, retrained, rows, development, ensemble, known)
+    weights = next(filter(None, context.weights.values()), None)  # of the one model that has any
+    decided = _decide(final, retrained, rows, development, ensemble, weights, known)
     check_decided(final.comparison, decided, settings.reopen)  # before anything that a report reads is written over
     _keep_development(final, development, retrained)
     plan, plan_digest = _plan(final, development, decided, fold)
@@ -131,6 +133,7 @@ def _finalize(final: Final) -> Written:
         entrants,
         reopen=settings.reopen,
         device=final.crew.device,
+        weights=weights,
         progress=lambda done, of: LOGGER.info("test predictions: %d of %d members", done, of),
     )
     publish(final.comparison.folder, final.prepared, plan, entrants, final.crew.device)
@@ -315,12 +318,15 @@ def _decide(
     rows: Rows,
     development: DevelopmentSet,
     ensemble: Ensemble | None,
+    weights: Weights | None,
     before: AnalysisPlan | None,
 ) -> AnalysisPlan:
-    """All that shapes the numbers of the report; of the same models neighbours are as planned before."""
+    """All that shapes the numbers of the report; of the same models, what is beside them is as planned before."""
     models = tuple(one.final for one in retrained)
-    same = before is not None and before.models == models
-    neighbours = before.neighbours if before is not None and same else surround(retrained, rows, development, ensemble)
+    if before is not None and before.models == models:
+        neighbours, baselines = before.neighbours, before.baselines
+    else:
+        neighbours, baselines = surround(retrained, rows, development, ensemble), planned_baselines(weights)
     settings: dict[str, Any] = {
         "planned": planned(final),
         "folds": rows.folds,
@@ -340,7 +346,7 @@ def _decide(
         fingerprint=final.prepared.fingerprint,
         lock_digest=final.prepared.lock.digest,
         models=models,
-        baselines=BASELINES,
+        baselines=baselines,
         primary=PRIMARY,
         statistics=PLANNED,
         draws=final.settings.draws,
