@@ -36,7 +36,7 @@ class Measure:
 
 BEFORE = Measure()
 """Of studies that were begun before there was another."""
-NOW = Measure(window=0.1, views=2, best_epoch=False)
+NOW = Measure(window=0.05, views=2, best_epoch=False)
 """Of studies that are begun now; by the figures in LOG.md."""
 
 
