@@ -321,4 +321,5 @@ class ReportData:
     looks: tuple[Look, ...] = ()  # at these test patches, other than openings
     tissue: dict[str, Path] = field(default_factory=dict)  # test patient -> picture of the slide, where one was kept
     speeds: Speeds | None = None  # of the finalists' networks; None where they were not measured
+    measured: tuple[Floats, Floats] | None = None  # (N, 5) of development and of test patches: findings.measured
     later: tuple[str, ...] = ()  # what the studies hold that the plan did not know, in words

@@ -13,11 +13,12 @@ from search.trials.other_splits import overlaps
 from studies.errors import RecordError, SealBrokenError
 from studies.files import read_file, write_whole
 from studies.findings.examples import load_examples
+from studies.findings.measured import load_measures
 from studies.findings.predictions import TABLE_FILE, as_table, load_predictions, problem_with
 from studies.findings.slides import SLIDES, load_tissue
 from studies.ledger.chain import broken, head, is_first
 from studies.ledger.ledger import OpeningRecord
-from studies.records import AnalysisPlan, DataSummary, ReportData, from_json
+from studies.records import AnalysisPlan, DataSummary, Floats, ReportData, from_json
 from studies.report.dashboard import ARTIFACTS, publish
 from studies.report.page import REPORT_HTML, REPORT_JSON, write_report
 
@@ -50,6 +51,8 @@ def gather(comparison: Comparison) -> ReportData:
     plan, frozen = _plan(comparison, opening.plan_digest)
     folder, engine = comparison.folder, comparison.storage.engine
     studies = studies_of(comparison, plan)
+    test = load_predictions(folder / OPENING)
+    out_of_fold = {model.model: load_predictions(folder / model.model / "out_of_fold") for model in plan.models}
     return ReportData(
         name=comparison.name,
         data=from_json(DataSummary, _read(folder / DATA_FILE), str(folder / DATA_FILE)),
@@ -60,8 +63,9 @@ def gather(comparison: Comparison) -> ReportData:
         frozen_first=is_first(engine, opening.plan_digest, comparison.ledger.numbers_of_openings(comparison.name)),
         openings=comparison.ledger.openings_of_same_patches(comparison.name),
         chain_head=head(engine),
-        test=load_predictions(folder / OPENING),
-        out_of_fold={model.model: load_predictions(folder / model.model / "out_of_fold") for model in plan.models},
+        test=test,
+        out_of_fold=out_of_fold,
+        measured=_measured(folder, len(next(iter(out_of_fold.values())).labels), len(test.labels)),
         examples=load_examples(folder / "examples") + load_examples(folder / OPENING / "examples"),
         environment=from_json(dict[str, str], _read(folder / ENVIRONMENT_FILE), str(folder / ENVIRONMENT_FILE)),
         elsewhere=tuple((str(one), one.chosen_by > 0 and one.finished > 0) for one in overlaps(comparison)),
@@ -71,6 +75,12 @@ def gather(comparison: Comparison) -> ReportData:
         speeds=stored_speeds(folder),
         later=came_later(comparison, plan),
     )
+
+
+def _measured(folder: Path, development: int, test: int) -> tuple[Floats, Floats] | None:
+    """Measures of so many patches of either part; None where an earlier version kept none of one of them."""
+    before, now = load_measures(folder, development), load_measures(folder / OPENING, test)
+    return None if before is None or now is None else (before, now)
 
 
 def _closed_opening(comparison: Comparison) -> OpeningRecord:

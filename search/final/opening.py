@@ -27,7 +27,7 @@ from search.final.control import control_logit
 from search.final.ensemble import ensemble_logit
 from search.final.entrants import Entrant
 from search.final.examples import save_test_examples
-from search.final.likeness import keep_likeness
+from search.final.likeness import keep_likeness, measures
 from search.final.members import MODEL_FILE, Progress, SharedOutputs, member_logits
 from search.final.neighbours import neighbours_logit, publish_neighbours
 from search.final.plan import decides_the_same, last_plan, trained_otherwise
@@ -41,6 +41,7 @@ from studies.files import write_whole
 from studies.final_models import Ensemble
 from studies.findings.ensemble import CONTROL, ENSEMBLE
 from studies.findings.examples import problem_with_pictures
+from studies.findings.measured import save_measures
 from studies.findings.neighbours import NEIGHBOURS
 from studies.findings.predictions import TABLE_FILE, as_table, problem_with, save_predictions
 from studies.findings.slides import SLIDES, problem_with_tissue, save_tissue
@@ -87,6 +88,7 @@ def open_test(
     _begin_anew(folder, Mark(plan_digest, opening))
     test = open_sealed(prepared.sealed, prepared.lock.sealed)
     predictions = _predict(test, prepared, plan, entrants, folder, device, weights, progress)
+    save_measures(measures(test.pixels), folder)
     file = save_predictions(predictions, folder)
     save_test_examples(predictions, test, entrants, folder / "examples")
     save_tissue(tissue_of(test), folder / SLIDES)
@@ -103,10 +105,11 @@ def publish(folder: Path, prepared: Prepared, plan: AnalysisPlan, entrants: Sequ
     """
     sealed = sealed_digests(prepared.sealed)
     development = load_development(prepared.development)
+    fold = folds(prepared.lock, development)
     for entrant in entrants:
         if entrant.entry == entrant.stored.model:
             _save_array(entrant.folder / SEALED_FILE, sealed)
-            keep_likeness(entrant.stored, entrant.folder, development, folds(prepared.lock, development), device)
+            keep_likeness(entrant.stored, entrant.folder, development, fold, device)
             write_whole(entrant.folder / MODEL_FILE, to_json(entrant.stored))
     if plan.ensemble is not None and plan.ensemble.chosen:
         write_whole(folder / ENSEMBLE_FILE, to_json(_as_stored(plan, plan.ensemble, entrants)))

@@ -34,6 +34,7 @@ from search.final.control import conclude_control, control_candidates, frozen_co
 from search.final.ensemble import assemble
 from search.final.entrants import entrants_of
 from search.final.examples import save_development_examples
+from search.final.likeness import measures
 from search.final.member_files import member_folder, stored_member
 from search.final.neighbours import surround, why_none
 from search.final.opening import check_decided, check_reopening, open_test, publish, withdraw
@@ -66,6 +67,7 @@ from search.workers.cluster import RaySession, check_both
 from search.workers.trainable import TrialWorker
 from studies.files import naming, write_whole
 from studies.final_models import Ensemble
+from studies.findings.measured import save_measures
 from studies.findings.neighbours import NEIGHBOURS
 from studies.findings.predictions import save_predictions
 from studies.records import AnalysisPlan, to_json
@@ -363,6 +365,7 @@ def _keep_development(final: Final, development: DevelopmentSet, retrained: Sequ
     for model in retrained:
         predictions = scored_out_of_fold(development, model)
         save_predictions(predictions, final.comparison.folder / model.final.model / "out_of_fold")
+    save_measures(measures(development.pixels), final.comparison.folder)
     chosen = {
         model.final.model: sigmoid(model.logits[model.final.chosen], model.final.temperature) for model in retrained
     }

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from studies.findings.drift import Drift, find_drift
 from studies.findings.left_open import LeftOpen, find_left_open
 from studies.records import ReportData
 from studies.statistics.resampling import Resampling
@@ -13,11 +14,16 @@ class Closer:
 
     Attributes:
         left_open: by entry, what leaving patches open gains.
+        drift: whether test patients look like the development patients; None where that cannot be told.
     """
 
     left_open: dict[str, LeftOpen]
+    drift: Drift | None
 
 
 def look_closer(data: ReportData, resampling: Resampling) -> Closer:
     """All of it; ``resampling`` is of the test patches."""
-    return Closer(left_open=find_left_open(data, resampling))
+    return Closer(
+        left_open=find_left_open(data, resampling),
+        drift=find_drift(data),
+    )

@@ -76,10 +76,10 @@ def report_data(
     rng = np.random.default_rng(seed)
     name = HOSTILE if hostile else "made-up"
     test = _predictions(rng, patients, 20, skill, patient_ids=patient_ids, twins=twins, hostile=hostile, few=few)
-    development = {
-        model: _predictions(rng, patients, 25, skill, patient_ids=patient_ids, twins=twins, hostile=hostile)
-        for model in ("cnn", "vgg16")
-    }
+    rows, _ = (  # the second is drawn so that all that follows stays as it was
+        _predictions(rng, patients, 25, skill, patient_ids=patient_ids, twins=twins, hostile=hostile) for _ in range(2)
+    )
+    development = {"cnn": rows, "vgg16": rows}
     studies = tuple(_study(rng, name, model, trials, hostile=hostile) for model in ("cnn", "vgg16"))
     models = tuple(
         _final(rng, study, development[study.model], chosen="default" if study.model == "vgg16" else "best")
@@ -100,6 +100,7 @@ def report_data(
         test=test,
         out_of_fold=development,
         examples=tuple(_examples(rng, folder, test, development["cnn"])),
+        measured=(_measured(development["cnn"]), _measured(test)),
         environment={
             "histotune": "0.1.0",
             "commit": "0123456789abcdef",
@@ -170,6 +171,12 @@ def _predictions(
         eosin=rng.normal(0.2, 0.05, len(who)),
         near_white=rng.random(len(who)) < 0.06,
     )
+
+
+def _measured(rows: Predictions) -> np.ndarray:
+    """(N, 5) as ``findings.measured`` has them; of a generator of its own, so that the rest stays as it was."""
+    others = np.random.default_rng(7).normal((0.3, 8.0), (0.05, 0.6), (len(rows.labels), 2))
+    return np.stack([rows.brightness, others[:, 0], rows.haematoxylin, rows.eosin, others[:, 1]], axis=1)
 
 
 def _few(place: np.ndarray, few: tuple[int, ...]) -> np.ndarray:
