@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from studies.findings.drift import Drift, find_drift
 from studies.findings.left_open import LeftOpen, find_left_open
+from studies.findings.slices import Slices, find_slices
 from studies.records import ReportData
 from studies.statistics.resampling import Resampling
 
@@ -15,10 +16,12 @@ class Closer:
     Attributes:
         left_open: by entry, what leaving patches open gains.
         drift: whether test patients look like the development patients; None where that cannot be told.
+        slices: where models err the most; None where patients are unknown.
     """
 
     left_open: dict[str, LeftOpen]
     drift: Drift | None
+    slices: Slices | None
 
 
 def look_closer(data: ReportData, resampling: Resampling) -> Closer:
@@ -26,4 +29,5 @@ def look_closer(data: ReportData, resampling: Resampling) -> Closer:
     return Closer(
         left_open=find_left_open(data, resampling),
         drift=find_drift(data),
+        slices=find_slices(data, resampling),
     )
