@@ -5,6 +5,7 @@ Written by ``search``, read by ``studies``. Each is stored as JSON (``to_json``/
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -300,6 +301,24 @@ class Example:
 
 
 @dataclass(frozen=True, eq=False)
+class Disturbed:
+    """Scores of some development patches, as they are and under small changes, by members that did not know them.
+
+    Attributes:
+        changes: K of them, in words.
+        logits: (K + 1, n) before temperature; the first row without a change.
+        labels, patients: (n,).
+        seconds: that it took.
+    """
+
+    changes: tuple[str, ...]
+    logits: Floats
+    labels: npt.NDArray[np.int64]
+    patients: npt.NDArray[np.str_]
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
 class ReportData:
     """All that the report is made of; gathered from the database and ``runs/NAME`` alone."""
 
@@ -322,4 +341,5 @@ class ReportData:
     tissue: dict[str, Path] = field(default_factory=dict)  # test patient -> picture of the slide, where one was kept
     speeds: Speeds | None = None  # of the finalists' networks; None where they were not measured
     measured: tuple[Floats, Floats] | None = None  # (N, 5) of development and of test patches: findings.measured
+    disturbed: Mapping[str, Disturbed] = field(default_factory=dict)  # model -> scores under small changes
     later: tuple[str, ...] = ()  # what the studies hold that the plan did not know, in words

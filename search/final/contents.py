@@ -15,10 +15,11 @@ from studies.files import read_file, write_whole
 from studies.findings.examples import load_examples
 from studies.findings.measured import load_measures
 from studies.findings.predictions import TABLE_FILE, as_table, load_predictions, problem_with
+from studies.findings.robustness import load_disturbed
 from studies.findings.slides import SLIDES, load_tissue
 from studies.ledger.chain import broken, head, is_first
 from studies.ledger.ledger import OpeningRecord
-from studies.records import AnalysisPlan, DataSummary, Floats, ReportData, from_json
+from studies.records import AnalysisPlan, DataSummary, Disturbed, Floats, ReportData, from_json
 from studies.report.dashboard import ARTIFACTS, publish
 from studies.report.page import REPORT_HTML, REPORT_JSON, write_report
 
@@ -65,6 +66,7 @@ def gather(comparison: Comparison) -> ReportData:
         chain_head=head(engine),
         test=test,
         out_of_fold=out_of_fold,
+        disturbed=_disturbed(plan, folder),
         measured=_measured(folder, len(next(iter(out_of_fold.values())).labels), len(test.labels)),
         examples=load_examples(folder / "examples") + load_examples(folder / OPENING / "examples"),
         environment=from_json(dict[str, str], _read(folder / ENVIRONMENT_FILE), str(folder / ENVIRONMENT_FILE)),
@@ -75,6 +77,13 @@ def gather(comparison: Comparison) -> ReportData:
         speeds=stored_speeds(folder),
         later=came_later(comparison, plan),
     )
+
+
+def _disturbed(plan: AnalysisPlan, folder: Path) -> dict[str, Disturbed]:
+    """Of each final model; none of those that an earlier version has published."""
+    members = {model.model: [one.sha256 for one in model.candidate(model.chosen).members] for model in plan.models}
+    found = {name: load_disturbed(sha256, folder / name) for name, sha256 in members.items()}
+    return {name: one for name, one in found.items() if one is not None}
 
 
 def _measured(folder: Path, development: int, test: int) -> tuple[Floats, Floats] | None:

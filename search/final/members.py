@@ -253,6 +253,14 @@ def penultimate(
     return [_given(layer[0], network, patches, compute) for network, layer in zip(networks, layers, strict=True)]
 
 
+def one_view(stored: StoredModel, network: nn.Module, pixels: npt.NDArray[np.uint8], device: str) -> Floats:
+    """(N,) logits of patches, as they are in files, by one member in place on the device, unturned."""
+    compute = Compute(device, stored.precision, PREDICTION_LAYOUT)
+    patches = _seen(pixels, stored.preprocessing, compute)
+    logits: Floats = evaluate(network, patches, np.arange(len(pixels)), compute)[:, 0]
+    return logits
+
+
 def _given(layer: nn.Module, network: nn.Module, patches: DevicePatches, compute: Compute) -> npt.NDArray[np.float32]:
     """(N, D) input of a layer while its network looks at the patches."""
     given: list[torch.Tensor] = []

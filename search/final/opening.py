@@ -31,6 +31,7 @@ from search.final.likeness import keep_likeness, measures
 from search.final.members import MODEL_FILE, Progress, SharedOutputs, member_logits
 from search.final.neighbours import neighbours_logit, publish_neighbours
 from search.final.plan import decides_the_same, last_plan, trained_otherwise
+from search.final.robustness import keep_robustness
 from search.final.scored import patients_of, scored
 from search.final.stored_ensemble import ENSEMBLE_FILE, StoredEnsemble, StoredPart
 from search.final.tissue import tissue_of
@@ -110,6 +111,7 @@ def publish(folder: Path, prepared: Prepared, plan: AnalysisPlan, entrants: Sequ
         if entrant.entry == entrant.stored.model:
             _save_array(entrant.folder / SEALED_FILE, sealed)
             keep_likeness(entrant.stored, entrant.folder, development, fold, device)
+            keep_robustness(entrant.stored, entrant.folder, development, fold, device)
             write_whole(entrant.folder / MODEL_FILE, to_json(entrant.stored))
     if plan.ensemble is not None and plan.ensemble.chosen:
         write_whole(folder / ENSEMBLE_FILE, to_json(_as_stored(plan, plan.ensemble, entrants)))

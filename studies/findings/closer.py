@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from studies.findings.drift import Drift, find_drift
 from studies.findings.left_open import LeftOpen, find_left_open
+from studies.findings.robustness import Robustness, find_robustness
 from studies.findings.slices import Slices, find_slices
 from studies.records import ReportData
 from studies.statistics.resampling import Resampling
@@ -17,11 +18,13 @@ class Closer:
         left_open: by entry, what leaving patches open gains.
         drift: whether test patients look like the development patients; None where that cannot be told.
         slices: where models err the most; None where patients are unknown.
+        robustness: by model, what small changes of the patches do.
     """
 
     left_open: dict[str, LeftOpen]
     drift: Drift | None
     slices: Slices | None
+    robustness: dict[str, Robustness]
 
 
 def look_closer(data: ReportData, resampling: Resampling) -> Closer:
@@ -30,4 +33,5 @@ def look_closer(data: ReportData, resampling: Resampling) -> Closer:
         left_open=find_left_open(data, resampling),
         drift=find_drift(data),
         slices=find_slices(data, resampling),
+        robustness=find_robustness(data),
     )

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from scipy.special import expit
 from spaces import SPACES
 
@@ -41,6 +40,7 @@ from studies.records import (
 )
 from studies.speeds import Layers, NetworkSpeed, Speeds
 from studies.statistics.metrics import PLANNED, PRIMARY, auc, balanced_accuracy
+from tests.studies.made_up_looks import disturbed, measured, picture
 
 BEGUN = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
 HOSTILE = "<script>alert('x')</script> \"quoted\" & Ünïcödé"
@@ -100,7 +100,8 @@ def report_data(
         test=test,
         out_of_fold=development,
         examples=tuple(_examples(rng, folder, test, development["cnn"])),
-        measured=(_measured(development["cnn"]), _measured(test)),
+        disturbed={model: disturbed(rows, model) for model, rows in development.items()},
+        measured=(measured(development["cnn"]), measured(test)),
         environment={
             "histotune": "0.1.0",
             "commit": "0123456789abcdef",
@@ -171,12 +172,6 @@ def _predictions(
         eosin=rng.normal(0.2, 0.05, len(who)),
         near_white=rng.random(len(who)) < 0.06,
     )
-
-
-def _measured(rows: Predictions) -> np.ndarray:
-    """(N, 5) as ``findings.measured`` has them; of a generator of its own, so that the rest stays as it was."""
-    others = np.random.default_rng(7).normal((0.3, 8.0), (0.05, 0.6), (len(rows.labels), 2))
-    return np.stack([rows.brightness, others[:, 0], rows.haematoxylin, rows.eosin, others[:, 1]], axis=1)
 
 
 def _few(place: np.ndarray, few: tuple[int, ...]) -> np.ndarray:
@@ -390,22 +385,11 @@ def _examples(rng: np.random.Generator, folder: Path, test: Predictions, rows: P
                     patient=str(source.patients[place]),
                     label=label if kind != "development" else len(made) % 2,
                     probability=None if kind == "development" else float(source.probabilities[entry or "cnn"][place]),
-                    picture=_picture(rng, stem.with_suffix(".png")),
-                    heatmap=_picture(rng, stem.with_name(f"{stem.name}-heat.png")) if heat else None,
+                    picture=picture(rng, stem.with_suffix(".png")),
+                    heatmap=picture(rng, stem.with_name(f"{stem.name}-heat.png")) if heat else None,
                 )
             )
     return made
-
-
-def _picture(rng: np.random.Generator, path: Path) -> Path:
-    """Pink and violet blobs, so that pages with pictures look as they would."""
-    pixels = np.full((50, 50, 3), (236, 205, 224), dtype=float) + rng.normal(0, 6, (50, 50, 3))
-    rows, columns = np.mgrid[0:50, 0:50]
-    for _ in range(int(rng.integers(8, 30))):
-        y, x, r = rng.uniform(0, 50), rng.uniform(0, 50), rng.uniform(2, 5)
-        pixels[(rows - y) ** 2 + (columns - x) ** 2 < r * r] = rng.normal((112, 72, 146), 12)
-    Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(path)
-    return path
 
 
 if __name__ == "__main__":
