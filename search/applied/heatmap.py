@@ -54,11 +54,11 @@ def heatmap(settings: HeatmapSettings) -> Path:
         sets = read(settings.data, Path(folder), console)
         for patches in sets:
             check_side(patches, stored, settings.model)
+        left_out = [*notices(sets), *_without_place(sets)]
         sets = _chosen(sets, settings.patient, Path(folder))
-        told = [*notices(sets), *looks(sets, settings, stored, "search.heatmap")]
-        for line in told:
+        mapped = _Mapped.of(sets, stored, settings)  # what it refuses is never looked at
+        for line in (*left_out, *looks(sets, settings, stored, "search.heatmap")):
             say(console, line)
-        mapped = _Mapped.of(sets, stored, settings)
         pace = Pace(console, sum(map(len, sets)))
         with pace.shown():
             for rows, piece in zip(mapped.pieces(), pieces(sets), strict=True):
@@ -88,6 +88,12 @@ def _slides_of(patches: PatchSet) -> Strings:
     if patches.patients is None:
         return np.full(len(patches), of_source)
     return np.where(patches.patients == "", of_source, patches.patients)
+
+
+def _without_place(sets: Sequence[PatchSet]) -> Iterator[str]:
+    count = sum(int((~are_placed(_slides_of(patches), patches.x, patches.y)).sum()) for patches in sets)
+    if count:
+        yield f"left out: {count} whose place on the slide is unknown"
 
 
 def _chosen(sets: Sequence[PatchSet], patients: Sequence[str], folder: Path) -> list[PatchSet]:

@@ -187,13 +187,18 @@ def test_patches_without_a_place_and_on_no_grid_are_refused(model: Path, slides:
         run(model, tmp_path / "astray.csv", tmp_path / "out")
 
 
-def test_patches_without_labels_have_a_map_without_errors(model: Path, slides: Path, tmp_path: Path) -> None:
+def test_patches_without_labels_have_a_map_without_errors(
+    model: Path, slides: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     rows = ["path,patient,x,y"]
     for number, file in enumerate(sorted(slides.glob("8917/*/*.png"))[:6]):
         (tmp_path / f"{number}.png").write_bytes(file.read_bytes())
         rows.append(f"{number}.png,a,{50 * number},0")
+    (tmp_path / "astray.png").write_bytes(file.read_bytes())
+    rows.append("astray.png,a,,")
     (tmp_path / "list.csv").write_text("\n".join(rows))
     _, told = run(model, tmp_path / "list.csv", tmp_path / "out")
     (slide,) = told["slides"]
     assert set(slide["layers"]) == {"probability", "spread"}
     assert slide["labels"] == "?" * 6
+    assert "left out: 1 whose place on the slide is unknown" in " ".join(capsys.readouterr().err.split())

@@ -88,6 +88,8 @@ def test_what_neighbours_gain_is_told_or_why_there_are_none(small: ReportData, t
     settings = {**small.plan.settings, "neighbours": "a development patch has 0.4 neighbours"}
     sparse = replace(small, plan=replace(small.plan, neighbours=None, settings=settings))
     assert "was left out: a development patch has 0.4 neighbours." in write_report(sparse, tmp_path).read_text("utf-8")
+    earlier = replace(small, plan=replace(small.plan, neighbours=None))
+    assert 'id="neighbours"' not in write_report(earlier, tmp_path).read_text("utf-8"), "of a plan from before"
 
 
 def test_the_slides_of_test_patients_stand_in_the_report(small: ReportData, tmp_path: Path) -> None:
