@@ -59,9 +59,9 @@ def choice(purpose: str, *choices: str, **more: Any) -> Flag:
     return Flag("NAME", one_of(*choices), f"{purpose}: {', '.join(choices)}", choices=choices, **more)
 
 
-def switch(purpose: str) -> Flag:
-    """On or off, in one run alone."""
-    return Flag("", None, purpose, kept=False)
+def switch(purpose: str, *, kept: bool = False) -> Flag:
+    """On or off, in one run alone, or also in those that a file of settings repeats."""
+    return Flag("", None, purpose, kept=kept)
 
 
 @dataclass(frozen=True)

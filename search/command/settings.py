@@ -129,7 +129,7 @@ class LaunchSettings:
         "MS", kinds.or_none(positive), "likewise networks that take longer for a patch, in one view on a worker",
         "default: none", choices=_NONE,
     )] = None  # fmt: skip
-    stop_when_flat: Annotated[bool, switch("end a study that has less to gain than its patients can tell")] = False
+    stop_when_flat: Annotated[bool, switch("end a study with less to gain than its patients tell", kept=True)] = False
     dry_run: Annotated[bool, switch("show the space and what it would take, write nothing")] = False
     split: Annotated[tuple[int, int, int], Group("data and split, locked when a study begins"), Flag(
         "A/B/C", kinds.parts, "percent of patients for train, validation and test", between="/", instead_of=LISTS
@@ -169,7 +169,7 @@ class FinalizeSettings:
     finalists: Annotated[int | None, Group("final models"), Flag(
         "N", whole(1, 100), "best configurations to retrain; several race", "default: 4, or as many as were planned"
     )] = None  # fmt: skip
-    control: Annotated[bool, switch("train the ensemble's control as well: default configurations alone")] = False
+    control: Annotated[bool, switch("train the ensemble's control: default configurations alone", kept=True)] = False
     reopen: Annotated[str | None, Flag(
         "REASON", kinds.some_text,
         "open the test split once more (under another plan, or as its predictions were lost), and say why", kept=False,

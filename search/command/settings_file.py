@@ -68,8 +68,12 @@ def _read(option: Option, value: Any) -> Any:
         ArgumentTypeError: of another type than the flag's, or refused by it.
     """
     kind = option.flag.kind
-    if kind is None or not option.flag.kept:
+    if not option.flag.kept:
         raise ArgumentTypeError(f"is said on the command line alone; give {option.name} there")
+    if kind is None:
+        if not isinstance(value, bool):
+            raise ArgumentTypeError(f"{value!r} is neither true nor false")
+        return value
     number = isinstance(value, int | float) and not isinstance(value, bool)
     listed = isinstance(value, list) and value and all(type(part) in (str, int) for part in value)
     if not (number or listed or isinstance(value, str)):

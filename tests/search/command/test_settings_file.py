@@ -131,6 +131,14 @@ def test_the_command_to_repeat_it_can_be_typed_as_it_stands(tmp_path: Path) -> N
     assert shlex.split(line.partition("name: ")[2])[3:] == ["--config", f"{folder}/launch.toml", "--study", "NEW"]
 
 
+def test_a_switch_that_a_run_is_repeated_with_is_kept(tmp_path: Path) -> None:
+    assert read(written(tmp_path, "--model", "cnn", "--stop-when-flat")).stop_when_flat
+    usual = written(tmp_path, "--model", "cnn")
+    assert "stop-when-flat = false" in usual.read_text()
+    assert not read(usual).stop_when_flat
+    assert read(usual, "--stop-when-flat").stop_when_flat
+
+
 def test_one_file_serves_all_commands(tmp_path: Path) -> None:
     path = str(written(tmp_path, *EVERYTHING))
     for parse in (parse_finalize, parse_report, parse_status, parse_clean):
@@ -185,6 +193,7 @@ def test_a_url_without_password_is_written_as_it_is(url: str) -> None:
         ('finalists = "many"', "finalists: 'many' is not a whole number"),
         ('storage = "postgres://u:secret@h/d"', "storage: 'postgres' is no database"),
         ("storage = {url = 'postgresql://u:secret@h/d'}", "storage: {'url': 'postgresql://u:***@h/d'} is neither text"),
+        ('stop-when-flat = "yes"', "stop-when-flat: 'yes' is neither true nor false"),
         ("dry-run = true", "dry-run: is said on the command line alone; give --dry-run there"),
         ('reopen = "again"', "reopen: is said on the command line alone"),
         ('config = "x"', "config: is said on the command line alone"),
