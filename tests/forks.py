@@ -7,6 +7,7 @@ imports every module of ours anew; only the libraries are there already.
 
 import array
 import atexit
+import gc
 import json
 import os
 import runpy
@@ -20,6 +21,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
+
+from forked_workers import before_ray_is_imported, read_environment, with_nursery
 
 LIBRARIES = (
     "numpy", "torch", "torch.optim", "optuna", "optuna.artifacts", "optuna.storages._rdb.models",
@@ -233,26 +236,32 @@ def _received(there: socket.socket) -> tuple[dict[str, Any], list[int]]:
 
 
 def _become(request: dict[str, Any]) -> None:
-    """The command, in the fork: ``-m MODULE`` or ``-c CODE``, as of the interpreter."""
+    """The command, in the fork: ``-m MODULE``, ``-c CODE`` or a script, as of the interpreter."""
     os.setsid()
+    request = with_nursery(request)
     for number in (signal.SIGCHLD, signal.SIGINT):
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     os.chdir(request["folder"])
     os.environ.clear()
     os.environ.update(request["environment"])
     time.tzset()
-    _, kind, module, *rest = request["arguments"]
+    _, kind, *rest = request["arguments"]
     sys.orig_argv = request["arguments"]
-    sys.argv = [kind, *rest]
-    sys.path[0] = request["folder"]  # as -m does
+    sys.argv = [kind, *rest[1:]] if kind in ("-m", "-c") else [kind, *rest]
+    sys.path[0] = request["folder"] if kind in ("-m", "-c") else str(Path(kind).parent)
     sys.path[1:1] = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     if kind == "-c":
-        exec(compile(module, "<string>", "exec"), {"__name__": "__main__"})
+        exec(compile(rest[0], "<string>", "exec"), {"__name__": "__main__"})
+    elif kind == "-m":
+        runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
     else:
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        read_environment()
+        runpy.run_path(kind, run_name="__main__")
 
 
 if __name__ == "__main__":
+    before_ray_is_imported()
     for library in LIBRARIES:
         __import__(library)
+    gc.freeze()  # nothing of the libraries is ever garbage: a fork that looked would copy all of their memory
     _become(_serve(socket.socket(fileno=int(sys.argv[1]))))

@@ -17,6 +17,7 @@ FOLDERS = ("search", "models", "data_utils", "studies", "soak", "benchmarks", "t
 MAY_NAME = {
     "studies/storage/_optuna.py": "the file for Optuna",
     "search/workers/_ray.py": "the file for Ray",
+    "tests/forked_workers.py": "has Ray start forks in the place of its workers",
     "tests/forks.py": "imports beforehand what commands import",
     "tests/studies/storage/test_optuna.py": "looks into Optuna's cache for calls that are not waited for",
     "tests/hardening/test_intruders.py": "an intruder looks where nothing public leads: at what Ray stores of its jobs",

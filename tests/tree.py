@@ -93,7 +93,7 @@ class Tree:
         finalists: that a finalization retrains of each model, beside the default one, where it does not say so itself;
             None for as many as it takes by itself.
         fresh: whether each command is an interpreter of its own, as a user starts it; else a fork of one that has
-            imported the libraries (``tests/forks.py``).
+            imported the libraries (``tests/forks.py``), and so are its workers (``tests/forked_workers.py``).
     """
 
     folder: Path

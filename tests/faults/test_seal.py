@@ -79,6 +79,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Tree:
     probe.write_text(LOOK_AROUND)
     tree = copy_tree(folder / "tree", folder / "runs")
     tree.environment = {"TINY_PROBE": str(probe)}
+    tree.fresh = True  # workers have what Ray lets them inherit, and nothing else
     return tree
 
 
