@@ -115,3 +115,15 @@ def test_a_ray_of_our_own_starts_without_processes_that_nobody_needs(monkeypatch
     for name in names:
         getattr(node, name)(**({"include_dashboard": False, "raise_on_failure": False} if "api" in name else {}))
     assert node.webui_url is None
+
+
+def test_workers_start_without_a_program_before_them() -> None:
+    """It runs where Tune asks for variables; what is emptied must be what Tune takes them from."""
+    from ray import tune
+    from ray.tune.execution.class_cache import _ActorClassCache
+
+    from search.workers._ray import start_workers_directly
+
+    start_workers_directly()
+    actor = _ActorClassCache().get(tune.Trainable)
+    assert not actor._default_options.get("runtime_env")

@@ -18,7 +18,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from search.training.jobs import EpochReport, Job, WorkerContext
-from search.workers._ray import SYNC_WARNING, forgive, waits_for_worker, what_ended
+from search.workers._ray import SYNC_WARNING, forgive, start_workers_directly, waits_for_worker, what_ended
 from search.workers.deaths import DEATHS_FORGIVEN, Deaths
 from search.workers.room import Room
 
@@ -192,6 +192,7 @@ def run_work(
         BaseException: whatever ``work`` raised, once Tune's loop has been left.
     """
     os.environ.update(_QUIET)
+    start_workers_directly()
     room = Room(resources, workers, tell)
     room.check()
     searcher = _WorkSearcher(work, context, room)
