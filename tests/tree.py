@@ -92,6 +92,7 @@ class Tree:
         environment: of every command, beside that of the tests.
         finalists: that a finalization retrains of each model, beside the default one, where it does not say so itself;
             None for as many as it takes by itself.
+        draws: of patients for the bands of its curves, likewise.
         fresh: whether each command is an interpreter of its own, as a user starts it; else a fork of one that has
             imported the libraries (``tests/forks.py``), and so are its workers (``tests/forked_workers.py``).
     """
@@ -101,6 +102,7 @@ class Tree:
     storage: str | None = None
     environment: dict[str, str] = field(default_factory=dict)
     finalists: int | None = 1
+    draws: int | None = 200
     fresh: bool = False
 
     def command(self, name: str, *arguments: str) -> list[str]:
@@ -110,6 +112,8 @@ class Tree:
             arguments = (*arguments, "--workers", "1")  # each is 8 seconds of CPU until it trains
         if name == "finalize" and "--finalists" not in arguments and self.finalists is not None:
             arguments = (*arguments, "--finalists", str(self.finalists))
+        if name == "finalize" and "--draws" not in arguments and self.draws is not None:
+            arguments = (*arguments, "--draws", str(self.draws))
         common = [] if name in ("predict", "heatmap", "export", "move") else ["--runs", str(self.runs), *storage]
         return [sys.executable, "-m", f"search.{name}", *arguments, *common]
 

@@ -33,7 +33,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Tree:
     tree = copy_tree(folder / "tree", folder / "runs")
     rule = tree.folder / "search" / "final" / "neighbours.py"  # made-up patches have 1.6 neighbours each
     rule.write_text(rule.read_text(encoding="utf-8").replace("FEWEST = 2.0", "FEWEST = 1.0"), encoding="utf-8")
-    tree.finalists = None
+    tree.finalists = tree.draws = None
     tree.fresh = True
     tree.run("launch", *LAUNCH, "--workers", "2")
     shutil.copy(tree.runs / "studies.db", folder / "before.db")
@@ -75,7 +75,7 @@ def test_a_search_is_repeated_from_its_own_file(whole: Tree, tmp_path: Path) -> 
     assert isinstance(used["workers"], int)  # settled, as are these
     assert {used["device"], used["precision"], used["preprocess"]} & {"auto", None} == set()
     place = {"runs": str(tmp_path), "storage": f"sqlite:///{tmp_path}/studies.db"}
-    elsewhere = Tree(whole.folder, tmp_path, place["storage"], finalists=None)
+    elsewhere = Tree(whole.folder, tmp_path, place["storage"], finalists=None, draws=None)
     elsewhere.run("launch", "--config", str(file), "--workers", "1")
     assert toml(tmp_path / "whole" / "launch.toml") == used | place | {"workers": 1, "cpus-per-worker": ANY}
     assert configurations(elsewhere) == configurations(whole)
@@ -114,7 +114,7 @@ def test_the_report_says_what_each_finalist_costs(whole: Tree) -> None:
 def test_a_check_finds_nothing_wrong_and_then_what_was_edited(whole: Tree, tmp_path: Path) -> None:
     assert "1 study checked, 0 problems" in whole.run("status", "--check").stdout
     copied = shutil.copytree(whole.runs, tmp_path / "runs")
-    edited = Tree(whole.folder, copied, finalists=None)
+    edited = Tree(whole.folder, copied, finalists=None, draws=None)
     with (copied / "whole" / "opening" / "predictions.npz").open("ab") as file:
         file.write(b"!")
     lock = copied / "whole" / "lock.json"
@@ -186,7 +186,7 @@ def test_a_folder_that_was_opened_under_another_database_is_refused(whole: Tree,
     copied = shutil.copytree(whole.runs, tmp_path / "runs")
     before = shutil.copy(whole.runs.parent / "before.db", tmp_path / "before.db")
     for database, command in ((before, ("finalize", "--study", "whole")), (tmp_path / "new.db", ("launch", *LAUNCH))):
-        other = Tree(whole.folder, copied, storage=f"sqlite:///{database}", finalists=None)
+        other = Tree(whole.folder, copied, storage=f"sqlite:///{database}", finalists=None, draws=None)
         for reason in ((), ("--reopen", "why not")) if command[0] == "finalize" else ((),):
             refused = other.run(*command, *reason, expect=2).stderr
             assert re.search(r"opened under another one.*--storage.*--study NEW", refused)
@@ -198,7 +198,7 @@ def test_a_folder_that_was_opened_under_another_database_is_refused(whole: Tree,
 
 
 def test_predictions_that_were_lost_are_read_again_for_a_reason_and_counted(whole: Tree, tmp_path: Path) -> None:
-    lost = Tree(whole.folder, shutil.copytree(whole.runs, tmp_path / "runs"), finalists=None)
+    lost = Tree(whole.folder, shutil.copytree(whole.runs, tmp_path / "runs"), finalists=None, draws=None)
     folder = lost.runs / "whole"
     before = (folder / "test_predictions.csv").read_bytes()
     (folder / "opening" / "predictions.npz").unlink()
