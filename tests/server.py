@@ -94,3 +94,19 @@ def new_database(server: str) -> str:
         connection.execute(sqlalchemy.text(f"CREATE DATABASE {name}"))
     engine.dispose()
     return str(sqlalchemy.make_url(server).set(database=name).render_as_string(hide_password=False))
+
+
+def empty_database(url: str) -> None:
+    """Removes all that is in a database of ``new_database``, and cuts whoever is still there."""
+    engine = sqlalchemy.create_engine(
+        url.replace("postgresql://", "postgresql+psycopg://"), isolation_level="AUTOCOMMIT"
+    )
+    with engine.connect() as connection:
+        for statement in (
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()",
+            "DROP SCHEMA public CASCADE",
+            "CREATE SCHEMA public",
+        ):
+            connection.execute(sqlalchemy.text(statement))
+    engine.dispose()
