@@ -20,7 +20,7 @@ DEMO_SEARCH := --model all --trials 8 --epochs 6 --split 45/20/35 --set $(DEMO_S
 FETCH_WEIGHTS := import os; from models._weights import vgg16_weights; vgg16_weights(None, os.environ)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-faults test-newest soak bench bench-full lint docs audit format clean
+.PHONY: help install demo test test-faults test-all test-newest soak bench bench-full lint docs audit format clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -73,6 +73,10 @@ test: $(STAMP) ## run the tests but for the long ones; ARGS="-k name" picks some
 test-faults: JOBS = 4 # they wait for one another, for leases and for servers most of their time
 test-faults: $(STAMP) ## run the long ones: kill processes, stop servers, set clocks, fill disks, search twice
 	$(PYTEST) $(LONG) $(ARGS)
+
+test-all: JOBS = 4
+test-all: $(STAMP) ## run both, as CI does: the libraries are imported once, and no core waits for the last file of the first
+	$(PYTEST) $(ARGS)
 
 # Beside the environment of the others: what people get who install without constraints.txt, and Optuna and Ray above
 # their bounds where there are such, since it is to tell whether these can be raised. One of the tests is a whole search

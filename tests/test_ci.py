@@ -25,18 +25,18 @@ def run_with(make, tmp_path):
         ("true", 0),
         ('test "$1" != lint', 1),
         ('test "$1" != docs', 1),
-        ('test "$1" != test', 1),
+        ('test "$1" != test-all', 1),
         ("false", 1),
     ],
 )
 def test_it_fails_when_lint_docs_or_the_tests_fail_and_runs_all(tmp_path, make, code):
     done = run_with(f'echo "ran $1"; {make}', tmp_path)
     assert done.returncode == code
-    assert done.stdout.split("\n")[:3] == ["ran lint", "ran docs", "ran test"]
+    assert done.stdout.split("\n")[:3] == ["ran lint", "ran docs", "ran test-all"]
 
 
 def test_it_ends_what_the_tests_left_behind(tmp_path):
-    done = run_with('test "$1" != test || { setsid sleep 600 >/dev/null 2>&1 & echo $! > "$NOTE"; }', tmp_path)
+    done = run_with('test "$1" != test-all || { setsid sleep 600 >/dev/null 2>&1 & echo $! > "$NOTE"; }', tmp_path)
     pid = (tmp_path / "note").read_text().strip()
     assert "left over, sent TERM: " in done.stdout
     assert ended(pid)
