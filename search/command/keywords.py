@@ -43,6 +43,7 @@ class LaunchKeywords(TypedDict, total=False):
     trial_timeout: float | None
     max_parameters: int | None
     max_ms_per_patch: float | None
+    stop_when_flat: bool | None
     split: Text | Sequence[int] | None
     split_seed: int | None
     split_file: Text | None
@@ -72,6 +73,7 @@ class FinalizeKeywords(TypedDict, total=False):
     """Of ``search.api.finalize``; see ``search.command.settings.FinalizeSettings``."""
 
     finalists: int | None
+    control: bool | None
     reopen: Text | None
     draws: int | None
     margin: float | None
