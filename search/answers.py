@@ -13,6 +13,7 @@ class Finding:
     """One thing that was found in the patches.
 
     Attributes:
+        code: of its kind, as docs/findings.md has it; it never changes.
         section: of the page that it belongs to.
         title: a few words.
         found: what, with its numbers.
@@ -20,6 +21,7 @@ class Finding:
         action: what to do about it.
     """
 
+    code: str
     section: str
     title: str
     found: str

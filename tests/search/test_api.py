@@ -171,12 +171,11 @@ def test_bad_input_is_what_the_command_says(given: dict[str, object], capsys: py
     assert capsys.readouterr().err == ""
 
 
-def test_what_comes_of_the_data_is_of_the_two_kinds_with_its_cause(tmp_path: Path) -> None:
-    with pytest.raises(api.UsageError, match="nowhere") as refused:
-        api.launch(model="cnn", data=tmp_path / "nowhere", runs=tmp_path, progress=False)
-    assert type(refused.value.__cause__).__name__ == "NotFoundError"
-    with pytest.raises(api.SearchError):
-        api.status(runs=tmp_path / "none")
+def test_what_comes_of_the_work_has_the_more_exact_one_as_its_cause(tmp_path: Path) -> None:
+    with pytest.raises(api.UsageError, match=r"there is no database .*studies\.db yet") as refused:
+        api.status(runs=tmp_path)
+    assert isinstance(refused.value, api.SearchError)
+    assert type(refused.value.__cause__).__name__ == "StorageError"
 
 
 @pytest.mark.parametrize(

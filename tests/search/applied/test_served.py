@@ -161,5 +161,6 @@ def test_what_cannot_be_exported_is_refused_and_leaves_nothing(
 
 def test_a_file_comes_with_its_card_or_not_at_all(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("search.applied.export.card", lambda *_: "card")
-    assert export(ExportSettings(model=published, out=published / "given" / "x.pt", format="torchscript")) == 0
+    place, _ = export(ExportSettings(model=published, out=published / "given" / "x.pt", format="torchscript"))
+    assert place == published / "given" / "x.md"
     assert sorted(path.name for path in (published / "given").iterdir()) == ["x.md", "x.pt"]

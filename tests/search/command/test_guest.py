@@ -72,7 +72,7 @@ def fail_on_record(folder: Path) -> None:
     raise LabelError("labels are 0 and 2")
 
 
-def test_a_handler_of_the_callers_is_told_and_stays(tmp_path: Path) -> None:
+def test_a_handler_of_the_callers_is_told_and_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
 
     class Keep(logging.Handler):
@@ -80,16 +80,13 @@ def test_a_handler_of_the_callers_is_told_and_stays(tmp_path: Path) -> None:
             told.append(record.getMessage())
 
     own = Keep()
-    LOGGER.addHandler(own)
-    try:
-        with pytest.raises(UsageError), guest("", progress=False):
-            fail_on_record(tmp_path)
-        assert told == ["trial 0 begins", "labels are 0 and 2"]
-        (log,) = tmp_path.iterdir()
-        assert "ERROR labels are 0 and 2" in log.read_text()
-        assert LOGGER.handlers == [own]
-    finally:
-        LOGGER.removeHandler(own)
+    monkeypatch.setattr(LOGGER, "handlers", [own])  # other tests leave their log files
+    with pytest.raises(UsageError), guest("", progress=False):
+        fail_on_record(tmp_path)
+    assert told == ["trial 0 begins", "labels are 0 and 2"]
+    (log,) = tmp_path.iterdir()
+    assert "ERROR labels are 0 and 2" in log.read_text()
+    assert LOGGER.handlers == [own]
 
 
 def test_ctrl_c_is_a_keyboard_interrupt_that_says_how_to_go_on() -> None:
