@@ -14,12 +14,12 @@ from safetensors.torch import save_file
 from torch import nn
 
 from data_utils.split.prepare import prepare
+from search.applied import model_files
 from search.applied.export import TOLERANCE, about, compare, export
 from search.applied.model_files import FORMS, form_of
 from search.applied.served import Served, read_tensors
 from search.command.settings import ExportSettings
 from search.errors import SearchFailed, UsageError
-from search.final import model_files
 from search.final.members import MODEL_FILE, StoredModel, load_member
 from studies.records import to_json
 from studies.report.page import REPORT_JSON
