@@ -20,7 +20,7 @@ from pathlib import Path
 
 import psutil
 
-from search.api import SearchError, UsageError, heatmap, status
+from search.api import SearchError, status
 from search.workers._ray import changed_here, runs_here
 
 
@@ -94,10 +94,6 @@ def main() -> None:
                 interrupted = interrupted or (interrupt(snippet, names) if "launch(model" in snippet else "")
                 run = in_a_thread if "finalize(" in snippet else exec
                 run(snippet, names)
-            try:
-                heatmap(model="runs/synthetic-60/cnn", data="synthetic:60:7", out="slides")
-            except UsageError as error:
-                refused = str(error)
     except BaseException:
         print(printed.getvalue(), warned.getvalue(), file=sys.stderr)
         raise
@@ -110,7 +106,6 @@ def main() -> None:
         "printed": printed.getvalue(),
         "warned": warned.getvalue(),
         "interrupted": interrupted,
-        "heatmap": refused,
         "left": {key: [before[key], after[key]] for key in before if before[key] != after[key]},
     }
     Path("told.json").write_text(json.dumps(told, indent=1), encoding="utf-8")
