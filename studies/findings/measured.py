@@ -3,13 +3,14 @@
 import io
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
 from studies.errors import RecordError
 from studies.files import write_whole
-from studies.npz import MEND, read_npz
+from studies.npz import read_npz
 from studies.records import Floats, Predictions, ReportData
 
 MEASURES_FILE = "measures.npz"
@@ -37,10 +38,14 @@ def load_measures(folder: Path, patches: int) -> Floats | None:
     path = folder / MEASURES_FILE
     if not os.path.lexists(path):
         return None
-    measures = read_npz(path).get("measures")
-    if measures is None or measures.shape != (patches, len(MEASURES)) or measures.dtype.kind != "f":
-        raise RecordError(f"{path} does not hold {len(MEASURES)} measures of {patches} patches: {MEND}")
-    return measures
+    with suppress(RecordError):  # damaged
+        measures = read_npz(path).get("measures")
+        if measures is not None and measures.shape == (patches, len(MEASURES)) and measures.dtype.kind == "f":
+            return measures
+    raise RecordError(
+        f"{path} does not hold {len(MEASURES)} measures of {patches} patches: put the original back, or delete it; the "
+        "report then does with those that stand in predictions"
+    )
 
 
 def seen_in(data: ReportData) -> tuple[dict[str, Floats], dict[str, Floats]]:
