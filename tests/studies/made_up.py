@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from made_up_looks import disturbed, measured, picture
 from scipy.special import expit
 from spaces import SPACES
 
@@ -40,7 +41,6 @@ from studies.records import (
 )
 from studies.speeds import Layers, NetworkSpeed, Speeds
 from studies.statistics.metrics import PLANNED, PRIMARY, auc, balanced_accuracy
-from tests.studies.made_up_looks import disturbed, measured, picture
 
 BEGUN = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
 HOSTILE = "<script>alert('x')</script> \"quoted\" & Ünïcödé"
