@@ -19,6 +19,7 @@ MAY_NAME = {
     "search/workers/_ray.py": "the file for Ray",
     "tests/forked_workers.py": "has Ray start forks in the place of its workers",
     "tests/forks.py": "imports beforehand what commands import",
+    "tests/hosts.py": "has Ray find a dead node in seconds, not in a minute",
     "tests/studies/storage/test_optuna.py": "looks into Optuna's cache for calls that are not waited for",
     "tests/hardening/test_intruders.py": "an intruder looks where nothing public leads: at what Ray stores of its jobs",
     "tests/test_private_parts.py": "this one, which tries what it finds",

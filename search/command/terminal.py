@@ -91,14 +91,14 @@ class Terminal:
         self._running[job.label] = _Activity(job, time.monotonic())
         LOGGER.info("%s begins, seed %d, %s", job.label, job.seed, _parameters(job.params))
 
-    def epoch(self, job: Job, report: EpochReport | None, state: str) -> None:
+    def epoch(self, job: Job, report: EpochReport, state: str) -> None:
         """A job reported; ``state`` is what it is in now."""
         activity = self._running.get(job.label)
         if activity is not None:
             activity.report = report
-        for warning in () if report is None else report.warnings:
+        for warning in report.warnings:
             self.warn(warning)
-        if report is not None and report.failure is None:
+        if report.failure is None:
             LOGGER.debug("%s epoch %d: %s", job.label, report.epoch, _scores(report))
         if state != "RUNNING":
             self._running.pop(job.label, None)
@@ -112,15 +112,13 @@ class Terminal:
             LOGGER.warning("%s", warning)
             say(self.console, warning)
 
-    def _say(self, job: Job, report: EpochReport | None, state: str) -> None:
+    def _say(self, job: Job, report: EpochReport, state: str) -> None:
         line = f"{job.label} {state}{self._outcome(report)} ({self._counted()})"
         LOGGER.info("%s", line)
         if self._live is None:
             say(self.console, f"{datetime.now(UTC):%H:%M:%S} {line}")
 
-    def _outcome(self, report: EpochReport | None) -> str:
-        if report is None:
-            return ": its worker died"
+    def _outcome(self, report: EpochReport) -> str:
         if report.failure is not None:
             return f": {report.failure}"
         value = report.scores.get(self.objective)

@@ -231,6 +231,7 @@ def _train_members(
                 resources=final.crew.resources,
                 scratch=Path(folder),
                 tell=terminal.warn,
+                joined=final.crew.address is not None,
             )
 
 

@@ -111,7 +111,7 @@ class Members:
         self._advance()
         return True
 
-    def _end(self, job: Job, report: EpochReport | None, state: str) -> None:
+    def _end(self, job: Job, report: EpochReport, state: str) -> None:
         forget_checkpoint(job.checkpoint)
         del self._running[job.label]
         if self.watcher is not None:
@@ -132,15 +132,15 @@ class Members:
         """A final model lacks no member: the retraining ends."""
         if job.out not in self._dropped:
             raise SearchFailed(f"{job.label} could not be retrained: {report.failure}")
-        self._end(job, None, "DROPPED")
+        self._end(job, report, "DROPPED")
 
-    def give_back(self, job: Job) -> None:
+    def give_back(self, job: Job, why: str) -> None:
         """It is handed out again."""
         del self._running[job.label]
         if job.out not in self._dropped:
             self._waiting.append(job)
         if self.watcher is not None:
-            self.watcher.epoch(job, None, "WAITING")
+            self.watcher.epoch(job, EpochReport(0, {}, float("nan"), failure=why), "WAITING")
 
     def tick(self) -> None:
         """Ends the run on a signal."""

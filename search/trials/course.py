@@ -362,6 +362,7 @@ def _run(
                     resources=crew.resources,
                     scratch=Path(folder) / str(attempt),
                     tell=tell,
+                    joined=crew.address is not None,
                 )
             if not work.unfinished():
                 return

@@ -21,8 +21,8 @@ class Watcher(Protocol):
         """A trial was handed out."""
         ...
 
-    def epoch(self, job: Job, report: EpochReport | None, state: str) -> None:
-        """A trial reported, or is to begin anew as its worker died (None); ``state`` is what it is in now."""
+    def epoch(self, job: Job, report: EpochReport, state: str) -> None:
+        """A trial reported, or goes back to be handed out again; ``state`` is what it is in now."""
         ...
 
 
@@ -101,9 +101,11 @@ class Searches:
         """Passes a death on to the job's study."""
         self._passed_on(job, report, self._searches[job.model].worker_lost(job, report))
 
-    def give_back(self, job: Job) -> None:
+    def give_back(self, job: Job, why: str) -> None:
         """Passes a job back to its study."""
-        self._watcher.epoch(job, None, self._searches[job.model].give_back(job))
+        self._watcher.epoch(
+            job, EpochReport(0, {}, float("nan"), failure=why), self._searches[job.model].give_back(job)
+        )
 
     def _ended(self, job: Job, worker: str, failure: str | None, *, ended_badly: bool) -> None:
         """Counts a failure; where a study never went well, also what did not fit, which is none in a row."""

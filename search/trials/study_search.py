@@ -256,7 +256,7 @@ class StudySearch:
     def worker_lost(self, job: Job, report: EpochReport) -> str:
         """Ends a trial whose worker died more often than is forgiven; as ``report``."""
         end = self._does_not_fit if report.no_room else self._fail
-        return self._written_down(job, lambda: end(job, str(report.failure), None))
+        return self._written_down(job, lambda: end(job, str(report.failure), None, **report.attributes))
 
     def give_back(self, job: Job) -> str:
         """Puts a trial back to WAITING whose worker died before it began with it; its state, or "LOST"."""
@@ -315,14 +315,14 @@ class StudySearch:
         self._end(job, report, TrialState.FAIL, None, failure=reason, **more)
         return TrialState.FAIL.name
 
-    def _does_not_fit(self, job: Job, reason: str, report: EpochReport | None) -> str:
+    def _does_not_fit(self, job: Job, reason: str, report: EpochReport | None, **more: ParamValue) -> str:
         """Ends a trial that is too large, be it for the memory or for its user; with its value where it has one."""
         self._hand.held[job.number].trial.set_constraint(DOES_NOT_FIT, 1.0)
         if values := self._hand.held[job.number].values:
             last = None if report is None else replace(report, epoch=max(values))
-            return self._finish(job, last, TrialState.PRUNED, **{CUT_SHORT: reason})
+            return self._finish(job, last, TrialState.PRUNED, **{CUT_SHORT: reason}, **more)
         about: dict[str, ParamValue] = {BEST_EPOCH: 0, TRAINED_AS: trained_as(self.study.study_name, job.number)}
-        self._end(job, report, TrialState.PRUNED, None, **about, **{CUT_SHORT: reason})
+        self._end(job, report, TrialState.PRUNED, None, **about, **{CUT_SHORT: reason}, **more)
         return TrialState.PRUNED.name
 
     def _end(

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -193,6 +194,39 @@ def forgive(trial: Any, deaths: int) -> None:
 def waits_for_worker(trial: Any) -> bool:
     """Whether a trial of Tune's has no worker yet."""
     return bool(trial.status == trial.PENDING)
+
+
+def worker_of(trial: Any) -> Any:
+    """Ray's handle of the worker that a trial of Tune's has."""
+    return trial.temporary_state.ray_actor
+
+
+def place_of_actor(actor: Any) -> tuple[str, int]:
+    """Id of the node, and number of the process, of an actor that has started."""
+    from ray._private import state
+
+    found = state.actors(actor._actor_id.hex())
+    return found["Address"]["NodeID"], found["Pid"]
+
+
+def left_by_dead_drivers() -> dict[str, dict[str, float]]:
+    """Placement groups that no living driver has asked for: id -> what they hold together, by Ray's names.
+
+    Ray removes those of a driver as it dies. But one whose node was declared dead may live, and ask for more.
+    """
+    from ray._private import state
+    from ray.core.generated.gcs_pb2 import PlacementGroupTableData as Group  # type: ignore[attr-defined]
+
+    dead = {job["JobID"] for job in state.jobs() if job["IsDead"]}  # type: ignore[no-untyped-call]
+    tables = map(Group.FromString, state.state._connect_and_get_accessor().get_placement_group_table())
+    return {
+        table.placement_group_id.hex(): dict(sum((Counter(one.unit_resources) for one in table.bundles), Counter()))
+        for table in tables
+        if table.creator_job_id.hex() in dead
+        and not table.is_detached  # meant to outlive its driver
+        and set(table.creator_actor_id) <= {255}  # none of an actor, which may be meant to
+        and table.state != Group.REMOVED
+    }
 
 
 def what_ended(trial: Any) -> str:

@@ -18,9 +18,20 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from search.training.jobs import EpochReport, Job, WorkerContext
-from search.workers._ray import SYNC_WARNING, forgive, start_workers_directly, waits_for_worker, what_ended
+from search.workers._ray import (
+    SYNC_WARNING,
+    forgive,
+    left_by_dead_drivers,
+    start_workers_directly,
+    waits_for_worker,
+    what_ended,
+    worker_of,
+)
 from search.workers.deaths import DEATHS_FORGIVEN, Deaths
-from search.workers.room import Room
+from search.workers.probe import Proofs, Question, asked_by_ray
+from search.workers.room import Room, take_back
+from search.workers.seats import Place, Seats
+from search.workers.silence import Silence
 
 _QUIET = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # no result files: the database has every value
@@ -48,8 +59,8 @@ class Work(Protocol):
         """Takes note of a job whose worker died more often than is forgiven; the report has the reason alone."""
         ...
 
-    def give_back(self, job: Job) -> None:
-        """Takes a job back whose worker died before it began with it; ``next_job`` hands it out again."""
+    def give_back(self, job: Job, why: str) -> None:
+        """Takes a job back that its worker could not begin with; ``next_job`` hands it out again."""
         ...
 
     def tick(self) -> None:
@@ -69,15 +80,28 @@ class _Abort(BaseException):
 
 
 class _WorkSearcher(_Stateless, Searcher):
-    def __init__(self, work: Work, context: WorkerContext, room: Room) -> None:
+    def __init__(
+        self,
+        work: Work,
+        context: WorkerContext,
+        room: Room,
+        seats: Seats,
+        resources: dict[str, float],
+        tell: Callable[[str], None],
+    ) -> None:
         super().__init__()
         self.jobs: dict[str, Job] = {}
+        self.place = Place(resources, seats.kept_away_from)
         self.room = room
+        self.seats = seats
+        self.silence = Silence()
         self.problem: BaseException | None = None
         self.deaths = Deaths()
-        self.given_back: Counter[str] = Counter()
+        self.given_back = 0
+        self._given_back: Counter[str] = Counter()  # as Tune gave them up
         self._work = work
         self._context = context
+        self._tell = tell
 
     def guarded(self, call: Callable[[], Any]) -> Any:
         """Calls into ``Work``; what it raises ends the run at the next tick, not inside Tune."""
@@ -90,7 +114,8 @@ class _WorkSearcher(_Stateless, Searcher):
             return None
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        if self.guarded(lambda: self.room.is_full(len(self.jobs))):
+        self.guarded(self._work.tick)  # a driver that lost its node asks for nothing more
+        if self.problem is not None or self.guarded(lambda: self.room.is_full(len(self.jobs))):
             return None  # asked again; a job that waits for a worker would be shown as running
         job = self.guarded(self._work.next_job)
         if job is None:
@@ -102,16 +127,68 @@ class _WorkSearcher(_Stateless, Searcher):
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:  # noqa: ARG002
         job = self.jobs.pop(trial_id, None)
         self.room.ended(trial_id)
+        self.silence.ended(trial_id)
+        self.seats.left(trial_id)
         if job is not None and error:
             self._worker_lost(job)
 
     def _worker_lost(self, job: Job) -> None:
         """Tune gives a job up, forgiven deaths or not, where the worker dies that it waits for, be it new or warm."""
-        if self.deaths.of(job.label) <= DEATHS_FORGIVEN and self.given_back[job.label] < DEATHS_FORGIVEN:
-            self.given_back[job.label] += 1
-            self.guarded(lambda: self._work.give_back(job))
+        if self.deaths.of(job.label) <= DEATHS_FORGIVEN and self._given_back[job.label] < DEATHS_FORGIVEN:
+            self._given_back[job.label] += 1
+            self.give_back(job, "its worker died")
         else:
             self.guarded(lambda: self._work.worker_lost(job, self.deaths.report(job.label)))
+
+    def give_back(self, job: Job, why: str) -> None:
+        """It is handed out again."""
+        self.given_back += 1
+        self.guarded(lambda: self._work.give_back(job, why))
+
+    def reported(self, trial_id: str, report: EpochReport) -> bool:
+        """Takes an epoch's report; True where the job ends with it, or is to be tried on another host."""
+        job, host = self.jobs[trial_id], self.seats.host(trial_id)
+        self.silence.spoke(trial_id)
+        if self.seats.hosts.reported(host, job.label, report):
+            return bool(self.guarded(lambda: self._work.report(job, report)))
+        self.seats.left(trial_id)  # which ends by itself
+        self._leave_if_barred(host)
+        self.give_back(job, f"failed on {host}, and goes to another ({report.failure})")
+        return True
+
+    def died(self, trial_id: str, error: str) -> None:
+        """Takes note of the death of a job's worker; one on a host that is barred is none of the job's."""
+        label, seat = self.jobs[trial_id].label, self.seats.left(trial_id)
+        self.silence.ended(trial_id)
+        host = "" if seat is None else seat.host
+        if host in self.seats.hosts.barred:
+            return
+        by_memory = self.deaths.note(label, error, seat)
+        if not by_memory and not self.seats.hosts.failed(host, label, "its worker died"):
+            self._leave_if_barred(host)
+
+    def _leave_if_barred(self, host: str) -> None:
+        if host in self.seats.hosts.barred:
+            self.deaths.forget(host)
+            self.seats.leave(host)
+
+    def placed(self, trial_id: str, worker: Any) -> None:
+        """A job has a worker, new or warm."""
+        if trial_id in self.jobs:
+            self.room.placed(trial_id)
+            self.silence.placed(trial_id, self.jobs[trial_id].model)
+            self.seats.taken(trial_id, worker)
+
+    def look(self) -> None:
+        """Tells of jobs that wait for a worker, and ends workers that say nothing any more."""
+        self.room.look()
+        for trial_id, seconds, longest in self.silence.look():
+            who = f"{self.jobs[trial_id].label} on {self.seats.host(trial_id)}"
+            self._tell(
+                f"{who} has said nothing for {seconds:.0f} s, where an epoch took {longest:.0f} s at most: it is "
+                "handed out again"
+            )
+            self.seats.end(trial_id)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the state of a search is in its database."""
@@ -121,33 +198,31 @@ class _WorkSearcher(_Stateless, Searcher):
 
 
 class _WorkScheduler(_Stateless, FIFOScheduler):
-    def __init__(self, searcher: _WorkSearcher, work: Work) -> None:
+    def __init__(self, searcher: _WorkSearcher) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._searcher = searcher
-        self._work = work
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:  # noqa: ARG002
         """A new trial, or one that is tried again: what is left of its job's tries, whatever Tune has counted."""
+        trial.placement_group_factory = self._searcher.place
         deaths = self._searcher.deaths.of(self._searcher.jobs[trial.trial_id].label)
         forgive(trial, DEATHS_FORGIVEN - deaths)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:  # noqa: ARG002
-        job = self._searcher.jobs[trial.trial_id]
-        report: EpochReport = result["report"]
-        ends = self._searcher.guarded(lambda: self._work.report(job, report))
+        ends = self._searcher.reported(trial.trial_id, result["report"])
         return str(TrialScheduler.STOP if ends else TrialScheduler.CONTINUE)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:  # noqa: ARG002
         if not waits_for_worker(trial):  # a trial that waits for its worker is told of one death twice
-            self._searcher.deaths.note(self._searcher.jobs[trial.trial_id].label, what_ended(trial))
+            self._searcher.died(trial.trial_id, what_ended(trial))
 
 
 class _Placed(_Stateless, Callback):
-    def __init__(self, room: Room) -> None:
-        self._room = room
+    def __init__(self, searcher: _WorkSearcher) -> None:
+        self._searcher = searcher
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
-        self._room.placed(trial.trial_id)
+        self._searcher.guarded(lambda: self._searcher.placed(trial.trial_id, worker_of(trial)))
 
 
 class _WorkStopper(_Stateless, Stopper):
@@ -160,7 +235,7 @@ class _WorkStopper(_Stateless, Stopper):
 
     def stop_all(self) -> bool:
         self._searcher.guarded(self._work.tick)
-        self._searcher.guarded(self._searcher.room.look)
+        self._searcher.guarded(self._searcher.look)
         if self._searcher.problem is not None:
             raise _Abort
         return False
@@ -175,6 +250,7 @@ def run_work(
     resources: dict[str, float],
     scratch: Path,
     tell: Callable[[str], None],
+    joined: bool = False,
 ) -> None:
     """Runs jobs until ``work`` has none left to hand out and all that it handed out have ended.
 
@@ -186,19 +262,25 @@ def run_work(
         resources: of one worker, as Tune names them ("cpu", "gpu").
         scratch: an empty folder for what Tune wants to write.
         tell: shows the user a line, where workers wait for room.
+        joined: whether the Ray ran before, so that its nodes may be others' work.
 
     Raises:
-        UsageError: no node holds such a worker.
+        UsageError: no node holds such a worker, or runs the same program.
         BaseException: whatever ``work`` raised, once Tune's loop has been left.
     """
     os.environ.update(_QUIET)
     start_workers_directly()
-    room = Room(resources, workers, tell)
+    proofs = Proofs(Question.of(context), tell, asked_by_ray) if joined else None
+    if proofs is not None:
+        proofs.wait(work.tick)
+        take_back(left_by_dead_drivers(), tell)
+    seats = Seats(proofs, tell)
+    room = Room(resources, workers, tell, nodes=seats.nodes)
     room.check()
-    searcher = _WorkSearcher(work, context, room)
+    searcher = _WorkSearcher(work, context, room, seats, resources, tell)
     left = -1
-    while searcher.given_back.total() > left:  # Tune asks for no more once it was told that there is none
-        left = searcher.given_back.total()
+    while searcher.given_back > left:  # Tune asks for no more once it was told that there is none
+        left = searcher.given_back
         _fit(searcher, work, trainable, workers, resources, scratch / str(left))
         if searcher.problem is not None:
             raise searcher.problem
@@ -216,7 +298,7 @@ def _fit(
         tune.with_resources(trainable, resources),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
-            scheduler=_WorkScheduler(searcher, work),
+            scheduler=_WorkScheduler(searcher),
             num_samples=-1,
             max_concurrent_trials=workers,
             reuse_actors=True,
@@ -230,7 +312,7 @@ def _fit(
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             verbose=0,
             progress_reporter=tune.CLIReporter(),  # says nothing; that of a notebook shows an empty piece of HTML
-            callbacks=[_Placed(searcher.room)],
+            callbacks=[_Placed(searcher)],
         ),
     )
     with suppress(_Abort):

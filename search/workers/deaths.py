@@ -1,6 +1,7 @@
 """What workers died of, as far as this machine can tell."""
 
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 from data_utils.machine import ROOT, killed_for_memory, memory
@@ -12,21 +13,38 @@ _BY_RAY = "low on memory"
 """In what Ray says of a worker that its own watch over memory has killed."""
 
 
+@dataclass(frozen=True)
+class Seat:
+    """Where a worker was: its node by Ray's id, its host by name, its process."""
+
+    node: str
+    host: str
+    process: int
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.process}"
+
+
 class Deaths:
     """Deaths of workers, by the label of the job that they had or were to have."""
 
     def __init__(self, root: Path = ROOT) -> None:
         """``root`` as ``data_utils.machine`` takes it: which processes the kernel has killed is told there."""
-        self._all: Counter[str] = Counter()
+        self._all: dict[str, list[Seat | None]] = {}  # None where the worker had no place yet
         self._by_memory: Counter[str] = Counter()
         self._root = root
         self._kills = killed_for_memory(root)  # that are accounted for
 
-    def note(self, label: str, error: str) -> None:
-        """Takes note of one; ``error`` is what Ray says of it, which knows nothing of the kernel's kills."""
-        self._all[label] += 1
-        if _BY_RAY in error or self._killed_by_the_kernel():
-            self._by_memory[label] += 1
+    def note(self, label: str, error: str, seat: Seat | None = None) -> bool:
+        """Takes note of one; ``error`` is what Ray says of it, which knows nothing of the kernel's kills.
+
+        Returns:
+            Whether memory ran out.
+        """
+        self._all.setdefault(label, []).append(seat)
+        by_memory = _BY_RAY in error or self._killed_by_the_kernel()
+        self._by_memory[label] += by_memory
+        return by_memory
 
     def _killed_by_the_kernel(self) -> bool:
         killed = killed_for_memory(self._root) > self._kills
@@ -35,12 +53,23 @@ class Deaths:
 
     def of(self, label: str) -> int:
         """How many a job has had."""
-        return self._all[label]
+        return len(self._all.get(label, ()))
+
+    def forget(self, host: str) -> None:
+        """Those on a host say nothing of the jobs."""
+        for label, seats in self._all.items():
+            self._all[label] = [seat for seat in seats if seat is None or seat.host != host]
 
     def report(self, label: str) -> EpochReport:
-        """Of a job that is given up."""
+        """Of a job that is given up; with the place of the last worker that is known."""
+        places = [str(seat) for seat in self._all.get(label, ()) if seat is not None]
         return EpochReport(
-            0, {}, float("nan"), failure=self.reason(label), no_room=self._by_memory[label] > DEATHS_FORGIVEN
+            0,
+            {},
+            float("nan"),
+            {"worker": places[-1]} if places else {},
+            failure=self.reason(label),
+            no_room=self._by_memory[label] > DEATHS_FORGIVEN,
         )
 
     def reason(self, label: str) -> str:

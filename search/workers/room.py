@@ -19,11 +19,13 @@ _WORDS = {"cpu": "CPU", "gpu": "GPU"}
 
 @dataclass(frozen=True)
 class Node:
-    """What one live node lends, as Ray counts it."""
+    """What one live node lends, as Ray counts it; its host's name, and the id and address that Ray knows it by."""
 
     name: str
     cpu: float
     gpu: float
+    id: str = ""
+    address: str = ""
 
     def holds(self, worker: Mapping[str, float]) -> int:
         """How many workers of these resources ("cpu", "gpu") fit on it, where nobody else is."""
@@ -38,12 +40,17 @@ def live_nodes() -> list[Node]:
     """The nodes of the Ray that this process is part of, without those that have left."""
     import ray
 
-    lent = [
-        (node["NodeManagerHostname"], node["Resources"])
+    return [
+        Node(
+            node["NodeManagerHostname"],
+            node["Resources"].get("CPU", 0.0),
+            node["Resources"].get("GPU", 0.0),
+            node["NodeID"],
+            node["NodeManagerAddress"],
+        )
         for node in ray.nodes()  # type: ignore[no-untyped-call]
         if node["Alive"]
     ]
-    return [Node(name, resources.get("CPU", 0.0), resources.get("GPU", 0.0)) for name, resources in lent]
 
 
 def free_resources() -> dict[str, float]:
@@ -52,6 +59,25 @@ def free_resources() -> dict[str, float]:
 
     free = ray.available_resources()  # type: ignore[no-untyped-call]
     return {kind: float(free.get(word, 0.0)) for kind, word in _WORDS.items()}
+
+
+def take_back(held: Mapping[str, Mapping[str, float]], tell: Callable[[str], None]) -> None:
+    """Frees what placement groups hold that drivers left behind: Ray keeps it for them for ever.
+
+    Args:
+        held: id of a group -> what it holds, by Ray's names.
+        tell: shows the user a line.
+    """
+    from ray import PlacementGroupID
+    from ray.util.placement_group import PlacementGroup, remove_placement_group
+
+    for group in held:
+        remove_placement_group(PlacementGroup(PlacementGroupID(bytes.fromhex(group))))
+    if held:
+        amounts = [f"{sum(one.get(word, 0.0) for one in held.values()):g} {word}" for word in _WORDS.values()]
+        what = " and ".join(amount for amount in amounts if not amount.startswith("0 "))
+        groups = "1 placement group" if len(held) == 1 else f"{len(held)} placement groups"
+        tell(f"{groups} that dead drivers had left in this Ray, with {what} asked for, were removed")
 
 
 class Room:

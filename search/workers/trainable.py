@@ -4,12 +4,21 @@
 when a warm one frees first, and its slot would stay empty for good (FACTS.md).
 """
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from ray import tune
 
 if TYPE_CHECKING:
+    from search.training.jobs import EpochReport
     from search.workers.worker import Worker
+
+
+def _not_built(problem: Exception) -> "EpochReport":
+    from search.training.jobs import EpochReport
+
+    reason = f"no worker can be set up on {os.uname().nodename}: {type(problem).__name__}: {problem}"
+    return EpochReport(0, {}, float("nan"), {"worker": f"{os.uname().nodename}:{os.getpid()}"}, reason)
 
 
 class TrialWorker(tune.Trainable):
@@ -31,9 +40,12 @@ class TrialWorker(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """One epoch of the job."""
         if self._worker is None:
-            from search.workers.worker import Worker
+            try:
+                from search.workers.worker import Worker
 
-            self._worker = Worker(self._config["context"])
+                self._worker = Worker(self._config["context"])
+            except Exception as problem:  # noqa: BLE001 - Tune would tell of it as of a death
+                return {"report": _not_built(problem)}
         if not self._begun:
             self._begun = True
             return {"report": self._worker.begin(self._config["job"])}

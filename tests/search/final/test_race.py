@@ -154,10 +154,10 @@ def test_a_worker_that_dies_with_a_dropped_one_ends_nothing(scores: dict[str, Fl
         if job is not None and job.fold in (0, 1):
             driver.train(job)
     (running,) = ahead
-    driver.members.give_back(running)
+    driver.members.give_back(running, "its worker died")
     assert driver.members.all == 8 + 9, "it is not handed out again"
     lost = next(job for job in jobs if job is not None and job.fold == 2 and "best" in job.label)
-    driver.members.give_back(lost)
+    driver.members.give_back(lost, "its worker died")
     assert driver.members.all == 8 + 9
 
 
