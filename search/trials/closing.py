@@ -13,6 +13,7 @@ from search.command.terminal import Standing, say
 from search.comparison import Comparison
 from search.errors import SearchFailed
 from search.trials.study_search import StudySearch
+from studies.secrets import bare
 from studies.storage.results import by_hand, leader, own_trials, summarise, taken_over, way_out, why_no_best
 
 
@@ -75,5 +76,5 @@ def _place(common: CommonSettings) -> list[str]:
     if common.runs != Path("runs"):
         place += ["--runs", str(common.runs)]
     if common.storage not in (f"sqlite:///{common.runs}/studies.db", os.environ.get("HISTOTUNE_STORAGE")):
-        place += ["--storage", common.storage]
+        place += ["--storage", bare(common.storage)]  # a password is taken from $PGPASSWORD or ~/.pgpass
     return place

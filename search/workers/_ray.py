@@ -25,12 +25,21 @@ PRESTART = "RAY_prestart_worker_first_driver"
 _TOKEN = "RAY_AUTH_TOKEN"
 TEMP_DIR = "_temp_dir"
 """Argument of ``ray.init``: the folder of its sockets and logs."""
-_GREETING = """
-import sys
+_NO_NODE, _DEAD_NODE = 3, 4
+_GREETING = f"""
+import socket, sys
+from ray._private.services import find_node_ids
 from ray._raylet import GcsClient
 
-GcsClient(address=sys.argv[1]).check_alive([], timeout=10)
+client = GcsClient(address=sys.argv[1])
+client.check_alive([], timeout=10)
+nodes = client.get_all_node_info(timeout=10).values()
+alive = {{node.node_id.hex() for node in nodes if node.state == 0}}
+if not alive & set(find_node_ids()):
+    here = any(node.node_manager_hostname == socket.gethostname() for node in nodes)
+    sys.exit({_DEAD_NODE} if here else {_NO_NODE})
 """
+_OF_A_TOKEN = re.compile("unauthenticated|authentication|token", re.IGNORECASE)
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -162,16 +171,28 @@ def running_address() -> str | None:
 
 
 def why_no_ray(address: str, seconds: float, environ: Mapping[str, str]) -> str | None:
-    """Why what listens at HOST:PORT is no Ray that lets this process in, told in time; None where it is one.
+    """Why the Ray at HOST:PORT cannot be joined, or what listens there is none, told in time; None where it can.
 
     Another process asks, as Ray's C++ waits for a minute where it finds none, and then ends its process.
     """
+    ask = [sys.executable, "-P", "-c", _GREETING, address]
     try:
-        ask = [sys.executable, "-P", "-c", _GREETING, address]
-        done = subprocess.run(ask, env=environ, capture_output=True, timeout=seconds, check=False)
+        done = subprocess.run(ask, env=environ, capture_output=True, text=True, timeout=seconds, check=False)
     except subprocess.TimeoutExpired:
-        return "what listens there does not answer as the control store (GCS) of a Ray"
-    return "it does not let this command in: is $RAY_AUTH_TOKEN the same?" if done.returncode else None
+        return no_ray(address, "what listens there does not answer as the control store, GCS, of one")
+    join = f"'ray start --address={address}'"
+    if done.returncode == _NO_NODE:
+        return f"the Ray at {address} answers, but this machine is no node of it: join it with {join}"
+    if done.returncode == _DEAD_NODE:
+        return f"the Ray at {address} answers, but this machine's node of it has died: join it again with {join}"
+    if _OF_A_TOKEN.search(done.stderr):
+        return f"the Ray at {address} does not let this command in: give RAY_AUTH_TOKEN as it was started with"
+    return no_ray(address, "what listens there is none") if done.returncode else None
+
+
+def no_ray(address: str, reason: str) -> str:
+    """That there is none, and what to do."""
+    return f"no Ray answers at {address} ({reason}): start one with 'ray start --head', or leave out --ray-address"
 
 
 def finds_packages_in(folder: Path) -> Any:

@@ -207,6 +207,7 @@ class RaySession:
             SearchFailed: it could not be started.
         """
         self._ready.wait()
+        os.environ.update(self._hidden)  # what Ray starts from now on has its environment from Ray
         if isinstance(self._problem, UsageError):
             raise self._problem
         if self._problem is not None:
@@ -242,7 +243,7 @@ class RaySession:
         self._over.set()
         if self._ready.is_set() and self._death is None:  # else it takes half a minute, and the user is told first
             self._thread.join(ENDING_SECONDS)
-        os.environ.update(self._hidden)
+        os.environ.update(self._hidden)  # where nobody waited until it was ready
 
     def _live(self) -> None:
         with ExitStack() as at_the_end:
@@ -269,6 +270,8 @@ class RaySession:
             if dead:
                 starved = killed_for_memory() > kills
                 reason = "memory ran out" if starved else "it was killed, or the machine ran out of memory"
+                if self._asked.ray_address is not None and not starved:
+                    reason += ", or the link was cut and Ray gave this machine up: then join it again by 'ray start'"
                 self._death = f"Ray's {dead[0]} has died: {reason}"
                 if not self._over.wait(PATIENCE_SECONDS):
                     self._last_words.exit(self._death)

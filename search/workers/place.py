@@ -12,7 +12,7 @@ from pathlib import Path
 from search.command.settings import WorkerSettings
 from search.command.writable import why_not_writable
 from search.errors import UsageError
-from search.workers._ray import running_address, why_no_ray
+from search.workers._ray import no_ray, running_address, why_no_ray
 
 OF_THE_DATABASE = ("HISTOTUNE_STORAGE", "PGPASSWORD")
 """Variables that are none of Ray's business."""
@@ -79,17 +79,13 @@ def address_of(asked: str) -> str:
     """
     address = running_address() if asked == "auto" else asked
     if address is None:
-        raise UsageError(_no_ray(asked, "none runs on this machine"))
+        raise UsageError(no_ray(asked, "none runs on this machine"))
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
     except OSError as error:
-        raise UsageError(_no_ray(asked, str(error))) from error
+        raise UsageError(no_ray(asked, str(error))) from error
     environ = {name: value for name, value in os.environ.items() if name not in OF_THE_DATABASE}
     if problem := why_no_ray(address, ANSWER_SECONDS, environ):
-        raise UsageError(_no_ray(asked, problem))
+        raise UsageError(problem)
     return address
-
-
-def _no_ray(address: str, reason: str) -> str:
-    return f"no Ray answers at {address} ({reason}): start one with 'ray start --head', or leave out --ray-address"
