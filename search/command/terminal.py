@@ -50,6 +50,14 @@ class _Activity:
     job: Job
     began: float
     report: EpochReport | None = None
+    best: tuple[float, int] = (float("-inf"), 0)  # score and epoch
+
+    def note(self, report: EpochReport, objective: str) -> None:
+        """Takes an epoch."""
+        self.report = report
+        value = report.scores.get(objective)
+        if value is not None and value > self.best[0]:
+            self.best = value, report.epoch
 
 
 @dataclass
@@ -95,7 +103,7 @@ class Terminal:
         """A job reported; ``state`` is what it is in now."""
         activity = self._running.get(job.label)
         if activity is not None:
-            activity.report = report
+            activity.note(report, self.objective)
         for warning in report.warnings:
             self.warn(warning)
         if report.failure is None:
@@ -103,7 +111,7 @@ class Terminal:
         if state != "RUNNING":
             self._running.pop(job.label, None)
             self._now = self.standings()
-            self._say(job, report, state)
+            self._say(job, report, state, activity)
 
     def warn(self, warning: str) -> None:
         """Shows a line beside the view; once, whoever says it first."""
@@ -112,8 +120,8 @@ class Terminal:
             LOGGER.warning("%s", warning)
             say(self.console, warning)
 
-    def _say(self, job: Job, report: EpochReport, state: str) -> None:
-        line = f"{job.label} {state}{self._outcome(report)} ({self._counted()})"
+    def _say(self, job: Job, report: EpochReport, state: str, activity: _Activity | None) -> None:
+        line = f"{job.label} {state}{self._outcome(report)}{_best(activity)} ({self._counted()})"
         LOGGER.info("%s", line)
         if self._live is None:
             say(self.console, f"{datetime.now(UTC):%H:%M:%S} {line}")
@@ -191,6 +199,14 @@ def called(*, progress: bool) -> Iterator[None]:
         yield
     finally:
         _CALLED.reset(before)
+
+
+def _best(activity: _Activity | None) -> str:
+    """The best epoch of a job that was not its last, by which a trial is ranked; all are known where it began here."""
+    if activity is None or activity.report is None or activity.job.reported or activity.report.failure is not None:
+        return ""
+    value, epoch = activity.best
+    return f", best {value:.4f} after epoch {epoch}" if 0 < epoch < activity.report.epoch else ""
 
 
 def say(console: Console, text: str) -> None:
