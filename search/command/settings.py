@@ -17,6 +17,7 @@ from search.command import _arguments as kinds
 from search.command import _shared as usual
 from search.command._arguments import positive, study_name_of, whole
 from search.command._flags import Asked, Flag, Group, Settings, Study, choice, command_of, options, purpose_of, switch
+from search.command._ray import settle_ray
 from search.command._shared import Data, Device, FinalModel, LogLevel, Patience, Positive, Storage, Weights
 from search.command._split import DRAW, LISTS, check_split
 from search.command.extents import Extent, assignments, settle_space
@@ -382,9 +383,8 @@ def _asked(kind: type[Settings], argv: Sequence[str] | None, environ: Mapping[st
     if values.get("device") == "cpu" and values.get("gpus_per_worker"):
         one = "no GPU is used with --device cpu; leave one of the two out"
         asked.refuse(f"--gpus-per-worker: {one}", "device", "gpus_per_worker")
-    if values.get("ray_address") and values.get("ray_temp_dir"):
-        one = "a running Ray has a folder of its own; leave one of the two out"
-        asked.refuse(f"--ray-temp-dir: {one}", "ray_address", "ray_temp_dir")
+    if "ray_address" in values:
+        settle_ray(asked, environ)
     return asked
 
 

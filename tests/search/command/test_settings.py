@@ -175,6 +175,16 @@ def test_a_folder_named_tilde_is_never_made(home):
     assert list(Path.cwd().iterdir()) == []
 
 
+def test_a_job_of_a_ray_joins_that_ray_unless_it_asks_for_another():
+    job = {"RAY_JOB_CONFIG_JSON_ENV_VAR": "{}", "RAY_ADDRESS": "10.0.0.1:6379"}
+    assert launch(environ=job).worker.ray_address == "10.0.0.1:6379"
+    assert parse_finalize([], job).worker.ray_address == "10.0.0.1:6379"
+    assert launch("--ray-address", "head:1", environ=job).worker.ray_address == "head:1"
+    assert launch("--ray-address", "none", environ=job).worker.ray_address is None
+    assert launch("--ray-temp-dir", "/tmp", environ=job).worker.ray_address is None
+    assert launch(environ={"RAY_ADDRESS": "10.0.0.1:6379"}).worker.ray_address is None
+
+
 def test_storage_comes_from_the_option_then_the_environment_then_the_runs_folder():
     environ = {"HISTOTUNE_STORAGE": "postgresql://h/d"}
     assert launch("--storage", "sqlite:///x.db", environ=environ).common.storage == "sqlite:///x.db"
