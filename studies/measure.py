@@ -1,4 +1,4 @@
-"""What of a network a search measures, and a final model keeps."""
+"""What of a network a search measures."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ class Measure:
 
     Attributes:
         window: the share of all optimizer steps over which weights are averaged, in (0, 1]; 0 for weights as they are.
+            Members keep those of the last step (LOG.md).
         views: in so many of the 8 views each validation patch is looked at.
         best_epoch: whether the value is that of the best epoch, where members end, and not that of the last one.
     """

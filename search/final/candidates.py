@@ -28,7 +28,7 @@ class Candidate:
         epochs: length of the learning-rate schedule.
         last_epoch: the epoch that the trial's value is of, where its members end.
         key: a short name of its own, from all that shapes its members; also the name of their folder.
-        measure: what of a network is scored and kept, as in the search.
+        measure: what of a network the search has scored.
         seconds: that a member is expected to take, at the pace of the trial; None where that is not known.
     """
 

@@ -91,7 +91,7 @@ class Job:
         checkpoint: folder of its own for what lets it go on elsewhere.
         fold: held-out fold of a member; None for a trial, which learns on "train" and is scored on "validation".
         out: folder where a member leaves its weights and out-of-fold predictions.
-        measure: what of the network is scored and kept.
+        measure: what of the network is scored.
     """
 
     label: str

@@ -82,7 +82,7 @@ class Training:
     features: "Features | None" = None  # kept outputs of the network's prefix
     epoch: int = 0
     parts: int = 1  # of a batch that does not fit into memory as a whole
-    average: Average | None = None  # of the network's weights, which is measured and kept in its stead
+    average: Average | None = None  # of the network's weights, which is scored in its stead
 
     @classmethod
     def begin(
@@ -132,7 +132,7 @@ class Training:
 
     @property
     def measured(self) -> nn.Module:
-        """The network as it is scored and kept: its averaged weights where there are such."""
+        """The network as it is scored: its averaged weights where there are such."""
         return self.network if self.average is None else self.average.network
 
     @property

@@ -179,7 +179,7 @@ class Worker:
             epochs=job.epochs,
             seed=job.seed,
             compute=Compute(self._context.device, self._context.precision, layout),
-            window=job.measure.window,
+            window=job.measure.window if job.fold is None else 0.0,
         )
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""Averaged weights: what they are, that they go on as if never cut off, and that they are what is scored and kept."""
+"""Averaged weights: what they are, that they go on as if never cut off, and that a search scores them."""
 
 from dataclasses import replace
 from pathlib import Path
