@@ -1,5 +1,6 @@
 """Scores of development patches under small changes, each by the member that did not learn from its patient."""
 
+import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +17,8 @@ from studies.errors import RecordError
 from studies.findings.robustness import load_disturbed, save_disturbed
 from studies.records import Disturbed
 
-MOST = 200
+LOGGER = logging.getLogger("histotune")
+MOST = 100
 """Patches that are changed: so few are scored, in one view, within seconds also by VGG16 on a CPU."""
 
 
@@ -37,6 +39,7 @@ def keep_robustness(stored: StoredModel, folder: Path, development: PatchSet, fo
     with suppress(RecordError):  # damaged: it is made again
         if load_disturbed(members, folder) is not None:
             return
+    LOGGER.info("%s: scores of development patches under small changes", stored.model)
     begun = perf_counter()
     rows = spread_over_patients(patients_of(development))
     pixels, labels = np.array(development.pixels[rows]), known(development)[rows]

@@ -32,7 +32,7 @@ def report(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     weights = shared / "weights" / "vgg16_imagenet_features.safetensors"
     commands = Tree(ROOT, folder / "runs", environment={"HISTOTUNE_VGG16_WEIGHTS": str(weights)})
     commands.run("launch", *SHORT, "--data", str(folder / "patches"))
-    commands.run("finalize", "--study", "real")
+    commands.run("finalize", "--study", "real", seconds=600)
     return folder / "runs" / "real" / "report.html"
 
 
