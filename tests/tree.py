@@ -110,9 +110,10 @@ class Tree:
         storage = [] if self.storage is None else ["--storage", self.storage]
         if name in ("launch", "finalize") and "--workers" not in arguments:
             arguments = (*arguments, "--workers", "1")  # each is 8 seconds of CPU until it trains
-        if name == "finalize" and "--finalists" not in arguments and self.finalists is not None:
+        told = "--config" in arguments  # by a file
+        if name == "finalize" and "--finalists" not in arguments and self.finalists is not None and not told:
             arguments = (*arguments, "--finalists", str(self.finalists))
-        if name == "finalize" and "--draws" not in arguments and self.draws is not None:
+        if name == "finalize" and "--draws" not in arguments and self.draws is not None and not told:
             arguments = (*arguments, "--draws", str(self.draws))
         common = [] if name in ("predict", "heatmap", "export", "move") else ["--runs", str(self.runs), *storage]
         return [sys.executable, "-m", f"search.{name}", *arguments, *common]

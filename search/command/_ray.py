@@ -14,5 +14,5 @@ def settle_ray(asked: Asked[Any], environ: Mapping[str, str]) -> None:
     values, about = asked.values, ("ray_address", "ray_temp_dir")
     if _OF_A_JOB in environ and not asked.given.keys() & set(about):
         values["ray_address"] = environ.get("RAY_ADDRESS")
-    if values["ray_address"] and values["ray_temp_dir"]:
+    if all(values.get(name) for name in about):
         asked.refuse("--ray-temp-dir: a running Ray has a folder of its own; leave one of the two out", *about)

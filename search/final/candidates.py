@@ -7,7 +7,7 @@ from hashlib import sha256
 
 from models._spec import ParamValue
 from studies.findings.costs import seconds_per_epoch
-from studies.measure import Measure, measure_of
+from studies.measure import BEFORE, Measure, measure_of
 from studies.records import AnalysisPlan, StudySummary, TrialResult
 from studies.storage.results import ranking
 
@@ -28,8 +28,8 @@ class Candidate:
         epochs: length of the learning-rate schedule.
         last_epoch: the epoch that the trial's value is of, where its members end.
         key: a short name of its own, from all that shapes its members; also the name of their folder.
-        measure: what of a network the search has scored.
         seconds: that a member is expected to take, at the pace of the trial; None where that is not known.
+        measure: what of a network the search has scored.
     """
 
     model: str
@@ -40,8 +40,8 @@ class Candidate:
     epochs: int
     last_epoch: int
     key: str
-    measure: Measure
     seconds: float | None = None
+    measure: Measure = BEFORE
 
 
 def candidates(study: StudySummary, finalists: int) -> list[Candidate]:

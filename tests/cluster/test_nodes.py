@@ -54,7 +54,7 @@ def test_a_node_of_another_version_is_left_out_by_name_and_a_sick_host_is_barred
     empty.mkdir()
     hosts.add("other", f"mount --bind {changed} {source}", f"mount -t tmpfs tmpfs {empty}")
     hosts.add("sick", TINY_PROBE=str(probe))
-    wait_until(lambda: {"other", "sick"} <= hosts.told()["nodes"].keys(), 60, "three nodes")
+    wait_until(lambda: {"other", "sick"} <= hosts.told()["nodes"].keys(), 240, "three nodes")
     tree = Tree(packages, tmp_path / "runs", environment={"TINY_PAUSE": "0.05"})
     output = tree.run(*launch(hosts, "nodes", 6, 3)).stdout
     left_out = next(line for line in output.splitlines() if line.startswith("node other ("))
@@ -68,7 +68,7 @@ def test_a_node_of_another_version_is_left_out_by_name_and_a_sick_host_is_barred
 
 def test_what_a_driver_that_lost_its_node_left_behind_is_removed(packages: Path, tmp_path: Path, hosts: Hosts) -> None:
     hosts.add("gone", cpus=0, ip="127.0.0.2")
-    wait_until(lambda: "gone" in hosts.told()["nodes"], 60, "its node")
+    wait_until(lambda: "gone" in hosts.told()["nodes"], 240, "its node")
     command = [sys.executable, "-W", "ignore", "-c", LOST, hosts.address, "127.0.0.2"]
     driver = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True

@@ -99,6 +99,9 @@ def main() -> None:
         raise
     logging.getLogger("histotune").handlers.clear()  # the docs add one
     gc.collect()
+    until = time.monotonic() + 30  # the last of Ray's agents end a moment after it, on a busy machine
+    while len(psutil.Process().children(recursive=True)) > len(before["children"]) and time.monotonic() < until:
+        time.sleep(0.1)
     after = state()
     told = {
         "snippets": len(snippets),

@@ -67,7 +67,7 @@ def test_it_goes_on_while_patients_can_tell_what_is_left_to_gain_or_nothing_tell
     storage: RDBStorage, presence: Presence, tmp_path: Path
 ) -> None:
     spread = np.random.default_rng(0).normal(0.9, 0.02, 24).tolist()
-    assert run(searching(storage, presence, tmp_path, wanted=24, flat=flat), spread, 1e-4) == 24
+    assert run(searching(storage, presence, tmp_path, wanted=200, flat=flat), spread, 1e-4) == 24
     unsure = searching(storage, presence, tmp_path, wanted=24, flat=flat, name="other")
     assert run(unsure, [0.94, *[0.9] * 23], None) == 24
 

@@ -249,12 +249,15 @@ def test_hostile_names_are_shown_as_text(tmp_path: Path) -> None:
     assert seen.count("<script>alert('x')</script> \"quoted\" & Ünïcödé") >= 5
     scripts = [about for tag, about in Page(text).tags if tag == "script"]
     assert all(set(about) <= {"type", "id"} for about in scripts)
-    payloads = re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', text, flags=re.DOTALL)
+    payloads = re.findall(r'<script type="application/json"([^>]*)>(.*?)</script>', text, flags=re.DOTALL)
     assert len(payloads) >= 20
-    for payload in payloads:
+    for about, payload in payloads:
         assert "<" not in payload
+        if "slides-data" in about:  # read by our own script, which writes text alone
+            continue
         for label in _strings(json.loads(payload)):
             assert "<script" not in label, "Plotly would take it for markup"
+    assert not re.search("innerHTML|outerHTML|insertAdjacentHTML|document.write", text.partition("slides-data")[2])
 
 
 def _strings(value: Any) -> list[str]:
