@@ -120,7 +120,7 @@ class DataSummary:
 BEST_EPOCH = "best_epoch"
 """User attribute of every trial that a launch has brought to an end other than a failure; 0 where it has no value."""
 VALUE_ERROR = "value_error"
-"""User attribute of trials: standard error of the objective over the validation patients, where it was asked for."""
+"""User attribute of a trial, the standard error of its objective over validation patients, where it was asked for."""
 TRAINED_AS = "trained_as"
 """User attribute of the same trials: study and number. One that was copied has those of the trial it is a copy of."""
 

@@ -127,7 +127,7 @@ def _not_needed(option: Option, note: str | None) -> Option:
 
 def _named(name: str, option: Option) -> str:
     """A keyword with what stands for its value, which names the unit of a number."""
-    return f"{name} ({option.flag.metavar})" if option.flag.metavar else name
+    return f"{name} (``{option.flag.metavar}``)" if option.flag.metavar else name  # a link to nothing, unless literal
 
 
 def _about(option: Option) -> str:
