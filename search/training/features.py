@@ -8,15 +8,12 @@ kept rounds it itself (``models/_spec.py``), so that training is the same with a
 Development patches only: the sealed ones are never put through here.
 """
 
-import fcntl
 import hashlib
 import json
 import math
 import os
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
@@ -31,13 +28,15 @@ from data_utils.colour.augment import VIEWS
 from search.training.device import Compute
 from search.training.device_patches import DevicePatches
 from search.training.jobs import FeatureStore
+from search.training.node import boot_of
+from search.training.shelf import LOCK, USERS, drop, held, locked, make_room, use
 
 EMPTY, CLAIMED, READY = range(3)
 WAIT_SECONDS = 2.0
 """After this, outputs that another worker claimed are anybody's again: it has died, or is much slower."""
 _LARGEST_SHARE_OF_DISK = 0.5
 _PROBE_PATCHES = 16
-_RECORD, _VALUES, _STATES, _LOCK, _USERS = "entry.json", "values.bin", "states.bin", "lock", "users"
+_RECORD, _VALUES, _STATES = "entry.json", "values.bin", "states.bin"
 
 
 @dataclass(frozen=True)
@@ -48,13 +47,11 @@ class _Record:
         shape: of one output, (C, h, w).
         patches: number of development patches.
         seconds: that the prefix takes for one patch, on the worker that made the entry.
-        boot: of the machine; after a power cut nobody knows which pages reached the disk.
     """
 
     shape: tuple[int, int, int]
     patches: int
     seconds: float
-    boot: str
 
 
 _RECORDS = TypeAdapter(_Record)
@@ -75,7 +72,7 @@ class Features:
         self._seconds_saved = 0.0
         self._record = record
         self._users = users  # held open: its lock says that the entry is in use
-        self._lock = (folder / _LOCK).open("rb")
+        self._lock = (folder / LOCK).open("rb")
         self._prefix = prefix
         self._patches = patches
         self._compute = here
@@ -107,13 +104,12 @@ class Features:
         """
         folder = store.folder / _digest(key, prefix, compute.precision)
         store.folder.mkdir(parents=True, exist_ok=True)
-        with _locked(store.folder / _LOCK):
+        with locked(store.folder / LOCK):
             record = _read_record(folder) or _make(store, folder, prefix, patches, compute)
             if record is None:
                 return None
             os.utime(folder / _RECORD)  # the least recently used entry is the first to go
-            users = (folder / _USERS).open("rb")
-            fcntl.flock(users, fcntl.LOCK_SH)
+            users = use(folder)
         return cls(folder, record, users, prefix, patches, compute)
 
     def close(self) -> None:
@@ -149,14 +145,14 @@ class Features:
         """(B,) which outputs nobody has begun; they are ours to compute."""
         mine: npt.NDArray[np.bool_] = self._states[place] == EMPTY
         if mine.any():
-            with _held(self._lock):
+            with held(self._lock):
                 mine = self._states[place] == EMPTY  # again, now that nobody else looks
                 self._states[tuple(part[mine] for part in place)] = CLAIMED
         return mine
 
     def _forget_claims(self) -> None:
         """All of them: one that is alive computes at most one batch in vain."""
-        with _held(self._lock):
+        with held(self._lock):
             self._states[self._states == CLAIMED] = EMPTY
 
     def _fill(self, rows: Tensor, views: Tensor, wanted: npt.NDArray[np.bool_]) -> None:
@@ -186,23 +182,13 @@ class PrefixOutputs:
         return self._kept[batch]
 
 
-def idle_entries(folder: Path) -> list[Path]:
-    """Entries of a store of this host that no process uses."""
-    return sorted(users.parent for users in folder.glob(f"*/{_USERS}") if _unused(users.parent))
-
-
-def remove_idle(entry: Path) -> bool:
-    """Removes an entry unless somebody uses it; whether it was removed."""
-    with _locked(entry.parent / _LOCK):
-        idle = _unused(entry)
-        if idle:
-            shutil.rmtree(entry)
-    return idle
-
-
 def _digest(key: tuple[str, ...], prefix: nn.Module, precision: str) -> str:
-    """Of all that the outputs depend on, the layers and their tensors themselves among them."""
-    found = hashlib.sha256("\n".join((*key, precision, repr(prefix))).encode())
+    """Of all that the outputs depend on, the layers and their tensors themselves among them.
+
+    And of this start of the machine: after a power cut nobody knows which pages reached the disk. What another machine
+    keeps in the same folder has another name, and stays.
+    """
+    found = hashlib.sha256("\n".join((*key, precision, repr(prefix), boot_of())).encode())
     for tensor in prefix.state_dict().values():
         found.update(tensor.cpu().contiguous().numpy())
     return found.hexdigest()[:24]
@@ -222,16 +208,15 @@ def _make(
     count = len(patches.pixels)
     shape, seconds = _probe(prefix, patches, compute)
     size = count * VIEWS * int(np.prod(shape)) * 2
-    if not _make_room(store, size):
+    if not drop(folder) or not _make_room(store, size):  # one that is not whole, unless somebody uses it
         return None
-    shutil.rmtree(folder, ignore_errors=True)
-    record = _Record(shape, count, seconds, _boot())
+    record = _Record(shape, count, seconds)
     try:
         folder.mkdir(parents=True)
         _reserve(folder / _VALUES, size)
         _reserve(folder / _STATES, count * VIEWS)
-        (folder / _LOCK).touch()
-        (folder / _USERS).touch()
+        (folder / LOCK).touch()
+        (folder / USERS).touch()
         (folder / _RECORD).write_text(json.dumps(asdict(record)))
     except OSError:  # the disk is full after all
         shutil.rmtree(folder, ignore_errors=True)
@@ -263,51 +248,16 @@ def _make_room(store: FeatureStore, size: int) -> bool:
     if size > min(store.limit, free):
         return False
     entries = sorted(store.folder.glob(f"*/{_RECORD}"), key=lambda record: record.stat().st_mtime)
-    taken = {record.parent: (record.parent / _VALUES).stat().st_size for record in entries}
-    for folder in list(taken):
-        if sum(taken.values()) + size <= store.limit:
-            break
-        if _unused(folder):
-            shutil.rmtree(folder)
-            del taken[folder]
-    return sum(taken.values()) + size <= store.limit
-
-
-def _unused(folder: Path) -> bool:
-    with (folder / _USERS).open("rb") as users, suppress(BlockingIOError):
-        fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
-    return False
+    sizes = {record.parent: (record.parent / _VALUES).stat().st_size for record in entries}
+    return make_room(sizes, size, store.limit)
 
 
 def _read_record(folder: Path) -> _Record | None:
-    """The record of a whole entry; None where there is none, or one from before the machine was started anew."""
+    """The record of a whole entry; None where there is none."""
     try:
         record = _RECORDS.validate_json((folder / _RECORD).read_bytes())
         sizes = [(folder / name).stat().st_size for name in (_VALUES, _STATES)]
     except (OSError, ValueError):
         return None
     promised = [2 * record.patches * VIEWS * math.prod(record.shape), record.patches * VIEWS]  # bytes; bf16
-    return record if record.boot == _boot() and sizes == promised else None
-
-
-def _boot() -> str:
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:  # not Linux
-        return ""
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("ab") as file, _held(file):
-        yield
-
-
-@contextmanager
-def _held(file: IO[bytes]) -> Iterator[None]:
-    fcntl.flock(file, fcntl.LOCK_EX)
-    try:
-        yield
-    finally:
-        fcntl.flock(file, fcntl.LOCK_UN)
+    return record if sizes == promised else None

@@ -1,13 +1,13 @@
 """What travels between the driver and its workers: a context once, a job down, a report an epoch up."""
 
 import shutil
-import socket
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from models._spec import ParamValue
 from models._weights import Weights
+from search.training.node import features_folder
 from studies.measure import BEFORE, Measure
 
 IN_A_ROW = 5
@@ -19,7 +19,7 @@ class FeatureStore:
     """Where outputs of frozen layers are kept (``search.training.features``), and how much room they may take together.
 
     Attributes:
-        folder: of this host's entries; made where there is none.
+        folder: of the entries; made where there is none.
         limit: bytes.
     """
 
@@ -28,13 +28,14 @@ class FeatureStore:
 
     @classmethod
     def below(cls, runs: Path, gigabytes: float) -> "FeatureStore | None":
-        """The store of this host below ``runs``; None for no gigabytes.
-
-        A host has its own: a mapped file that two hosts write over a network shows each what it likes.
-        """
+        """The store of all nodes, as the driver names it below ``runs``; None for no gigabytes."""
         if gigabytes <= 0:
             return None
-        return cls((runs / "features" / socket.gethostname()).resolve(), int(gigabytes * 2**30))
+        return cls((runs / "features").resolve(), int(gigabytes * 2**30))
+
+    def here(self) -> "FeatureStore":
+        """That of the node on which it is asked for."""
+        return replace(self, folder=features_folder(self.folder))
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class WorkerContext:
         weights: pretrained tensors by model; None for models without.
         trial_timeout: seconds that one job may take; None for no limit.
         folds: file with the fold of each development row, for members; None in a search.
-        features: where outputs of frozen layers are kept; None to compute them anew.
+        features: where outputs of frozen layers are kept, as each worker asks its own node; None to compute them anew.
         preprocess: kind of preprocessing of the comparison.
         preprocessed: folder of the development pixels as networks see them; None where they see them as they are.
         packages: folders in which packages of foreign models lie; a worker looks there last.

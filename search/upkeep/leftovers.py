@@ -7,7 +7,6 @@ without one, there is only what reading left, and that tells by itself whether i
 
 import re
 import shutil
-import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -23,7 +22,8 @@ from search.command.settings import CleanSettings, CommonSettings
 from search.command.terminal import say
 from search.comparison import Comparison, holds_lock
 from search.errors import UsageError
-from search.training.features import idle_entries, remove_idle
+from search.training.node import features_folder
+from search.training.shelf import idle_entries, remove_idle
 from search.trials.launches import dead_scratch, is_alive
 from studies.ledger.ledger import Ledger
 from studies.storage.studies import is_there, open_existing
@@ -196,7 +196,7 @@ def _is_finished(comparison: Comparison) -> bool:
 
 def _features(runs: Path) -> list[Leftover]:
     """Of this host only: what another one uses cannot be seen from here."""
-    entries = idle_entries(runs / "features" / socket.gethostname())
+    entries = idle_entries(features_folder((runs / "features").resolve()))
     return [Leftover(entry, "features", "every study has its trials; computed again when needed") for entry in entries]
 
 

@@ -72,6 +72,7 @@ class Worker:
         self._labels = development.labels
         self._folds = None if context.folds is None else np.array(map_array(context.folds))
         self._patches = DevicePatches.load(pixels, self._labels, context.device)
+        self._features_here = None if context.features is None else context.features.here()
         self._fitness = Fitness(context.device)
         self._warnings: list[str] = []  # not told yet
         self._warned: set[str] = set()
@@ -185,7 +186,7 @@ class Worker:
     @contextmanager
     def _features(self, model: Model, config: ModelConfig, training: Training) -> Iterator[Features | None]:
         """Kept outputs of the network's frozen prefix, in the training's hands; None where there are none to keep."""
-        name, store = model.prefix_name(config), self._context.features
+        name, store = model.prefix_name(config), self._features_here
         random = model.pretrained and self._context.weights.get(model.name) is None  # another prefix in each trial
         if name is None or store is None or random:
             yield None

@@ -1,8 +1,8 @@
 """Kept outputs of frozen layers: the same training with and without, computed once, within their room."""
 
-import json
 import multiprocessing
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -275,15 +275,40 @@ def test_a_full_disk_leaves_no_half_entry(
     assert [path.name for path in store.folder.iterdir()] == ["lock"]
 
 
-def test_an_entry_from_before_a_restart_of_the_machine_is_made_anew(
+def test_an_entry_of_another_start_of_a_machine_is_left_to_its_users_and_made_anew(
+    patches: DevicePatches, store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = opened(store, Prefix(), patches)
+    before.outputs(ROWS, VIEWS)
+    monkeypatch.setattr(module, "boot_of", lambda: "another")
+    assert not (opened(store, Prefix(), patches)._states == READY).any()
+    assert (before._states[ROWS, VIEWS] == READY).all()
+    assert len(list(store.folder.glob("*/values.bin"))) == 2
+
+
+def test_an_entry_that_is_not_whole_is_made_anew_once_nobody_uses_it(
     patches: DevicePatches, store: FeatureStore
 ) -> None:
-    opened(store, Prefix(), patches).outputs(ROWS, VIEWS)
+    before = opened(store, Prefix(), patches)
     (record,) = store.folder.glob("*/entry.json")
-    record.write_text(json.dumps({**json.loads(record.read_text()), "boot": "another"}))
-    assert not (opened(store, Prefix(), patches)._states == READY).any()
+    record.unlink()
+    assert Features.open(store, ("a",), Prefix(), patches, CPU) is None
+    assert (record.parent / "values.bin").exists()
+    before.close()
+    opened(store, Prefix(), patches)
 
 
 def test_no_gigabytes_mean_no_store(tmp_path: Path) -> None:
     assert FeatureStore.below(tmp_path, 0) is None
     assert FeatureStore.below(tmp_path, 0.5).limit == 2**29
+
+
+def test_each_node_has_entries_of_its_own_whoever_began_the_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = FeatureStore.below(tmp_path, 1)
+    monkeypatch.setattr(socket, "gethostname", lambda: "worker")
+    assert store.here().folder == tmp_path / "features" / "worker"
+    monkeypatch.setenv("HISTOTUNE_NODE_FOLDER", str(tmp_path / "own"))
+    elsewhere = FeatureStore.below(tmp_path / "of another machine", 1)
+    assert elsewhere.here().folder == tmp_path / "own" / "features"
