@@ -62,7 +62,7 @@ PYTEST = $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loa
 # What takes whole searches to try: processes that die, databases, models and machines of others, the same search twice;
 # and what explores thousands of real patches.
 SEARCHES := repeats others enqueued few_patients script at_once warm_start margin foreign sides taken_up
-LONG := tests/faults tests/hardening/test_intruders.py tests/studies/storage/test_contract.py \
+LONG := tests/faults tests/cluster tests/hardening/test_intruders.py tests/studies/storage/test_contract.py \
   $(SEARCHES:%=tests/search/test_%.py) tests/search/workers/test_place.py tests/search/upkeep/test_moving.py \
   tests/search/training/test_preprocess.py tests/studies/report/test_real_page_in_browser.py tests/test_benchmarks.py \
   tests/search/upkeep/test_exploration.py tests/studies/exploration/test_page_in_browser.py

@@ -231,7 +231,7 @@ def _train_members(
                 resources=final.crew.resources,
                 scratch=Path(folder),
                 tell=terminal.warn,
-                joined=final.crew.address is not None,
+                results=None if final.crew.address is None else final.comparison.folder,
             )
 
 

@@ -39,6 +39,28 @@ class FeatureStore:
 
 
 @dataclass(frozen=True)
+class Delivery:
+    """How a node gets what its workers need, and gives back what they leave, that has not the folder of results.
+
+    Attributes:
+        post: name of the actor that has it.
+        sign: a file in that folder.
+        word: what stands in the file, and in no other.
+    """
+
+    post: str
+    sign: Path
+    word: str
+
+    def is_here(self) -> bool:
+        """Whether this process sees the same folder of results as the launch."""
+        try:
+            return self.sign.read_text() == self.word
+        except OSError:
+            return False
+
+
+@dataclass(frozen=True)
 class WorkerContext:
     """What every job of a launch shares. Holds no credentials and no path to the test rows.
 
@@ -58,6 +80,7 @@ class WorkerContext:
         packages: folders in which packages of foreign models lie; a worker looks there last.
         most_milliseconds: that a network may take for a patch, or it is not trained; None for no limit.
         errors: whether the standard error of the objective over the validation patients is told.
+        delivery: to nodes without the folder of results; None where there is one machine.
     """
 
     development: Path
@@ -75,6 +98,7 @@ class WorkerContext:
     packages: tuple[str, ...] = ()
     most_milliseconds: float | None = None
     errors: bool = False
+    delivery: Delivery | None = None
 
 
 @dataclass(frozen=True)

@@ -362,7 +362,7 @@ def _run(
                     resources=crew.resources,
                     scratch=Path(folder) / str(attempt),
                     tell=tell,
-                    joined=crew.address is not None,
+                    results=None if crew.address is None else settings.common.runs / settings.common.study,
                 )
             if not work.unfinished():
                 return

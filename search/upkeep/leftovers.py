@@ -22,9 +22,10 @@ from search.command.settings import CleanSettings, CommonSettings
 from search.command.terminal import say
 from search.comparison import Comparison, holds_lock
 from search.errors import UsageError
-from search.training.node import features_folder
+from search.training.node import features_folder, node_folder
 from search.training.shelf import idle_entries, remove_idle
 from search.trials.launches import dead_scratch, is_alive
+from search.workers.courier import COPIES, JOBS
 from studies.ledger.ledger import Ledger
 from studies.storage.studies import is_there, open_existing
 
@@ -41,7 +42,7 @@ class Leftover:
     """Something that nobody needs.
 
     Attributes:
-        kind: "checkpoint", "prepared", "features", "scratch", "pieces" or "draft".
+        kind: "checkpoint", "prepared", "features", "copy", "scratch", "pieces" or "draft".
         why: it may go, in words.
     """
 
@@ -56,8 +57,8 @@ class Leftover:
         return sum(path.lstat().st_blocks * 512 for path in files)
 
     def remove(self) -> None:
-        """Removes it; features only if nobody uses them by now."""
-        if self.kind == "features":
+        """Removes it; features and copies only if nobody uses them by now."""
+        if self.kind in ("features", "copy"):
             remove_idle(self.path)
         elif self.kind == "prepared":
             discard(self.path)
@@ -110,7 +111,8 @@ def find(common: CommonSettings) -> tuple[list[Leftover], list[str]]:
             kept.append(f"left alone: {comparison.folder} ({reason})")
         unfinished = unfinished or reason is not None or not _is_finished(comparison)
     if not common.study:
-        found += [] if unfinished else _features(common.runs)
+        found += [] if unfinished else [*_features(common.runs), *_copies(node_folder())]
+        found += [Leftover(folder, "scratch", _KILLED) for folder in dead_scratch_in(node_folder(), JOBS)]
         found += [Leftover(folder, "scratch", _KILLED) for folder in dead_scratch()]
     return found, kept
 
@@ -198,6 +200,11 @@ def _features(runs: Path) -> list[Leftover]:
     """Of this host only: what another one uses cannot be seen from here."""
     entries = idle_entries(features_folder((runs / "features").resolve()))
     return [Leftover(entry, "features", "every study has its trials; computed again when needed") for entry in entries]
+
+
+def _copies(node: Path) -> list[Leftover]:
+    """Of this host as well, and of searches that another one began."""
+    return [Leftover(entry, "copy", "fetched again where runs/ is not there") for entry in idle_entries(node / COPIES)]
 
 
 def _line(found: Leftover) -> str:

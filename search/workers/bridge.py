@@ -28,6 +28,7 @@ from search.workers._ray import (
     worker_of,
 )
 from search.workers.deaths import DEATHS_FORGIVEN, Deaths
+from search.workers.post import delivering
 from search.workers.probe import Proofs, Question, asked_by_ray
 from search.workers.room import Room, take_back
 from search.workers.seats import Place, Seats
@@ -250,7 +251,7 @@ def run_work(
     resources: dict[str, float],
     scratch: Path,
     tell: Callable[[str], None],
-    joined: bool = False,
+    results: Path | None = None,
 ) -> None:
     """Runs jobs until ``work`` has none left to hand out and all that it handed out have ended.
 
@@ -262,28 +263,29 @@ def run_work(
         resources: of one worker, as Tune names them ("cpu", "gpu").
         scratch: an empty folder for what Tune wants to write.
         tell: shows the user a line, where workers wait for room.
-        joined: whether the Ray ran before, so that its nodes may be others' work.
+        results: folder of the comparison, on a Ray of which other nodes may not have it; None on one of its own.
 
     Raises:
-        UsageError: no node holds such a worker, or runs the same program.
+        UsageError: no node holds such a worker, or runs the same program; or this one does not see the folder.
         BaseException: whatever ``work`` raised, once Tune's loop has been left.
     """
     os.environ.update(_QUIET)
     start_workers_directly()
-    proofs = Proofs(Question.of(context), tell, asked_by_ray) if joined else None
+    proofs = None if results is None else Proofs(Question.of(context), tell, asked_by_ray)
     if proofs is not None:
         proofs.wait(work.tick)
         take_back(left_by_dead_drivers(), tell)
     seats = Seats(proofs, tell)
     room = Room(resources, workers, tell, nodes=seats.nodes)
     room.check()
-    searcher = _WorkSearcher(work, context, room, seats, resources, tell)
-    left = -1
-    while searcher.given_back > left:  # Tune asks for no more once it was told that there is none
-        left = searcher.given_back
-        _fit(searcher, work, trainable, workers, resources, scratch / str(left))
-        if searcher.problem is not None:
-            raise searcher.problem
+    with delivering(context, results) as delivered:
+        searcher = _WorkSearcher(work, delivered, room, seats, resources, tell)
+        left = -1
+        while searcher.given_back > left:  # Tune asks for no more once it was told that there is none
+            left = searcher.given_back
+            _fit(searcher, work, trainable, workers, resources, scratch / str(left))
+            if searcher.problem is not None:
+                raise searcher.problem
 
 
 def _fit(

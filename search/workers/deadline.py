@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -23,10 +23,17 @@ class Deadline:
     its longest epoch took, and the time of the limit for its set-up.
     """
 
-    def __init__(self, folder: Path, seconds: float | None) -> None:
-        """``folder`` is the job's own, for the note; ``seconds`` is None for no limit."""
+    def __init__(self, folder: Path, seconds: float | None, leave: Callable[[Path], None] | None = None) -> None:
+        """Begins with a job.
+
+        Args:
+            folder: the job's own, for the note.
+            seconds: None for no limit.
+            leave: is given the note, where the folder is not seen by whoever takes up the job.
+        """
         self._note = folder / "timed_out"
         self._seconds = seconds
+        self._leave = leave
         self._until = None if seconds is None else time.monotonic() + seconds
         self._begun = False
         self._longest = 0.0  # seconds of an epoch
@@ -90,5 +97,7 @@ class Deadline:
         try:
             self._note.parent.mkdir(parents=True, exist_ok=True)
             self._note.write_text(str(self._seconds), encoding="ascii")
+            if self._leave is not None:
+                self._leave(self._note)
         finally:  # also where the disk is full
             os._exit(1)

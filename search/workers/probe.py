@@ -1,4 +1,4 @@
-"""Whether a node runs the driver's program and reads what its workers need: each proves it before its first job.
+"""Whether a node runs the driver's program: each proves it before its first job.
 
 What asks travels to the node as code, since one of another version would answer by its own.
 """
@@ -26,9 +26,8 @@ PROOF_SECONDS = 120.0
 """For a node's answer: a process that imports Ray on a busy machine."""
 _LOOK_SECONDS = 0.25
 _SHOWN = 2  # files that differ, by name
-_UNREADABLE = "cannot be read"
 
-Answer = tuple[dict[str, str], dict[str, str], dict[str, str]]
+Answer = tuple[dict[str, str], dict[str, str]]
 Poll = Callable[[], Answer | str | None]
 """A node's answer; in words, why it has none; None where it has not answered yet."""
 
@@ -40,37 +39,31 @@ class Question:
     Attributes:
         packages: whose sources must be the same.
         folders: in which packages of foreign models lie.
-        paths: files and folders that its workers read.
     """
 
     packages: tuple[str, ...]
     folders: tuple[str, ...]
-    paths: tuple[str, ...]
 
     @classmethod
     def of(cls, context: WorkerContext) -> "Question":
-        """What workers of this context need."""
+        """What workers of this context run; what they read, they are brought (``search.workers.post``)."""
         foreign = sorted({name.partition(".")[0] for name in context.layouts if is_foreign(name)})
-        weights = [None if one is None else one.path for one in context.weights.values()]
-        paths = [context.development, context.preprocessed, context.folds, *weights]
-        there = dict.fromkeys(str(Path(path).absolute()) for path in paths if path is not None)
-        return cls((*PACKAGES, *foreign), context.packages, tuple(there))
+        return cls((*PACKAGES, *foreign), context.packages)
 
     def answered_here(self) -> Answer:
         """As this process answers it."""
-        return prove(self.packages, self.folders, LIBRARIES, self.paths)
+        return prove(self.packages, self.folders, LIBRARIES)
 
 
-def prove(packages: Sequence[str], folders: Sequence[str], libraries: Sequence[str], paths: Sequence[str]) -> Answer:
+def prove(packages: Sequence[str], folders: Sequence[str], libraries: Sequence[str]) -> Answer:
     """The answer of the process that it runs in, for which it needs no more than the standard library.
 
     Returns:
-        Digests of source files by name, versions of Python and libraries, and what is found at each path: names and
-        sizes of files, or why it cannot be read.
+        Digests of source files by name, and versions of Python and libraries.
     """
     digests = {name: digest for package in packages for name, digest in _sources(package, folders)}
     versions = {"Python": platform.python_version(), **{name: _version(name) for name in libraries}}
-    return digests, versions, {path: _found(Path(path)) for path in paths}
+    return digests, versions
 
 
 def _sources(package: str, folders: Sequence[str]) -> list[tuple[str, str]]:
@@ -94,20 +87,6 @@ def _version(library: str) -> str:
         return "missing"
 
 
-def _found(path: Path) -> str:
-    try:
-        files = sorted(path.iterdir()) if path.is_dir() else [path]
-        return "\n".join(_size(file) for file in files if not file.is_dir())
-    except OSError as error:
-        return f"{_UNREADABLE} ({error.strerror})"
-
-
-def _size(file: Path) -> str:
-    with file.open("rb") as opened:
-        opened.read(1)
-    return f"{file.name} {file.stat().st_size}"
-
-
 def difference(here: Answer, there: Answer) -> str | None:
     """How another's answer differs from this one's, in words; None where it does not."""
     sources = sorted(name for name in here[0].keys() | there[0].keys() if here[0].get(name) != there[0].get(name))
@@ -119,12 +98,6 @@ def difference(here: Answer, there: Answer) -> str | None:
     if sources:
         more = f" and {len(sources) - _SHOWN} more" if len(sources) > _SHOWN else ""
         told.insert(0, f"its sources are others ({', '.join(sources[:_SHOWN])}{more})")
-    for path, found in here[2].items():
-        seen = there[2].get(path, "")
-        if seen.startswith(_UNREADABLE):
-            told.append(f"{path} {seen}")
-        elif lacking := set(found.splitlines()) - set(seen.splitlines()):
-            told.append(f"{path} is another one there, without {min(lacking)} bytes")
     return "; ".join(told) or None
 
 
@@ -164,8 +137,7 @@ class Proofs:
         if lending and not any(node.id in self._proven for node in lending):
             reasons = [f"{node.name}: {self.left_out.get(node.id, 'it joins just now')}" for node in lending]
             raise UsageError(
-                f"no node of this Ray can have jobs ({'; '.join(reasons)}): install there what is installed here, and "
-                "have it read the same folders"
+                f"no node of this Ray can have jobs ({'; '.join(reasons)}): install there what is installed here"
             )
 
     def look(self) -> None:
@@ -206,7 +178,7 @@ def asked_by_ray(question: Question, node: str) -> Poll:
     try:
         there = NodeAffinitySchedulingStrategy(node, soft=False)
         asking = ray.remote(prove).options(num_cpus=0, max_retries=0, scheduling_strategy=there)
-        promise = asking.remote(question.packages, question.folders, LIBRARIES, question.paths)
+        promise = asking.remote(question.packages, question.folders, LIBRARIES)
         return partial(_answer, promise)
     finally:
         cloudpickle.unregister_pickle_by_value(sys.modules[__name__])  # type: ignore[no-untyped-call]

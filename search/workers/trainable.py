@@ -11,6 +11,7 @@ from ray import tune
 
 if TYPE_CHECKING:
     from search.training.jobs import EpochReport
+    from search.workers.courier import CarriedWorker
     from search.workers.worker import Worker
 
 
@@ -24,7 +25,7 @@ def _not_built(problem: Exception) -> "EpochReport":
 class TrialWorker(tune.Trainable):
     """Runs jobs one after the other in one process."""
 
-    _worker: "Worker | None" = None
+    _worker: "Worker | CarriedWorker | None" = None
 
     def setup(self, config: dict[str, Any]) -> None:
         """Takes the first job."""
@@ -41,9 +42,9 @@ class TrialWorker(tune.Trainable):
         """One epoch of the job."""
         if self._worker is None:
             try:
-                from search.workers.worker import Worker
+                from search.workers.courier import worker_of
 
-                self._worker = Worker(self._config["context"])
+                self._worker = worker_of(self._config["context"])
             except Exception as problem:  # noqa: BLE001 - Tune would tell of it as of a death
                 return {"report": _not_built(problem)}
         if not self._begun:

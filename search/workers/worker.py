@@ -8,7 +8,7 @@ import io
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -55,12 +55,13 @@ Logits = npt.NDArray[np.float64]
 class Worker:
     """One process: patches and libraries are loaded once, jobs come and go."""
 
-    def __init__(self, context: WorkerContext) -> None:
-        """Reads the development patches and puts them on the device."""
+    def __init__(self, context: WorkerContext, leave: Callable[[Path], None] | None = None) -> None:
+        """Reads the development patches and puts them on the device; ``leave`` as ``Deadline`` takes it."""
         set_up(context.device, context.threads)
         sys.path.extend(folder for folder in context.packages if folder not in sys.path)
         development = load_development(context.development)
         self._context = context
+        self._leave = leave
         self._part = development.part
         self._seen: tuple[str, ...] = (development.digest,)  # what tells the pixels of this process from others
         pixels = development.pixels
@@ -85,7 +86,7 @@ class Worker:
         self._run = iter(())  # lets go of the last job's network
         self._fitness.check()
         reset_peak_memory(self._context.device)
-        self._deadline = Deadline(job.checkpoint, self._context.trial_timeout)
+        self._deadline = Deadline(job.checkpoint, self._context.trial_timeout, self._leave)
         self._run = self._epochs(job)
         return self.advance()
 

@@ -58,8 +58,7 @@ def test_a_node_of_another_version_is_left_out_by_name_and_a_sick_host_is_barred
     tree = Tree(packages, tmp_path / "runs", environment={"TINY_PAUSE": "0.05"})
     output = tree.run(*launch(hosts, "nodes", 6, 3)).stdout
     left_out = next(line for line in output.splitlines() if line.startswith("node other ("))
-    assert "is left out: its sources are others (search/training/loop.py); " in left_out
-    assert f"{tree.runs}/nodes/data/development cannot be read (No such file or directory)" in left_out
+    assert left_out.endswith("is left out: its sources are others (search/training/loop.py)")
     assert "host sick is barred: 3 jobs in a row failed there and none was done (RuntimeError: CUDA error" in output
     assert tree.status("nodes-tiny")["trials"] == {"COMPLETE": 6}
     assert trained_on(tree) == {os.uname().nodename}

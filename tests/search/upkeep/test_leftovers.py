@@ -49,7 +49,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def common(tmp_path: Path) -> CommonSettings:
+def common(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CommonSettings:
+    monkeypatch.setenv("HISTOTUNE_NODE_FOLDER", str(tmp_path / "node"))
     return CommonSettings(None, "", f"sqlite:///{tmp_path}/runs/studies.db", tmp_path / "runs", "info")
 
 
@@ -234,3 +235,21 @@ def test_kept_features_go_when_every_study_has_its_trials_and_nobody_uses_them(
     study.set_user_attr("settings", {"trials": 5})
     assert names(common) == GONE
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE, TrialState.RUNNING]
+
+
+def test_what_this_node_has_fetched_goes_when_nobody_uses_it(common: CommonSettings, comparison: Comparison) -> None:
+    node = common.runs.parent / "node"
+    users = put(node / "copies" / "0123" / "users")
+    left = put(node / f".job-{socket.gethostname()}-{DEAD}" / "checkpoint/last.pt").parents[1]
+    put(node / f".job-{socket.gethostname()}-{os.getppid()}" / "checkpoint/last.pt")
+    assert comparison.finished("cnn") == 1
+    found = {(one.kind, one.path) for one in find(common)[0] if one.path.is_relative_to(node)}
+    assert found == {("copy", users.parent), ("scratch", left)}
+    with users.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        clean(CleanSettings(yes=True, common=common))
+        assert users.exists()
+    clean(CleanSettings(yes=True, common=common))
+    assert [path.name for path in node.iterdir() if path.name == "copies"] == ["copies"]
+    assert not users.exists()
+    assert not left.exists()

@@ -26,14 +26,12 @@ def context(tmp_path: Path) -> WorkerContext:
     return WorkerContext(tmp_path / "development", "cpu", "fp32", 1, {"cnn": "nchw"}, "auc", {"cnn": None})
 
 
-def test_a_process_proves_its_sources_versions_and_files(context: WorkerContext) -> None:
-    digests, versions, found = Question.of(context).answered_here()
+def test_a_process_proves_its_sources_and_versions(context: WorkerContext) -> None:
+    digests, versions = Question.of(context).answered_here()
     assert {"search/workers/probe.py", "models/cnn.py", "studies/__init__.py", "data_utils/match.py"} <= digests.keys()
     assert {name.partition("/")[0] for name in digests} == set(PACKAGES)
     assert versions.keys() == {"Python", *LIBRARIES}
-    assert found == {str(context.development): "pixels.npy 3"}
-    (context.development / "draft").touch()  # by another launch
-    assert difference((digests, versions, found), Question.of(context).answered_here()) is None
+    assert difference((digests, versions), Question.of(context).answered_here()) is None
 
 
 def test_models_of_other_packages_are_sources_too(tmp_path: Path) -> None:
@@ -41,11 +39,11 @@ def test_models_of_other_packages_are_sources_too(tmp_path: Path) -> None:
     (tmp_path / "theirs" / "__init__.py").touch()
     (tmp_path / "theirs" / "net.py").touch()
     (tmp_path / "single.py").touch()
-    digests, _, _ = prove(["theirs", "single", "nowhere"], [str(tmp_path)], [], [])
+    digests, _ = prove(["theirs", "single", "nowhere"], [str(tmp_path)], [])
     assert sorted(digests) == ["single.py", "theirs/__init__.py", "theirs/net.py"]
 
 
-ANSWER: Answer = ({"search/a.py": "1", "search/b.py": "2"}, {"torch": "2.14.1", "numpy": "2.4"}, {"/data": "x 3"})
+ANSWER: Answer = ({"search/a.py": "1", "search/b.py": "2"}, {"torch": "2.14.1", "numpy": "2.4"})
 
 
 @pytest.mark.parametrize(
@@ -57,22 +55,11 @@ ANSWER: Answer = ({"search/a.py": "1", "search/b.py": "2"}, {"torch": "2.14.1", 
             (ANSWER[0] | {"search/c.py": "3", "search/a.py": "9", "search/d.py": "4"}, *ANSWER[1:]),
             "its sources are others (search/a.py, search/c.py and 1 more)",
         ),
-        ((ANSWER[0], {"torch": "2.9.0", "numpy": "2.4"}, ANSWER[2]), "its torch is 2.9.0, not 2.14.1"),
-        ((*ANSWER[:2], {"/data": "x 4"}), "/data is another one there, without x 3 bytes"),
-        (
-            (*ANSWER[:2], {"/data": "cannot be read (No such file or directory)"}),
-            "/data cannot be read (No such file or directory)",
-        ),
+        ((ANSWER[0], {"torch": "2.9.0", "numpy": "2.4"}), "its torch is 2.9.0, not 2.14.1"),
     ],
 )
 def test_a_difference_is_told_in_words(there: Answer, told: str) -> None:
     assert difference(ANSWER, there) == told
-
-
-def test_a_folder_that_is_missing_is_told_with_the_reason(tmp_path: Path) -> None:
-    assert prove([], [], [], [str(tmp_path / "no")])[2] == {
-        str(tmp_path / "no"): "cannot be read (No such file or directory)"
-    }
 
 
 def answering(here: Answer, **others: Answer | str) -> Callable[[Question, str], Poll]:
@@ -88,7 +75,7 @@ def answering(here: Answer, **others: Answer | str) -> Callable[[Question, str],
 def test_one_that_differs_is_left_out_and_one_that_joins_is_asked(context: WorkerContext) -> None:
     question, told = Question.of(context), list[str]()
     here = question.answered_here()
-    changed = (here[0], {**here[1], "numpy": "1.0"}, here[2])
+    changed = (here[0], {**here[1], "numpy": "1.0"})
     nodes = [HEAD, HERE, OTHER]
     proofs = Proofs(question, told.append, answering(here, n2=changed, n4="no"), nodes=lambda: nodes)
     proofs.wait(lambda: None)
@@ -104,7 +91,7 @@ def test_one_that_differs_is_left_out_and_one_that_joins_is_asked(context: Worke
 
 def test_where_every_node_differs_that_is_one_line_with_all_of_them(context: WorkerContext) -> None:
     question = Question.of(context)
-    proofs = Proofs(question, print, answering(({}, {}, {}), n2="no process"), nodes=lambda: [HERE, OTHER, HEAD])
+    proofs = Proofs(question, print, answering(({}, {}), n2="no process"), nodes=lambda: [HERE, OTHER, HEAD])
     with pytest.raises(
         UsageError, match=r"no node of this Ray can have jobs \(here: its sources .*; other: no process"
     ):
