@@ -10,7 +10,7 @@ from rich.console import Console
 from data_utils.colour.preprocessing import Preprocessing
 from data_utils.split.prepare import Prepared
 from search.command.last_words import LastWords
-from search.command.settings import FinalizeSettings
+from search.command.settings import FinalizeSettings, WorkerSettings
 from search.command.signals import Signals
 from search.command.terminal import say, screen
 from search.comparison import Comparison, data_source, load_models, weights_option
@@ -72,7 +72,7 @@ def begin(settings: FinalizeSettings, comparison: Comparison, signals: Signals, 
     assert terms is not None, "there are studies"
     with naming(comparison.folder / "data"):
         prepared = comparison.prepared(source, comparison.locked_division(), rehash=True)
-    device = choose_device(settings.worker.device)
+    device = choose_device(_device_here(settings.worker))
     finalists, races = _finalists(settings.finalists, studies, before)
     return Final(
         settings=settings,
@@ -88,6 +88,11 @@ def begin(settings: FinalizeSettings, comparison: Comparison, signals: Signals, 
         last_words=last_words,
         console=screen(),
     )
+
+
+def _device_here(asked: WorkerSettings) -> str:
+    """Of this command, which predicts; that of the workers may be found on other nodes of a Ray alone."""
+    return "auto" if asked.ray_address is not None and asked.device == "cuda" else asked.device
 
 
 def _finalists(asked: int | None, studies: Sequence[StudySummary], before: AnalysisPlan | None) -> tuple[int, bool]:

@@ -63,7 +63,8 @@ from search.training.jobs import FeatureStore, WorkerContext
 from search.trials.launches import Presence, scratch
 from search.trials.marks import check_folder
 from search.workers.bridge import run_work
-from search.workers.cluster import RaySession, check_both
+from search.workers.cluster import Crew, RaySession, check_both, crew_on
+from search.workers.machines import of_nodes
 from search.workers.trainable import TrialWorker
 from studies.files import naming, write_whole
 from studies.final_models import Ensemble
@@ -222,17 +223,26 @@ def _train_members(
         scratch() as folder,
     ):
         ray.ready()
+        crew = _crew_of(final)
         with final.signals.deferred():
             run_work(
                 members,
-                context,
+                replace(context, device=crew.device),
                 trainable=TrialWorker,
-                workers=final.crew.workers,
-                resources=final.crew.resources,
+                workers=crew.workers,
+                resources=crew.resources,
                 scratch=Path(folder),
                 tell=terminal.warn,
                 results=None if final.crew.address is None else final.comparison.folder,
             )
+
+
+def _crew_of(final: Final) -> Crew:
+    """The workers: on the nodes of the Ray that was joined, where it was; this command itself computes where it is."""
+    if final.crew.address is None:
+        return final.crew
+    machines = of_nodes(partial(say, final.console))
+    return crew_on(machines, final.settings.worker, final.prepared.lock.side)
 
 
 def _tell_members(final: Final, members: Members, title: str) -> None:

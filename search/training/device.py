@@ -77,13 +77,16 @@ def choose_device(wanted: str) -> str:
     return "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"
 
 
-def choose_precision(wanted: str, device: str) -> str:
-    """The precision for "auto", "bf16" or "fp32"; "auto" is bf16 where the hardware multiplies it, so that it pays."""
+def choose_precision(wanted: str, device: str, bf16: bool | None = None) -> str:
+    """The precision for "auto", "bf16" or "fp32"; "auto" is bf16 where the hardware multiplies it, so that it pays.
+
+    ``bf16`` says whether it does, where that is not the hardware of this process.
+    """
     if wanted not in ("auto", "bf16", "fp32"):
         raise DeviceError(f"--precision is '{wanted}'; it must be auto, bf16 or fp32.")
     if wanted != "auto":
         return wanted
-    return "bf16" if has_bf16(device) else "fp32"
+    return "bf16" if (has_bf16(device) if bf16 is None else bf16) else "fp32"
 
 
 def has_bf16(device: str) -> bool:

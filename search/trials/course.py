@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 
 import optuna
-import torch
 from rich.console import Console
 
 from data_utils.split.lock import SplitLock
@@ -31,7 +30,7 @@ from search.comparison import (
     weights_of,
     weights_option,
 )
-from search.training.device import choose_device, has_bf16, layout_on
+from search.training.device import layout_on
 from search.training.jobs import FeatureStore, WorkerContext
 from search.training.preprocess import place_of
 from search.trials.closing import standing, tell_end
@@ -48,7 +47,9 @@ from search.trials.study_search import StudySearch
 from search.trials.terms import asked_terms
 from search.trials.warm_start import older_study, start_from
 from search.workers.bridge import run_work
-from search.workers.cluster import Crew, RaySession, check_both, pack, plan_crew, settled
+from search.workers.cluster import Crew, RaySession, check_both, crew_on, pack, settled
+from search.workers.machines import Machines, of_nodes, this_machine
+from search.workers.room import live_nodes, slots
 from search.workers.trainable import TrialWorker
 from studies.files import naming
 from studies.measure import measure_of
@@ -95,7 +96,7 @@ def run_trials(
         SearchFailed: a study holds all its trials, and none is COMPLETE.
     """
     console = screen()
-    crew = _crew(settings, prepared)
+    crew = crew_on(_machines(settings, ray, console), settings.worker, prepared.lock.side)
     asked = _context(settings, comparison, prepared, crew)
     _check_studies(settings, comparison, asked, prepared)
     context = _agreed(settings, comparison, prepared, asked, crew)
@@ -138,7 +139,7 @@ def dry_run(settings: LaunchSettings) -> int:
             lock=lock,
             **vars(Division.asked(settings)),
         )
-        crew = _crew(settings, prepared)
+        crew = crew_on(this_machine(), settings.worker, prepared.lock.side)
         context = _context(settings, comparison, prepared, crew)
         if comparison is not None:
             check_warm_start(comparison, settings.warm_start, prepared)
@@ -161,9 +162,12 @@ def _check_studies(
         check_resumed(comparison.load_study(model.name), _definition(settings, context, prepared, model))
 
 
-def _crew(settings: LaunchSettings, prepared: Prepared) -> Crew:
-    device = choose_device(settings.worker.device)
-    return plan_crew(settings.worker, device, torch.cuda.device_count(), prepared.lock.side)
+def _machines(settings: LaunchSettings, ray: RaySession | None, console: Console) -> Machines:
+    """Those that will train: of a Ray that is joined they are asked, wherever this command runs."""
+    if ray is None or settings.worker.ray_address is None:
+        return this_machine()
+    ray.ready()
+    return of_nodes(partial(say, console))
 
 
 def _context(settings: LaunchSettings, comparison: Comparison | None, prepared: Prepared, crew: Crew) -> WorkerContext:
@@ -349,10 +353,9 @@ def _run(
             peak = work.peak_memory()
             work.only_measures = crew.packs and peak is None
             if crew.packs and peak is not None:
-                memory = torch.cuda.get_device_properties(0).total_memory
-                crew = pack(crew, settings.worker, torch.cuda.device_count(), peak, memory)
+                crew = pack(crew, settings.worker, crew.machines.gpus, peak, crew.machines.memory)
                 LOGGER.info("packed: %s, as trials took up to %.1f GB", crew, peak / 2**30)
-            work.workers = crew.workers
+            work.workers = crew.workers or slots(crew.resources, live_nodes())
             if work.anything_to_do():
                 run_work(
                     work,
@@ -376,7 +379,7 @@ def _introduction(comparison: Comparison, prepared: Prepared, crew: Crew, contex
     left_out = "".join(f"; left out: {count} {reason}" for reason, count in prepared.exclusions)
     notes = "".join(f"{note}\n" for note in filter(None, (*prepared.notes, prepared.few_folds)))
     lists = f"; split by {prepared.lock.lists}" if prepared.lock.lists else ""
-    slow = context.precision == "bf16" and not has_bf16(crew.device)
+    slow = context.precision == "bf16" and crew.device not in crew.machines.bf16
     precision = f"{context.precision}{' as the comparison was begun, slow on this hardware' if slow else ''}"
     begins = "".join(f"{name} begins from {_beginning(weights)}\n" for name, weights in _pretrained(context))
     return (

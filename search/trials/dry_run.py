@@ -88,9 +88,9 @@ def _cost(
     training, seconds = _probe(development, context, model)
     learn = int((development.part == "train").sum())
     epoch = seconds / len(training.rows) * learn
-    whole = epoch * settings.epochs * settings.trials / crew.workers
+    whole = epoch * settings.epochs * settings.trials / (crew.workers or 1)
     parameters = count_parameters(training.network)
-    checkpoints = parameters * _BYTES_OF_A_PARAMETER * crew.workers / 2**20
+    checkpoints = parameters * _BYTES_OF_A_PARAMETER * (crew.workers or 1) / 2**20
     members = parameters * _BYTES_OF_A_WEIGHT * folds * _CANDIDATES / 2**20
     return (
         f"{model.name}, default configuration: {parameters:,} parameters, about {epoch:.1f} s an epoch; "

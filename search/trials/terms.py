@@ -23,19 +23,19 @@ def asked_terms(settings: LaunchSettings, stored: Terms | None, crew: Crew) -> T
     """
     precision, preprocess, threads = (None, None, 0) if stored is None else astuple(stored)
     return Terms(
-        precision=chosen_precision(settings.precision, precision, crew.device),
+        precision=chosen_precision(settings.precision, precision, crew.device, crew.device in crew.machines.bf16),
         preprocess=chosen_preprocessing(settings.preprocess, preprocess),
         threads=threads or crew.threads,
     )
 
 
-def chosen_precision(asked: str, stored: str | None, device: str) -> str:
-    """The precision of a comparison.
+def chosen_precision(asked: str, stored: str | None, device: str, bf16: bool | None = None) -> str:
+    """The precision of a comparison; ``bf16`` as ``choose_precision`` takes it.
 
     Raises:
         UsageError: another one was asked for than the stored one.
     """
-    precision = stored if stored is not None and asked == "auto" else choose_precision(asked, device)
+    precision = stored if stored is not None and asked == "auto" else choose_precision(asked, device, bf16)
     if stored is not None and precision != stored:
         raise UsageError(
             f"--precision {asked}: the studies of this comparison are in {stored}, and only networks of one precision "

@@ -45,6 +45,10 @@ _QUIET = {
 }
 
 
+_MOST = 4096
+"""Jobs at a time, where the room on the nodes alone decides."""
+
+
 class Work(Protocol):
     """Who decides what is run next and when a job ends."""
 
@@ -247,7 +251,7 @@ def run_work(
     context: WorkerContext,
     *,
     trainable: type[tune.Trainable],
-    workers: int,
+    workers: int | None,
     resources: dict[str, float],
     scratch: Path,
     tell: Callable[[str], None],
@@ -259,7 +263,7 @@ def run_work(
         work: decides.
         context: goes to every worker with each job.
         trainable: the class of the workers.
-        workers: most jobs at a time.
+        workers: most jobs at a time; None for as many as the nodes hold.
         resources: of one worker, as Tune names them ("cpu", "gpu").
         scratch: an empty folder for what Tune wants to write.
         tell: shows the user a line, where workers wait for room.
@@ -292,7 +296,7 @@ def _fit(
     searcher: _WorkSearcher,
     work: Work,
     trainable: type[tune.Trainable],
-    workers: int,
+    workers: int | None,
     resources: dict[str, float],
     scratch: Path,
 ) -> None:
@@ -302,7 +306,7 @@ def _fit(
             search_alg=searcher,
             scheduler=_WorkScheduler(searcher),
             num_samples=-1,
-            max_concurrent_trials=workers,
+            max_concurrent_trials=workers or _MOST,
             reuse_actors=True,
             trial_name_creator=lambda trial: trial.trial_id,
             trial_dirname_creator=lambda trial: trial.trial_id,

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -34,6 +34,7 @@ from search.workers._ray import (
     tell_the_log,
     use_token,
 )
+from search.workers.machines import Machines, this_machine
 from search.workers.place import OF_THE_DATABASE, address_of, ray_folder
 
 MEMORY_OF_A_WORKER = 2 * 2**30
@@ -70,21 +71,23 @@ class Crew:
     """The workers of one run.
 
     Attributes:
-        workers: how many at a time.
+        workers: how many at a time; None for as many as the nodes of a Ray hold, which may join and leave.
         device: "cpu" or "cuda".
         cpus, gpus: of each worker, as Ray counts them.
         threads: CPU threads of each worker.
         address: of a running Ray; None for one of its own.
         packs: whether workers are to share GPUs as far as their measured memory allows.
+        machines: on which they are.
     """
 
-    workers: int
+    workers: int | None
     device: str
     cpus: float
     gpus: float
     threads: int
     address: str | None
     packs: bool = False
+    machines: Machines = field(default_factory=this_machine)
 
     @property
     def resources(self) -> dict[str, float]:
@@ -93,8 +96,17 @@ class Crew:
 
     def __str__(self) -> str:
         gpus = f" and {self.gpus:g} GPU" if self.gpus else ""
-        noun = "worker" if self.workers == 1 else "workers"
-        return f"{self.workers} {noun} with {self.cpus:g} CPU{gpus} each, on {self.device}"
+        many = f"{self.workers} workers" if self.workers else "as many workers as fit"
+        return f"{'1 worker' if self.workers == 1 else many} with {self.cpus:g} CPU{gpus} each, on {self.device}"
+
+
+def crew_on(machines: Machines, asked: WorkerSettings, side: int) -> Crew:
+    """The workers for these machines; ``side`` is of a patch in pixels.
+
+    Raises:
+        UsageError: what was asked for is not there.
+    """
+    return replace(plan_crew(asked, machines.device(asked.device), machines.gpus, side), machines=machines)
 
 
 def plan_crew(asked: WorkerSettings, device: str, gpus: int, side: int = USUAL_SIDE, root: Path = ROOT) -> Crew:
@@ -103,27 +115,27 @@ def plan_crew(asked: WorkerSettings, device: str, gpus: int, side: int = USUAL_S
     Args:
         asked: what the user wants; None for what fits.
         device: "cpu" or "cuda".
-        gpus: GPUs that PyTorch sees here.
+        gpus: GPUs that PyTorch sees, here or on the nodes of the Ray that is joined.
         side: of a patch in pixels.
         root: as ``data_utils.machine`` takes it.
     """
     here = cores(root)
     packs = device == "cuda" and asked.gpus_per_worker == "auto"
     gpus_each = _share(asked.gpus_per_worker) if device == "cuda" else 0.0
+    workers: int | None
     if packs:
         workers = max(1, gpus)  # until the first trials have shown what they need
-    elif asked.workers is not None:
+    elif asked.workers is not None or asked.ray_address is not None:
         workers = asked.workers
     elif device == "cuda":
         workers = max(1, int(gpus / gpus_each))
     else:
         by_memory = free_memory(root) // _memory_of_a_worker(side)
         workers = max(1, min(int(here / (asked.cpus_per_worker or 1.0)), by_memory))
-    shared_out = (
-        1.0 if asked.ray_address is not None else max(1.0, here // workers)
-    )  # of others' cores nothing is known
+    own = asked.ray_address is None
+    shared_out = max(1.0, here // workers) if own and workers else 1.0  # of others' cores nothing is known
     cpus_each = asked.cpus_per_worker or shared_out
-    if asked.ray_address is None and workers * gpus_each > max(gpus, 0) + 1e-6:
+    if own and workers and workers * gpus_each > max(gpus, 0) + 1e-6:
         raise UsageError(
             f"{workers} workers with {gpus_each:g} GPU each need more than the {gpus} GPU here: "
             "ask for fewer --workers or a smaller --gpus-per-worker"
@@ -162,7 +174,9 @@ def pack(crew: Crew, asked: WorkerSettings, gpus: int, peak: int, memory: int) -
     together = max(1, min(together, MOST_ON_A_GPU))
     share = math.floor(10_000 / together) / 10_000  # as finely as Ray counts
     workers = min(asked.workers or together * gpus, together * gpus)
-    return plan_crew(replace(asked, gpus_per_worker=share, workers=workers), crew.device, gpus)
+    bound = None if asked.ray_address is not None and asked.workers is None else workers
+    packed = plan_crew(replace(asked, gpus_per_worker=share, workers=bound), crew.device, gpus)
+    return replace(packed, machines=crew.machines)
 
 
 class RaySession:

@@ -53,6 +53,11 @@ def live_nodes() -> list[Node]:
     ]
 
 
+def slots(worker: Mapping[str, float], nodes: Sequence[Node]) -> int:
+    """How many workers of these resources all nodes hold together."""
+    return sum(node.holds(worker) for node in nodes)
+
+
 def free_resources() -> dict[str, float]:
     """What of all nodes nobody has taken, by the names of a worker's resources."""
     import ray
@@ -86,19 +91,23 @@ class Room:
     def __init__(
         self,
         worker: Mapping[str, float],
-        workers: int,
+        workers: int | None,
         tell: Callable[[str], None],
         *,
         nodes: Callable[[], Sequence[Node]] = live_nodes,
         free: Callable[[], Mapping[str, float]] = free_resources,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``worker`` has the resources of one, as Tune names them; ``tell`` shows the user a line."""
+        """``worker`` has the resources of one, as Tune names them; ``workers`` is None for as many as the nodes hold.
+
+        ``tell`` shows the user a line.
+        """
         self._worker = {kind: share for kind, share in worker.items() if share}
         self._workers = workers
         self._tell = tell
         self._nodes, self._free, self._clock = nodes, free, clock
-        self._counted, self._slots = -RECOUNT_SECONDS, 0
+        self._counted = -RECOUNT_SECONDS
+        self._slots: int | None = None  # not counted yet
         self._waiting: dict[str, float] = {}  # job -> since when it has no worker
         self._placed: set[str] = set()
 
@@ -118,9 +127,14 @@ class Room:
     def is_full(self, jobs: int) -> bool:
         """Whether so many jobs are as many as the nodes hold; never where there is none, as nodes may join."""
         if self._clock() - self._counted >= RECOUNT_SECONDS:
-            self._slots = sum(node.holds(self._worker) for node in self._nodes())
-            self._counted = self._clock()
-        return 0 < jobs >= self._slots
+            self._count()
+        return 0 < jobs >= (self._slots or 0)
+
+    def _count(self) -> None:
+        nodes, before = self._nodes(), self._slots
+        self._slots, self._counted = slots(self._worker, nodes), self._clock()
+        if before is not None and before != self._slots:
+            self._tell(f"{_few(nodes)} now, with room for {self._slots} workers of {self._wanted()}; it was {before}")
 
     def asked(self, job: str) -> None:
         """A job was handed out, which needs a worker."""
@@ -143,8 +157,9 @@ class Room:
             return
         waiting, nodes = len(self._waiting), self._nodes()
         self._waiting = dict.fromkeys(self._waiting, float("inf"))  # told of
+        workers = slots(self._worker, nodes) if self._workers is None else self._workers
         self._tell(
-            f"{len(self._placed)} of {self._workers} workers placed, {waiting} waiting for {self._wanted()}: "
+            f"{len(self._placed)} of {workers} workers placed, {waiting} waiting for {self._wanted()}: "
             f"{self._lent(nodes)}"
         )
 
@@ -157,5 +172,8 @@ class Room:
             f"{free.get(kind, 0.0):g} of {sum(getattr(node, kind) for node in nodes):g} {_WORDS[kind]} free"
             for kind in self._worker
         ]
-        few = "1 node" if len(nodes) == 1 else f"{len(nodes)} nodes"
-        return f"{', '.join(lent)} on {few}"
+        return f"{', '.join(lent)} on {_few(nodes)}"
+
+
+def _few(nodes: Sequence[Node]) -> str:
+    return "1 node" if len(nodes) == 1 else f"{len(nodes)} nodes"

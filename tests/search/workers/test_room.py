@@ -56,8 +56,8 @@ def test_where_no_node_lends_anything_yet_one_may_join() -> None:
 
 
 def test_nodes_that_join_and_leave_are_counted_again() -> None:
-    nodes, clock = [SMALL], Clock()
-    seats = room({"cpu": 2}, nodes, clock=clock)
+    nodes, clock, told = [SMALL], Clock(), []
+    seats = room({"cpu": 2}, nodes, clock=clock, tell=told.append)
     assert [seats.is_full(jobs) for jobs in (1, 2)] == [False, True]
     nodes.append(LARGE)
     assert seats.is_full(2)
@@ -66,6 +66,10 @@ def test_nodes_that_join_and_leave_are_counted_again() -> None:
     del nodes[:]
     clock.now += RECOUNT_SECONDS
     assert seats.is_full(1)
+    assert told == [
+        "2 nodes now, with room for 6 workers of 2 CPU; it was 2",
+        "0 nodes now, with room for 0 workers of 2 CPU; it was 6",
+    ]
 
 
 def test_what_waits_for_a_worker_is_told_of_once() -> None:
