@@ -157,7 +157,8 @@ def _running(trial: "TrialResult", left: bool) -> dict[str, Any]:
     epoch, value = trial.curve[-1] if trial.curve else (0, None)
     seconds = None if trial.started is None else round((datetime.now(UTC) - trial.started).total_seconds())
     launch = "died" if left else "alive"
-    return {"trial": trial.number, "epoch": epoch, "value": value, "seconds": seconds, "launch": launch}
+    where = {key: trial.attributes.get(key) for key in ("worker", "device")}  # of none before its first epoch
+    return {"trial": trial.number, "epoch": epoch, "value": value, "seconds": seconds, "launch": launch, **where}
 
 
 def _show(settings: StatusSettings, seen: Seen) -> None:
@@ -206,7 +207,11 @@ def _parts(entry: dict[str, Any]) -> list[Any]:
         if trial["launch"] == "died":
             table.add_row("left", f"{place}: left by a launch that died; the same launch command takes it up again")
         else:
-            table.add_row("running", f"{place}, {trial['seconds']} s")
+            on = "" if trial["worker"] is None else f" on {trial['worker']} ({trial['device']})"
+            table.add_row("running", f"{place}, {trial['seconds']} s{on}")
+    hosts = Counter(str(trial["worker"]).rpartition(":")[0] for trial in entry["running"] if trial["worker"])
+    if len(hosts) > 1:
+        table.add_row("hosts", ", ".join(f"{count} on {host}" for host, count in sorted(hosts.items())))
     for label, told in _told(entry):
         table.add_row(label, Text(told))
     if entry["next"] is not None:

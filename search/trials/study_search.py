@@ -112,6 +112,7 @@ class StudySearch:
         self.wanted = wanted
         self.stopped = ""  # why it ends before that
         self._storage = storage
+        self._places: dict[int, dict[str, ParamValue]] = {}  # trial -> its worker and device, as the database has them
         self._hand = InHand(study, storage=storage, ledger=ledger, presence=presence)
         self._make_sampler = make_sampler
         self._epochs = epochs
@@ -294,7 +295,17 @@ class StudySearch:
             return self._finish(job, report, TrialState.COMPLETE)
         if report.epoch >= max(values) and trial.should_prune():  # one that is told again was judged before
             return self._finish(job, report, TrialState.PRUNED)
+        self._place(job.number, report)
         return RUNNING
+
+    def _place(self, number: int, report: EpochReport) -> None:
+        """Writes down on which worker a trial is, with the first epoch there: search.status tells it."""
+        where: dict[str, ParamValue] = {
+            key: report.attributes[key] for key in ("worker", "device") if key in report.attributes
+        }
+        if where != self._places.get(number):
+            self._places[number] = where
+            set_attributes(self._storage, self._hand.held[number].trial_id, where)
 
     def release(self) -> None:
         """Puts every trial that this launch still has in hand back to WAITING, to be handed out again."""

@@ -12,6 +12,7 @@ from stored import own_study
 from search.status import main
 from search.trials.launches import Presence
 from studies.ledger.ledger import Ledger
+from studies.storage.attributes import set_attributes
 from studies.storage.studies import open_storage
 
 DEAD = 2**22 + 1  # larger than any process id of Linux
@@ -44,6 +45,22 @@ def test_a_trial_that_a_dead_launch_left_is_not_shown_as_running(
     assert left.split()[0] == "left"
     assert "left by a launch that died" in left
     assert running.split()[0] == "running"
+
+
+def test_who_is_on_what_is_shown(storage: RDBStorage, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number, host in enumerate("ab"):
+        set_attributes(
+            storage,
+            storage.get_trial_id_from_study_id_trial_number(1, number),
+            {"worker": f"{host}:7", "device": "cuda"},
+        )
+    assert main(["--json", "--runs", str(tmp_path)]) == 0
+    (entry,) = json.loads(capsys.readouterr().out)
+    assert [(trial["worker"], trial["device"]) for trial in entry["running"]] == [("a:7", "cuda"), ("b:7", "cuda")]
+    assert main(["--runs", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert " s on b:7 (cuda)" in shown
+    assert "1 on a, 1 on b" in shown
 
 
 @pytest.mark.usefixtures("storage")

@@ -305,7 +305,7 @@ def test_an_epoch_is_written_with_its_rung_and_a_trial_s_end_with_its_descriptio
     assert (trial.state, trial.value, trial.user_attrs) == (
         TrialState.RUNNING,
         None,
-        {"seed": job.seed, "ignored": ANY},
+        {"seed": job.seed, "ignored": ANY, "worker": "w"},
     )
     assert trial.intermediate_values == {1: 0.6, 2: 0.7}
 
@@ -319,7 +319,7 @@ def test_the_end_of_a_trial_that_was_ended_by_hand_in_the_same_moment_is_dropped
     optuna.load_study(study_name="idc-cnn", storage=storage).tell(job.number, state=TrialState.FAIL)
     assert search.worker_lost(job, report(0, failure="it died")) == LOST
     (trial,) = trials(storage)
-    assert (trial.state, trial.user_attrs) == (TrialState.FAIL, {"seed": job.seed, "ignored": ANY})
+    assert (trial.state, trial.user_attrs) == (TrialState.FAIL, {"seed": job.seed, "ignored": ANY, "worker": "w"})
 
 
 def test_the_leader_is_the_first_of_the_ranking(storage: RDBStorage, presence: Presence, tmp_path: Path) -> None:
