@@ -280,7 +280,7 @@ def run_work(
         proofs.wait(work.tick)
         take_back(left_by_dead_drivers(), tell)
     seats = Seats(proofs, tell)
-    room = Room(resources, workers, tell, nodes=seats.nodes)
+    room = Room(resources, workers, tell, nodes=seats.nodes, own=results is None)
     room.check()
     with delivering(context, results) as delivered:
         searcher = _WorkSearcher(work, delivered, room, seats, resources, tell)

@@ -94,17 +94,18 @@ class Room:
         workers: int | None,
         tell: Callable[[str], None],
         *,
+        own: bool = False,
         nodes: Callable[[], Sequence[Node]] = live_nodes,
         free: Callable[[], Mapping[str, float]] = free_resources,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """``worker`` has the resources of one, as Tune names them; ``workers`` is None for as many as the nodes hold.
 
-        ``tell`` shows the user a line.
+        ``tell`` shows the user a line; ``own`` says that nobody else uses this Ray.
         """
         self._worker = {kind: share for kind, share in worker.items() if share}
         self._workers = workers
-        self._tell = tell
+        self._tell, self._own = tell, own
         self._nodes, self._free, self._clock = nodes, free, clock
         self._counted = -RECOUNT_SECONDS
         self._slots: int | None = None  # not counted yet
@@ -158,10 +159,11 @@ class Room:
         waiting, nodes = len(self._waiting), self._nodes()
         self._waiting = dict.fromkeys(self._waiting, float("inf"))  # told of
         workers = slots(self._worker, nodes) if self._workers is None else self._workers
-        self._tell(
-            f"{len(self._placed)} of {workers} workers placed, {waiting} waiting for {self._wanted()}: "
-            f"{self._lent(nodes)}"
-        )
+        if self._own:  # nobody else takes its room
+            why = f"{waiting} still starting after {WAIT_SECONDS:.0f} s, as on a busy machine or a slow disk"
+        else:
+            why = f"{waiting} waiting for {self._wanted()}: {self._lent(nodes)}"
+        self._tell(f"{len(self._placed)} of {workers} workers placed, {why}")
 
     def _wanted(self) -> str:
         return " and ".join(f"{share:g} {_WORDS[kind]}" for kind, share in self._worker.items())

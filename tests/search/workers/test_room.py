@@ -25,8 +25,11 @@ def room(
     clock: Clock | None = None,
     tell: Callable[[str], None] = print,
     free: float = 0.0,
+    own: bool = False,
 ) -> Room:
-    return Room(worker, 4, tell, nodes=lambda: nodes, free=lambda: {"cpu": free, "gpu": 0.0}, clock=clock or Clock())
+    return Room(
+        worker, 4, tell, own=own, nodes=lambda: nodes, free=lambda: {"cpu": free, "gpu": 0.0}, clock=clock or Clock()
+    )
 
 
 @pytest.mark.parametrize(
@@ -70,6 +73,16 @@ def test_nodes_that_join_and_leave_are_counted_again() -> None:
         "2 nodes now, with room for 6 workers of 2 CPU; it was 2",
         "0 nodes now, with room for 0 workers of 2 CPU; it was 6",
     ]
+
+
+def test_on_a_ray_of_its_own_a_worker_waits_for_nothing_but_its_start() -> None:
+    told: list[str] = []
+    clock = Clock()
+    seats = room({"cpu": 2}, [SMALL], clock=clock, tell=told.append, own=True)
+    seats.asked("a")
+    clock.now += WAIT_SECONDS
+    seats.look()
+    assert told == ["0 of 4 workers placed, 1 still starting after 30 s, as on a busy machine or a slow disk"]
 
 
 def test_what_waits_for_a_worker_is_told_of_once() -> None:
