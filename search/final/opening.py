@@ -28,7 +28,7 @@ from search.final.ensemble import ensemble_logit
 from search.final.entrants import Entrant
 from search.final.examples import save_test_examples
 from search.final.likeness import keep_likeness, measures
-from search.final.members import MODEL_FILE, Progress, SharedOutputs, member_logits
+from search.final.members import MODEL_FILE, Progress, SharedOutputs, StoredModel, member_logits
 from search.final.neighbours import neighbours_logit, publish_neighbours
 from search.final.plan import decides_the_same, last_plan, trained_otherwise
 from search.final.robustness import keep_robustness
@@ -39,7 +39,7 @@ from search.trials.looks import by
 from search.trials.marks import Mark, check_folder, lost
 from search.trials.seals import SEALED_FILE
 from studies.files import write_whole
-from studies.final_models import Ensemble
+from studies.final_models import Ensemble, Fit
 from studies.findings.ensemble import CONTROL, ENSEMBLE
 from studies.findings.examples import problem_with_pictures
 from studies.findings.measured import save_measures
@@ -254,23 +254,19 @@ def _predict(
     development = load_development(prepared.development)
     assert development.labels is not None
     logits = {entry: scores.mean(axis=1) for entry, scores in members.items()}
-    temperatures = {entrant.entry: entrant.stored.temperature for entrant in entrants}
-    thresholds = {entrant.entry: entrant.stored.threshold for entrant in entrants}
+    fits: dict[str, StoredModel | Fit] = {entrant.entry: entrant.stored for entrant in entrants}
     if plan.ensemble is not None:
         logits[ENSEMBLE] = ensemble_logit(plan.ensemble, plan.models, logits)
-        temperatures[ENSEMBLE], thresholds[ENSEMBLE] = plan.ensemble.fit.temperature, plan.ensemble.fit.threshold
+        fits[ENSEMBLE] = plan.ensemble.fit
         if (control := plan.ensemble.control) is not None:
             by_label = {part.retrained.label: logits[part.entry] for part in control.parts}
             logits[CONTROL] = control_logit(control.parts, by_label)
-            temperatures[CONTROL], thresholds[CONTROL] = control.fit.temperature, control.fit.threshold
+            fits[CONTROL] = control.fit
     if plan.neighbours is not None:
         logits[NEIGHBOURS] = neighbours_logit(
             plan.neighbours, patients_of(test), test.x, test.y, logits[plan.neighbours.of]
         )
-        temperatures[NEIGHBOURS], thresholds[NEIGHBOURS] = (
-            plan.neighbours.fit.temperature,
-            plan.neighbours.fit.threshold,
-        )
+        fits[NEIGHBOURS] = plan.neighbours.fit
     logits |= baseline_logits(development.pixels, development.labels, test.pixels)
     if FROZEN in plan.baselines:
         assert weights is not None  # by which it was planned
@@ -281,8 +277,9 @@ def _predict(
     return scored(
         test,
         logits,
-        temperatures=temperatures,
-        thresholds=thresholds | baseline_thresholds(plan.baselines, prevalence),
+        temperatures={entry: fit.temperature for entry, fit in fits.items()},
+        thresholds={entry: fit.threshold for entry, fit in fits.items()}
+        | baseline_thresholds(plan.baselines, prevalence),
         members=members,
     )
 
