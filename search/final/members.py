@@ -246,11 +246,17 @@ def penultimate(
         Of each member (N, D).
     """
     compute = Compute(device, stored.precision, PREDICTION_LAYOUT)
-    patches = _seen(pixels, stored.preprocessing, compute)
     layers = [[one for one in network.modules() if isinstance(one, nn.Linear)][-1:] for network in networks]
     if not all(layers):
         return []
-    return [_given(layer[0], network, patches, compute) for network, layer in zip(networks, layers, strict=True)]
+    shared = names_prefix(stored) and _share_prefix(networks)
+    found: list[list[npt.NDArray[np.float32]]] = [[] for _ in networks]
+    for piece in chunks(len(pixels), _AT_ONCE_BEHIND):
+        patches = _seen(pixels[piece], stored.preprocessing, compute)
+        outputs = PrefixOutputs(networks[0].get_submodule("prefix"), patches, compute) if shared else None
+        for (layer,), network, own in zip(layers, networks, found, strict=True):
+            own.append(_given(layer, network, patches, compute, outputs))
+    return [np.concatenate(own) for own in found]
 
 
 def one_view(stored: StoredModel, network: nn.Module, pixels: npt.NDArray[np.uint8], device: str) -> Floats:
@@ -261,12 +267,14 @@ def one_view(stored: StoredModel, network: nn.Module, pixels: npt.NDArray[np.uin
     return logits
 
 
-def _given(layer: nn.Module, network: nn.Module, patches: DevicePatches, compute: Compute) -> npt.NDArray[np.float32]:
+def _given(
+    layer: nn.Module, network: nn.Module, patches: DevicePatches, compute: Compute, features: PrefixOutputs | None
+) -> npt.NDArray[np.float32]:
     """(N, D) input of a layer while its network looks at the patches."""
     given: list[torch.Tensor] = []
     handle = layer.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0].float().flatten(1).cpu()))
     try:
-        evaluate(network, patches, np.arange(len(patches.pixels)), compute)
+        evaluate(network, patches, np.arange(len(patches.pixels)), compute, features=features)
     finally:
         handle.remove()
     return torch.cat(given).numpy()
@@ -293,8 +301,7 @@ def _behind_one_prefix(
 ) -> Floats:
     """(N, members) as ``member_logits``; frozen layers that the members share see each patch once."""
     count = len(networks)
-    prefix = networks[0].get_submodule("prefix")
-    shared = all(same_tensors(prefix, network.get_submodule("prefix")) for network in networks)
+    prefix, shared = networks[0].get_submodule("prefix"), _share_prefix(networks)
     found = np.empty((len(pixels), count))
     for piece in chunks(len(pixels), _AT_ONCE_BEHIND):
         patches = _seen(pixels[piece], stored.preprocessing, compute)
@@ -306,6 +313,11 @@ def _behind_one_prefix(
             found[piece, number] = logits.mean(axis=1)
     progress(count, count)
     return found
+
+
+def _share_prefix(networks: Sequence[nn.Module]) -> bool:
+    first, *others = (network.get_submodule("prefix") for network in networks)
+    return all(same_tensors(first, other) for other in others)
 
 
 def same_tensors(one: nn.Module, other: nn.Module) -> bool:

@@ -16,7 +16,7 @@ from data_utils.readers.patches import read_patches
 from models._registry import load_model
 from models.vgg16 import Vgg16
 from search.final import members
-from search.final.members import StoredModel, load_member, member_logits
+from search.final.members import StoredModel, load_member, member_logits, penultimate, place_members
 from search.training.device import PREDICTION_LAYOUT, Compute
 from search.training.device_patches import DevicePatches
 from search.training.loop import EVALUATION_BATCH, evaluate
@@ -93,3 +93,16 @@ def test_members_with_layers_of_their_own_each_see_every_patch(tmp_path: Path, s
     found = member_logits(model, tmp_path, pixels, "cpu", lambda *_: None)
     assert seen == {"prefix": 3 * 2 * VIEWS, "behind": 3 * 2 * VIEWS}
     np.testing.assert_array_equal(found, one_by_one(model, tmp_path, pixels))
+
+
+def test_features_behind_layers_that_members_share_cost_one_look_at_each_patch(
+    tmp_path: Path, seen: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(members, "_AT_ONCE_BEHIND", 4)
+    pixels = read_patches("synthetic:60").pixels[:5]
+    model = stored(tmp_path, same=True)
+    networks = place_members(model, tmp_path, "cpu")
+    found = penultimate(model, networks, pixels, "cpu")
+    assert seen == {"prefix": 5, "behind": 3 * 5}
+    for network, own in zip(networks, found, strict=True):
+        np.testing.assert_array_equal(own, penultimate(model, [network], pixels, "cpu")[0])
