@@ -196,7 +196,7 @@ class Command:
 def launch(model: str, source: Source, runs: Path, *more: str, folder: Path = ROOT) -> Command:
     """``search.launch`` with two workers of one core each."""
     fixed = ("--workers", str(WORKERS), "--cpus-per-worker", "1", "--device", "cpu", "--study", STUDY)
-    weights = ("--vgg16-weights", weights_option()) if model == "vgg16" else ()
+    weights = () if model in ("cnn", "empty") else ("--vgg16-weights", weights_option())
     place = ("--data", source.data, "--runs", str(runs), "--storage", f"sqlite:///{runs}/studies.db")
     return Command("search.launch", ("--model", model, *fixed, *weights, *place, *more), folder)
 

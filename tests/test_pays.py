@@ -1,0 +1,84 @@
+"""The data on which searches are asked what they gain, and what is read of their reports; no search runs here."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import pays
+from data_utils.readers.patches import read_patches
+from data_utils.readers.patchset import PatchSet, known
+from studies.final_models import Gain
+
+
+@pytest.fixture(scope="module")
+def patches() -> PatchSet:
+    return read_patches("synthetic:600")
+
+
+def made(regime: str, patches: PatchSet) -> PatchSet:
+    return pays.REGIMES[regime](patches, np.random.default_rng(0))
+
+
+def test_few_patients_give_as_equally_many_patches_as_they_have(patches: PatchSet) -> None:
+    found = pays.of_patients(patches, np.random.default_rng(0), 5, 15)
+    assert found.patients is not None
+    _, counts = np.unique(found.patients, return_counts=True)
+    assert len(counts) == 5
+    assert counts.tolist() == [3] * 5
+    assert len(set(found.digests)) == 15
+
+
+def test_a_share_of_labels_is_wrong_and_nothing_else(patches: PatchSet) -> None:
+    found = made("doubtful", patches)
+    assert (known(found) != known(patches)).mean() == pytest.approx(pays.FLIPPED, abs=1e-3)
+    assert np.array_equal(found.pixels, patches.pixels)
+
+
+def test_rare_is_one_to_ten(patches: PatchSet) -> None:
+    found = known(made("rare", patches))
+    assert (found == 0).sum() == (known(patches) == 0).sum()
+    assert (found == 1).sum() == (found == 0).sum() // 10
+
+
+def test_half_of_the_patients_are_stained_elsewhere(patches: PatchSet) -> None:
+    found = made("stains", patches)
+    assert patches.patients is not None
+    changed = (found.pixels != patches.pixels).any((1, 2, 3))
+    elsewhere = np.unique(patches.patients[changed])
+    assert len(elsewhere) == len(np.unique(patches.patients)) // 2
+    assert changed[np.isin(patches.patients, elsewhere)].mean() > 0.9
+    assert np.array_equal(found.digests, made("stains", patches).digests), "the same patients every time"
+
+
+def test_what_was_written_is_read_again(patches: PatchSet, tmp_path: Path) -> None:
+    some = patches.take(np.arange(40))
+    pays.write(some, tmp_path / "patches")
+    again = read_patches(str(tmp_path / "patches"))
+    assert np.array_equal(again.digests, some.digests)
+    assert again.patients is not None
+    assert np.array_equal(again.patients, some.patients)
+
+
+def test_gains_are_told_with_their_intervals_or_why_there_is_none() -> None:
+    gain = asdict(Gain(("best",), 0.0072, 0.001, 0.0134, "", 60, 1500))
+    lost = asdict(Gain(("best",), -0.002, None, None, "too few patients", 3, 40))
+    report = {"models": {"cnn": {"gain": gain}}, "ensemble": {"gain": lost, "beside_control": {"gain": gain}}}
+    told = pays.Gained(hours=1.5, **pays.gains(report))
+    assert pays.row("some", told) == [
+        "some",
+        "cnn +0.0072 (+0.0010 to +0.0134)",
+        "-0.0020 (too few patients)",
+        "+0.0072 (+0.0010 to +0.0134)",
+        "1.50",
+    ]
+    alone = pays.Gained(hours=1.0, **pays.gains({"models": {}, "ensemble": None}))
+    assert pays.row("few", alone)[2:4] == ["none", "none"]
+
+
+def test_unknown_data_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        pays.main(["fewer", "--data", "x", "--folder", "y"])
+    assert ended.value.code == 2
+    assert "no such data: fewer; expected some of few, some" in capsys.readouterr().err
