@@ -23,7 +23,7 @@ def weights() -> str:
 
 SMALL = (
     *("--model", "cnn,vgg16", "--data", "synthetic:80", "--trials", "2", "--epochs", "1", "--vgg16-weights", weights()),
-    *("--set", "cnn.width=16,cnn.kernel=3,vgg16.frozen_blocks=5,vgg16.input_size=50,vgg16.stain_jitter=0"),
+    *("--set", "cnn.width=16,cnn.kernel=3,vgg16.frozen_blocks=5,vgg16.input_size=32,vgg16.stain_jitter=0"),
 )
 
 

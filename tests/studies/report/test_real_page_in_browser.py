@@ -20,7 +20,7 @@ from tests.studies import seen
 from tests.studies.seen import Opened
 
 PATIENTS, OF_A_CLASS = 36, 2
-SMALL = "cnn.width=16,cnn.kernel=3,vgg16.frozen_blocks=5,vgg16.input_size=50,vgg16.stain_jitter=0"
+SMALL = "cnn.width=16,cnn.kernel=3,vgg16.frozen_blocks=5,vgg16.input_size=32,vgg16.stain_jitter=0"
 SHORT = ("--model", "all", "--trials", "1", "--epochs", "1", "--study", "real", "--set", SMALL)
 
 
