@@ -84,14 +84,14 @@ def running_server() -> Iterator[Server]:
             server.cleanup()
 
 
-def new_database(server: str) -> str:
-    """URL of a new, empty database on the server."""
+def new_database(server: str, kind: str = "") -> str:
+    """URL of a new, empty database on the server; ``kind`` is what SQL says of it beside its name."""
     name = f"test_{uuid.uuid4().hex}"
     engine = sqlalchemy.create_engine(
         server.replace("postgresql://", "postgresql+psycopg://"), isolation_level="AUTOCOMMIT"
     )
     with engine.connect() as connection:
-        connection.execute(sqlalchemy.text(f"CREATE DATABASE {name}"))
+        connection.execute(sqlalchemy.text(f"CREATE DATABASE {name} {kind}"))
     engine.dispose()
     return str(sqlalchemy.make_url(server).set(database=name).render_as_string(hide_password=False))
 

@@ -17,6 +17,7 @@ from studies.errors import StorageError
 
 _HOST = re.compile(r"[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63}){0,9}\.?|[0-9A-Fa-f:.]{2,45}")
 _NO_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_TWO_ENDS = re.compile(r"://[^:/]*:[^@]*@[^?]*@")  # where a password ends is not told: what follows would be shown
 _FORMS = "expected sqlite:///PATH or postgresql://USER@HOST/DATABASE"
 _MAGIC = b"SQLite format 3\x00"
 _OURS = "studies"  # a table that Optuna makes in every database
@@ -29,6 +30,11 @@ def read_url(url: str) -> URL:
     Raises:
         StorageError: it cannot be read, or names no host, port or file that there could be.
     """
+    if _TWO_ENDS.search(url):
+        raise StorageError(
+            "the storage URL has a password with @ in it, or a database: write @ as %40 and / as %2F, or leave the "
+            "password out and give it in $PGPASSWORD"
+        )
     try:
         parsed = make_url(url)
         if parsed.get_backend_name() == "postgresql":

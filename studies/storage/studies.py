@@ -40,6 +40,8 @@ _ONE_BY_ONE, _VERBOSITIES = Lock(), list[int]()  # those before each block of ``
 _GONE = {"keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000}
 """For libpq: a server that vanished without a word, as in a power cut, is noticed within half a minute."""
 
+_TEXT = {"client_encoding": "utf8"}
+"""For libpq: a database in SQL_ASCII would hand out bytes where text is expected."""
 
 Made = TypeVar("Made")
 
@@ -167,7 +169,7 @@ def _looked_at(url: str, full: str, patience: float) -> RDBStorage:
 def _opened(url: str, make: Callable[[], RDBStorage], patience: float) -> RDBStorage:
     with quiet_optuna():
         storage = _reached(url, make, patience)
-    set_patience(storage.engine, Patience(_with_driver(url, make=False), patience))
+    set_patience(storage.engine, Patience(url, patience))
     return storage
 
 
@@ -176,7 +178,7 @@ def _reached(url: str, call: Callable[[], Made], patience: float) -> Made:
     # A server that was never there may be a typing error: that is said sooner than that one went away.
     seconds = patience if url.startswith("sqlite") else min(SERVER_SECONDS, patience)
     try:
-        return Patience(_with_driver(url, make=False), seconds)(call)
+        return Patience(url, seconds)(call)
     except (SQLAlchemyError, RuntimeError, ImportError, StorageGoneError) as error:
         reason = str(getattr(error, "reason", None) or getattr(error, "orig", None) or error).strip().splitlines()[0]
         raise StorageError(
@@ -377,7 +379,7 @@ def _make_folder(folder: Path) -> None:
 def _engine_settings(url: str) -> dict[str, Any]:
     if url.startswith("sqlite"):
         return {"connect_args": {"timeout": BUSY_SECONDS}}
-    return {"pool_pre_ping": True, "connect_args": {"connect_timeout": 10, **_GONE, **_password_of(url)}}
+    return {"pool_pre_ping": True, "connect_args": {"connect_timeout": 10, **_TEXT, **_GONE, **_password_of(url)}}
 
 
 def _password_of(url: str) -> dict[str, str]:

@@ -14,6 +14,7 @@ import pytest
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
+from server import new_database
 from stored import id_of
 
 from studies.errors import DefinitionMismatchError, NoCompleteTrialError, StorageError
@@ -324,7 +325,26 @@ def test_an_unreachable_server_names_itself_without_its_password(
     assert "Connection refused" in str(caught.value)
     assert "s3cret" not in str(caught.value)
     assert "s3cret" not in caplog.text
-    assert caplog.text.count("for the database postgresql+psycopg://me:***@127.0.0.1:1/db") == 1
+    assert caplog.text.count("for the database postgresql://me:***@127.0.0.1:1/db") == 1
+
+
+@pytest.mark.parametrize("password", ["s3c@ret/word", "s3c/ret@127.0.0.1", "s@3cret", "@s3cret", "s3c@ret:5"])
+def test_no_part_of_a_password_is_taken_for_a_host(password: str, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(StorageError, match=r"write @ as %40 and / as %2F, or .* in \$PGPASSWORD") as caught:
+        open_storage(f"postgresql://me:{password}@127.0.0.1:1/db")
+    told = f"{caught.value} {caplog.text}"
+    assert [part for part in ("s3c", "3cret", "127.0") if part in told] == []
+
+
+def test_a_database_in_sql_ascii_holds_studies(postgresql: str) -> None:
+    url = new_database(postgresql, "ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
+    storage = open_storage(url)
+    study = optuna.create_study(study_name="präparat-cnn", storage=storage)
+    study.set_user_attr("note", "Gewebe, 組織")
+    storage.engine.dispose()
+    again = open_existing(url, served=True)
+    assert optuna.load_study(study_name="präparat-cnn", storage=again).user_attrs["note"] == "Gewebe, 組織"
+    again.engine.dispose()
 
 
 def test_optuna_is_heard_again_when_the_last_who_wanted_quiet_has_left() -> None:
