@@ -6,6 +6,8 @@ Standard library only, as ``--help`` and a refused argument should answer at onc
 import argparse
 import difflib
 import os
+import re
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,6 +25,9 @@ from data_utils.synonyms import MEANT
 BAD_INPUT = 2
 SCRIPT = "histotune"
 """What pip installs beside ``python -m``: see ``search.__main__``."""
+RUN_BY = "HISTOTUNE_RUN_BY"
+"""Variable: what begins a command of ``search`` where it is neither, as in a container that another one starts."""
+_HINT = re.compile(r"\bpython -m (search\.[a-z]+)")
 _LONGEST_LINE = 1000
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -53,7 +58,7 @@ class OneLineParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """One line, whatever the value that was typed had in it."""
-        self.exit(BAD_INPUT, f"{self.prog}: {one_line(message.removeprefix('argument '))}\n")
+        self.exit(BAD_INPUT, f"{self.prog}: {one_line(worded(message.removeprefix('argument ')))}\n")
 
     def _not_known(self, typed: str) -> str:
         if not typed.startswith("-"):
@@ -64,8 +69,15 @@ class OneLineParser(argparse.ArgumentParser):
 
 def as_typed(module: str) -> list[str]:
     """The words that begin a command, as this process was started: python -m search.launch, or histotune launch."""
-    by_script = Path(sys.argv[0]).stem == SCRIPT
-    return [SCRIPT, module.rpartition(".")[2]] if by_script else ["python", "-m", module]
+    package, _, command = module.rpartition(".")
+    if package == "search" and (by := os.environ.get(RUN_BY)):
+        return [*shlex.split(by), command]
+    return [SCRIPT, command] if Path(sys.argv[0]).stem == SCRIPT else ["python", "-m", module]
+
+
+def worded(text: str) -> str:
+    """A text with its commands as a user types them; in the code all are written as python -m search.launch."""
+    return _HINT.sub(lambda found: " ".join(as_typed(found[1])), text)
 
 
 def one_line(message: str) -> str:
@@ -154,5 +166,5 @@ def _signals() -> Iterator[None]:
 
 
 def _end(message: str, code: int) -> int:
-    sys.stderr.write(f"{one_line(message)}\n")
+    sys.stderr.write(f"{one_line(worded(message))}\n")
     return code

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_utils.command import run_command
+from data_utils.command import run_command, worded
 from data_utils.errors import FormatError, NotFoundError
 from data_utils.flags import parse
 from data_utils.readers.npy import LABELS, PIXELS
@@ -162,7 +162,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for wanted in _OF_NAME[typed.set]:
         told = fetch(wanted, typed.to)
         target = typed.to / wanted.name
-        search = f"python -m search.launch --model all --data {shlex.quote(str(target))}"
+        search = worded(f"python -m search.launch --model all --data {shlex.quote(str(target))}")
         sys.stdout.write(f"{target}: {told}; search it by: {search}\n")
     return 0
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from data_utils.command import one_line
+from data_utils.command import one_line, worded
 from search.command.outcome import run_command
 from search.command.settings import StatusSettings, parse_status
 
@@ -39,7 +39,7 @@ def _check(settings: StatusSettings) -> int:
     studies = look(settings).entries
     found = problems(settings.common)
     for problem in found:
-        sys.stdout.write(f"{problem}\n")
+        sys.stdout.write(f"{worded(problem)}\n")
     sys.stdout.write(f"{_counted(len(studies), 'study', 'studies')} checked, ")
     sys.stdout.write(f"{_counted(len(found), 'problem', 'problems')}\n")
     return FAILED if found else 0
@@ -176,7 +176,7 @@ def _tables(seen: Seen) -> "Group":
 
     parts = [part for entry in seen.entries for part in _parts(entry)]
     if not parts:
-        parts.append(Text("the database holds no studies yet: begin with python -m search.launch --model cnn"))
+        parts.append(Text(worded("the database holds no studies yet: begin with python -m search.launch --model cnn")))
     if seen.others:
         parts.append(Text(one_line(f"of other programs, left alone: {', '.join(seen.others)}"), style="dim"))
     return Group(*parts)
@@ -215,7 +215,7 @@ def _parts(entry: dict[str, Any]) -> list[Any]:
     for label, told in _told(entry):
         table.add_row(label, Text(told))
     if entry["next"] is not None:
-        table.add_row("next", Text(entry["next"]))
+        table.add_row("next", Text(worded(entry["next"])))
     return [Text(entry["study"], style="bold"), table]
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from data_utils.command import SCRIPT, as_typed, one_line
+from data_utils.command import SCRIPT, as_typed, one_line, worded
 from data_utils.errors import DataError
 from data_utils.interrupt import let_go
 from data_utils.machine import limit_threads
@@ -89,7 +89,7 @@ def of_two_kinds(go_on: Callable[[], str]) -> Iterator[None]:
 
 def told(error: SearchError) -> str:
     """The one line of an error: without passwords, or signs that would move a cursor."""
-    return one_line(masked(str(error)))
+    return one_line(worded(masked(str(error))))
 
 
 def command_line(command: str, argv: Sequence[str] | None = None) -> str:
@@ -135,7 +135,7 @@ def _interrupted(number: int, go_on: str) -> int:
 
 
 def _end(message: str, code: int) -> int:
-    line = one_line(masked(message))
+    line = one_line(worded(masked(message)))
     if _LOGGER.handlers:
         _LOGGER.error("%s", line)
     with suppress(OSError):  # the terminal may be closed

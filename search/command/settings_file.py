@@ -12,7 +12,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from data_utils.command import did_you_mean, one_line
+from data_utils.command import did_you_mean, one_line, worded
 from search import __version__
 from search.command._flags import Option, command_of, options
 from studies.files import write_whole
@@ -110,7 +110,7 @@ def _text(path: Path, settings: "DataclassInstance", typed: str) -> Iterator[str
     command = command_of(type(settings))
     yield f"# The settings of the last search.{command} in this folder, defaults included (HistoTune {__version__})."
     yield f"# Typed was: {one_line(typed)}"
-    again = f"python -m search.{command} --config {one_line(shlex.quote(str(path)))}"
+    again = worded(f"python -m search.{command} --config {one_line(shlex.quote(str(path)))}")
     if command == "launch":
         yield f"# To repeat it under another name: {again} --study NEW"
     else:

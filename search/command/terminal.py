@@ -15,6 +15,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from data_utils.command import worded
 from search.training.jobs import EpochReport, Job
 
 LOGGER = logging.getLogger("histotune")
@@ -210,8 +211,8 @@ def _best(activity: _Activity | None) -> str:
 
 
 def say(console: Console, text: str) -> None:
-    """Prints text as it is: no markup read in it, no line broken in the middle of a path."""
-    console.print(Text(text), soft_wrap=True)
+    """Prints text as it is, but for its commands: no markup read in it, no line broken in the middle of a path."""
+    console.print(Text(worded(text)), soft_wrap=True)
 
 
 class _RunLog(logging.FileHandler):

@@ -5,10 +5,13 @@ import subprocess
 import sys
 
 import pytest
+from rich.console import Console
 
 from data_utils.errors import FormatError, LabelError
 from models._errors import WeightsError
 from search.command.outcome import command_line, run_command
+from search.command.settings import parse_launch
+from search.command.terminal import say
 from search.errors import Interrupted, SearchFailed, UsageError
 from studies.errors import DefinitionMismatchError
 from studies.secrets import bare, masked
@@ -107,6 +110,31 @@ def test_passwords_are_masked_wherever_a_url_is_written(capsys, url):
 def test_what_has_no_password_stays_as_it_is():
     text = "sqlite:///runs/studies.db and postgresql://user@host/name, 12:30 by a@b"
     assert masked(text) == text
+
+
+HINT = "there is no study: begin with python -m search.launch, or python -m data_utils.fetch; see python -m searches"
+
+
+@pytest.mark.parametrize(
+    ("by", "script", "launch"),
+    [
+        ("", "pytest", "python -m search.launch"),
+        ("", "/opt/venv/bin/histotune", "histotune launch"),
+        ("docker compose run --rm", "/app/search/launch.py", "docker compose run --rm launch"),
+    ],
+)
+def test_hints_are_words_that_their_reader_can_type(capsys, monkeypatch, by, script, launch):
+    monkeypatch.setenv("HISTOTUNE_RUN_BY", by)
+    monkeypatch.setattr("sys.argv", [script])
+    hint = HINT.replace("python -m search.launch", launch)
+    assert run_command(raising(UsageError(HINT))) == 2
+    assert capsys.readouterr().err == f"{hint}\n"
+    say(Console(file=sys.stdout, width=1000), HINT)
+    assert capsys.readouterr().out == f"{hint}\n"
+    assert command_line("launch", ["--model", "cnn"]) == f"{launch} --model cnn"
+    with pytest.raises(SystemExit):
+        parse_launch(["--model", "cnn", "--trails", "3"], {})
+    assert capsys.readouterr().err.startswith(f"{launch}: --trails is not an option")
 
 
 def test_the_command_to_go_on_with_can_be_pasted_and_holds_no_password():
