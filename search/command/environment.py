@@ -1,13 +1,18 @@
 """On what a run was made: versions, hardware, commit; for the report."""
 
+import os
 import platform
 import subprocess
 from functools import cache
+from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from data_utils.machine import cores
 
+COMMIT = "HISTOTUNE_COMMIT"
+"""Variable: that of the sources where git does not tell, as in a container."""
+_SOURCES = ("data_utils", "models", "search", "studies")
 _PACKAGES = ("histotune", "optuna", "torch", "torchvision", "ray", "numpy", "scikit-learn", "sqlalchemy", "plotly")
 
 
@@ -41,6 +46,7 @@ def _processor() -> str:
 
 
 def _commit() -> str:
+    """As git tells it, or the one that built a container; else a digest of the sources, which are the same or not."""
     here = Path(__file__).parent
     try:
         result = subprocess.run(
@@ -51,5 +57,13 @@ def _commit() -> str:
             check=True,
         )
     except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+        return os.environ.get(COMMIT) or f"no git here; sources {_sources()[:12]}"
     return result.stdout.strip()
+
+
+def _sources() -> str:
+    """The sha256 of all our source files, with their names."""
+    top, digest = Path(__file__).parents[2], sha256()
+    for path in sorted(path for package in _SOURCES for path in (top / package).rglob("*.py")):
+        digest.update(f"{path.relative_to(top)}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
