@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
 logger = logging.getLogger(__name__)
+_LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 class Server(ThreadingMixIn, WSGIServer):
@@ -72,7 +73,7 @@ def run(settings: DashboardSettings) -> None:
     with make_dashboard(storage, settings.common.runs / ARTIFACTS, settings.host, settings.port) as server:
         for line in _notes(settings, studies=len(own_studies(storage))):
             sys.stderr.write(f"{line}\n")
-        sys.stdout.write(f"http://{_bracketed(settings.host)}:{settings.port}/  (Ctrl-C ends it)\n")
+        sys.stdout.write(f"{_page(settings)}  (Ctrl-C ends it)\n")
         sys.stdout.flush()
         server.serve_forever()
 
@@ -92,8 +93,9 @@ def _notes(settings: DashboardSettings, studies: int) -> list[str]:
     """What a user should know before opening the page."""
     notes = []
     if not _is_local(settings.host):
+        where = "any address of this machine," if settings.host in _LOOPBACK else settings.host
         notes.append(
-            f"warning: the dashboard has no password; whoever reaches {settings.host} port {settings.port} can read "
+            f"warning: the dashboard has no password; whoever reaches {where} port {settings.port} can read "
             "and delete every study. Prefer 127.0.0.1 and an SSH tunnel"
         )
     if not studies:
@@ -110,8 +112,10 @@ def _is_local(host: str) -> bool:
         return host == "localhost"
 
 
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
+def _page(settings: DashboardSettings) -> str:
+    """Where the page is; every address, as in a container, includes that of this machine alone."""
+    host = _LOOPBACK.get(settings.host, settings.host)
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}/"
 
 
 if __name__ == "__main__":

@@ -72,10 +72,23 @@ def test_no_warning_for_this_machine_alone(host):
     assert notes(host, studies=1) == []
 
 
-def test_another_address_is_warned_of_in_words():
-    (note,) = notes("0.0.0.0", studies=1)
-    assert "no password" in note
-    assert "0.0.0.0" in note
+@pytest.mark.parametrize(
+    ("host", "place"), [("10.1.2.3", "10.1.2.3"), ("0.0.0.0", "any address of this machine,"), ("::", "any address")]
+)
+def test_another_address_is_warned_of_in_words(host, place):
+    (note,) = notes(host, studies=1)
+    assert f"no password; whoever reaches {place}" in note
+    assert "0.0.0.0" not in note
+
+
+@pytest.mark.parametrize(
+    ("host", "page"),
+    [("0.0.0.0", "127.0.0.1:8080"), ("::", "[::1]:8080"), ("10.1.2.3", "10.1.2.3:8080"), ("::1", "[::1]:8080")],
+)
+def test_the_page_that_is_told_can_be_opened(host, page):
+    from search.dashboard import _page
+
+    assert _page(parse_dashboard(["--host", host], {})) == f"http://{page}/"
 
 
 def test_an_empty_database_is_named_without_its_password():
