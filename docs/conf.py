@@ -29,6 +29,7 @@ CONTENTS = {
             "docs/export",
             "docs/library",
             "docs/many-machines",
+            "docs/containers",
             "docs/operations",
             "docs/environment",
             "docs/exit-codes",

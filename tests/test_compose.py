@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from sqlalchemy.engine import make_url
+
+from search.command.settings import COMMANDS
 
 ROOT = Path(__file__).resolve().parent.parent
 COMPOSE = (ROOT / "docker-compose.yml").read_text()
@@ -17,6 +20,8 @@ EXAMPLE = (ROOT / ".env.example").read_text()
 SECRETS = {"POSTGRES_PASSWORD": "s3cret", "RAY_AUTH_TOKEN": "t0ken"}
 RAY_NODES = ("ray-head", "ray-worker")
 DRIVERS = ("launch", "finalize")
+SERVICES = {"postgres", "ray-head", "ray-worker", "dashboard"}
+BY_PEOPLE = set(COMMANDS) - {"dashboard", "completion"}
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +59,55 @@ def services(engine):
 
 
 def test_it_is_accepted_with_every_service_that_was_promised(services):
-    assert set(services) == {"postgres", "ray-head", "ray-worker", "dashboard", "launch", "finalize"}
+    assert set(services) == SERVICES | BY_PEOPLE
+
+
+def test_each_command_is_run_by_its_name_as_hints_say(services):
+    for name in BY_PEOPLE:
+        service = services[name]
+        assert service["environment"]["HISTOTUNE_RUN_BY"] == "docker compose run --rm"
+        assert f"search.{name}" in service["entrypoint"], name
+        assert service["profiles"] == ["run"], name
+
+
+def test_a_database_of_any_version_is_kept_in_its_volume(services):
+    """Images before 18 have a volume of their own at /var/lib/postgresql/data, which goes with its container."""
+    (mount,) = (volume.partition(":")[2] for volume in services["postgres"]["volumes"])
+    kept = Path(services["postgres"]["environment"]["PGDATA"])
+    assert kept.is_relative_to(mount)
+    assert not kept.is_relative_to(f"{mount}/data")
+
+
+def test_the_password_is_in_no_url(engine):
+    odd = {**SECRETS, "POSTGRES_PASSWORD": "p@ss/w:rd%41"}
+    services = yaml.safe_load(config(engine, **odd).stdout)["services"]
+    knows = {name for name, service in services.items() if "PGPASSWORD" in service["environment"]}
+    assert knows == {"dashboard"} | BY_PEOPLE
+    for name in knows:
+        url = make_url(services[name]["environment"]["HISTOTUNE_STORAGE"])
+        assert (url.username, url.password, url.host) == ("histotune", None, "postgres")
+        assert services[name]["environment"]["PGPASSWORD"] == odd["POSTGRES_PASSWORD"]
+
+
+def test_a_machine_without_the_registry_names_its_own_weights(engine):
+    offline = yaml.safe_load(config(engine, **SECRETS, VGG16_WEIGHTS="/data/vgg16.safetensors").stdout)["services"]
+    for name in BY_PEOPLE:
+        assert offline[name]["environment"]["HISTOTUNE_VGG16_WEIGHTS"] == "/data/vgg16.safetensors"
+
+
+def test_pytorch_has_no_cuda_unless_its_index_is_left_empty(engine):
+    def index(**variables):
+        arguments = yaml.safe_load(config(engine, **SECRETS, **variables).stdout)["services"]["launch"]["build"]["args"]
+        return next(each for each in arguments if each.startswith("TORCH_INDEX="))
+
+    assert index() == "TORCH_INDEX=https://download.pytorch.org/whl/cpu"
+    assert index(TORCH_INDEX="") == "TORCH_INDEX="
+
+
+def test_the_dashboard_listens_where_it_is_published(engine):
+    dashboard = yaml.safe_load(config(engine, **SECRETS, DASHBOARD_PORT="9000").stdout)["services"]["dashboard"]
+    assert dashboard["ports"] == ["127.0.0.1:9000:9000"]
+    assert dashboard["command"][-2:] == ["--port", "9000"]
 
 
 @pytest.mark.parametrize("secret", SECRETS)
@@ -66,7 +119,7 @@ def test_no_secret_has_a_default(engine, secret):
 
 
 def test_every_variable_is_in_the_example_and_has_the_same_default_there():
-    used = dict(re.findall(r"(?<!\$)\$\{(\w+)(?::-([^}]*))?", COMPOSE))
+    used = dict(re.findall(r"(?<!\$)\$\{(\w+)(?::?-([^}]*))?", COMPOSE))
     example = dict(re.findall(r"^(\w+)=(.*)$", EXAMPLE, re.MULTILINE))
     assert len(used) >= 5
     assert used == example
@@ -87,7 +140,7 @@ def test_workers_see_neither_the_database_nor_its_password_nor_the_patches(servi
 
 
 def test_patches_are_mounted_read_only(services):
-    for name in DRIVERS:
+    for name in BY_PEOPLE:
         assert [volume for volume in services[name]["volumes"] if ":/data" in volume] == ["./data:/data:ro"]
 
 
@@ -105,7 +158,7 @@ def test_every_image_has_a_version_and_every_service_its_limits(services):
 
 def test_what_we_build_runs_as_a_user_without_rights_and_gains_none(services):
     built = [service for name, service in services.items() if name != "postgres"]
-    assert len(built) == 5
+    assert len(built) == 3 + len(BY_PEOPLE)
     for service in built:
         assert service["user"] == "histotune"
         assert service["cap_drop"] == ["ALL"]
@@ -124,6 +177,25 @@ def test_the_image_runs_as_a_user_without_rights_and_takes_every_package():
     for package in ("search", "models", "data_utils", "studies"):
         assert f"COPY {package} {package}\n" in dockerfile
         assert f"!{package}\n" in (ROOT / ".dockerignore").read_text()
+
+
+def test_all_that_the_image_copies_is_sent_to_its_builder():
+    sent = re.findall(r"^!(.+)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE)
+    lines = re.findall(r"^COPY (.+) \S+$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    copied = [path for line in lines for path in line.split()]
+    assert len(copied) > len(sent)
+    assert [path for path in copied if not any(Path(path).is_relative_to(top) for top in sent)] == []
+    assert all((ROOT / path).exists() for path in copied)
+
+
+def test_neither_the_code_nor_the_readme_has_pytorch_installed_again():
+    before = (ROOT / "Dockerfile").read_text().split("pip install")[0]
+    names = [name for line in re.findall(r"^COPY (.+) \S+$", before, re.MULTILINE) for name in line.split()]
+    assert {name for name in names if not name.endswith("__init__.py")} == {
+        "deploy/certificates",
+        "pyproject.toml",
+        "constraints.txt",
+    }
 
 
 def test_the_image_installs_when_every_package_of_the_project_is_there():
