@@ -10,8 +10,8 @@ from PIL import Image
 
 from data_utils.readers.patchset import Ints, PatchSet, Pixels, chunks
 from search.final.scored import patients_of
-from studies.findings.slides import MOST_IN_REPORT, WIDEST
-from studies.statistics.grid import Grid, are_placed, by_slide, step_of
+from studies.findings.slides import laid_out
+from studies.statistics.grid import Grid
 
 LONGEST = 4000
 """Pixels of a picture's longer side at most."""
@@ -74,18 +74,11 @@ class Tissue:
 
 def tissue_of(patches: PatchSet) -> dict[str, bytes]:
     """Patient -> JPEG of the slide, of those that a report shows; nothing where places are unknown."""
-    patients = patients_of(patches)
-    placed = np.flatnonzero(are_placed(patients, patches.x, patches.y))
-    step = step_of(patients[placed], patches.x[placed], patches.y[placed]) if len(placed) else None
-    if step is None:
+    laid = laid_out(patients_of(patches), patches.x, patches.y)
+    if not laid.grids:
         return {}
-    shown = sorted((placed[rows] for rows in by_slide(patients[placed])), key=lambda rows: -len(rows))[:MOST_IN_REPORT]
-    grids = {str(patients[rows[0]]): (rows, Grid.of(patches.x[rows], patches.y[rows], step)) for rows in shown}
-    grids = {name: (rows, grid) for name, (rows, grid) in grids.items() if grid.height * grid.width <= WIDEST}
-    if not grids:
-        return {}
-    place = pixels_of_a_place([grid for _, grid in grids.values()], patches.side, IN_REPORT)
-    return {name: _put_together(patches, rows, grid, place, step) for name, (rows, grid) in grids.items()}
+    place = pixels_of_a_place([grid for _, grid in laid.grids.values()], patches.side, IN_REPORT)
+    return {name: _put_together(patches, *one, place, laid.step) for name, one in laid.grids.items()}
 
 
 def _put_together(patches: PatchSet, rows: Ints, grid: Grid, place: int, step: int) -> bytes:

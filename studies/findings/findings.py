@@ -160,6 +160,7 @@ class Findings:
         estimands: by model, over patches and over patients; empty where patients are unknown.
         agreement_by_class: for each pair "a / b", agreement on patches without (0) and with IDC (1).
         slides: of test patients, where the places of their patches are known.
+        off_grid: test patients whose patches have places, but lie on no grid, and so on no slide.
         frozen_first: whether the plan was frozen before the first opening of these test patches.
         closer: explorations that no plan names.
         unplanned: statistics shown here that the frozen plan does not name.
@@ -185,6 +186,7 @@ class Findings:
     subgroups: tuple[Subgroup, ...]
     patients: tuple[PatientRow, ...]
     slides: tuple[SlideNumbers, ...]
+    off_grid: tuple[str, ...]
     searches: dict[str, SearchFindings]
     closer: Closer
     unplanned: tuple[str, ...]
@@ -218,6 +220,7 @@ def find(data: ReportData) -> Findings:
         *about_baselines(aucs, names, plan.baselines),
         *about_estimands(over_patients),
     )
+    slides, off_grid = of_test_split(data)
     return Findings(
         schema=SCHEMA,
         study=data.name,
@@ -238,7 +241,8 @@ def find(data: ReportData) -> Findings:
         agreement_by_class=_agreement_by_class(test.labels, contestants),
         subgroups=subgroups(test, names, plan.statistics_seed),
         patients=by_patient(test, names),
-        slides=tuple(numbers_of(slide) for slide in of_test_split(data)),
+        slides=tuple(map(numbers_of, slides)),
+        off_grid=off_grid,
         searches={study.name: find_search(study) for study in data.studies},
         closer=look_closer(data, resampling),
         unplanned=tuple(name for name in PLANNED if name not in plan.statistics),

@@ -104,33 +104,56 @@ def final_entry(plan: AnalysisPlan) -> str:
     return max(plan.models, key=lambda model: model.candidate(model.chosen).out_of_fold_auc).model
 
 
-def of_test_split(data: ReportData) -> tuple[Slide, ...]:
-    """The slides of the test patients, those with the most patches first; none where places are unknown."""
+@dataclass(frozen=True, eq=False)
+class Laid:
+    """Slides as a report shows them.
+
+    Attributes:
+        step: of the grid, in the unit of the coordinates.
+        grids: patient -> its rows among all patches, and their places; those with the most patches first.
+        astray: patients whose patches have places, but lie on no grid.
+    """
+
+    step: int
+    grids: dict[str, tuple[Ints, Grid]]
+    astray: tuple[str, ...]
+
+
+def laid_out(patients: npt.NDArray[np.str_], x: Ints, y: Ints) -> Laid:
+    """The slides of some patches, by what is known of each: (N,) arrays."""
+    placed = np.flatnonzero(are_placed(patients, x, y))
+    if not len(placed):
+        return Laid(1, {}, ())
+    step = step_of(patients[placed], x[placed], y[placed])
+    rows = {str(patients[placed[each[0]]]): placed[each] for each in by_slide(patients[placed])}
+    if step is None:
+        return Laid(1, {}, tuple(rows))
+    grids = {name: (each, Grid.of(x[each], y[each], step)) for name, each in rows.items()}
+    fitting = {name: one for name, one in grids.items() if one[1].height * one[1].width <= WIDEST}
+    shown = sorted(fitting, key=lambda name: -len(fitting[name][0]))[:MOST_IN_REPORT]
+    return Laid(step, {name: fitting[name] for name in shown}, tuple(name for name in grids if name not in fitting))
+
+
+def of_test_split(data: ReportData) -> tuple[tuple[Slide, ...], tuple[str, ...]]:
+    """The slides of the test patients, none where places are unknown; and the patients whose patches are on no grid."""
     test, entry = data.test, final_entry(data.plan)
-    placed = np.flatnonzero(are_placed(test.patients, test.x, test.y))
-    step = step_of(test.patients[placed], test.x[placed], test.y[placed]) if len(placed) else None
-    if step is None or entry not in test.probabilities:
-        return ()
-    spreads = _spreads(data.plan, test, entry)
-    found = [placed[rows] for rows in by_slide(test.patients[placed])]
-    slides = []
-    for rows in sorted(found, key=lambda rows: -len(rows))[:MOST_IN_REPORT]:
-        name, grid = str(test.patients[rows[0]]), Grid.of(test.x[rows], test.y[rows], step)
-        if grid.height * grid.width > WIDEST:
-            continue
-        probabilities = test.probabilities[entry][rows]
-        slides.append(
-            Slide(
-                name=name,
-                grid=grid,
-                names=test.names[rows],
-                labels=test.labels[rows],
-                probabilities=probabilities,
-                spreads=spreads[rows],
-                called=probabilities >= test.thresholds[entry],
-            )
+    if entry not in test.probabilities:
+        return (), ()
+    laid = laid_out(test.patients, test.x, test.y)
+    spreads, probabilities = _spreads(data.plan, test, entry), test.probabilities[entry]
+    slides = tuple(
+        Slide(
+            name=name,
+            grid=grid,
+            names=test.names[rows],
+            labels=test.labels[rows],
+            probabilities=probabilities[rows],
+            spreads=spreads[rows],
+            called=probabilities[rows] >= test.thresholds[entry],
         )
-    return tuple(slides)
+        for name, (rows, grid) in laid.grids.items()
+    )
+    return slides, laid.astray
 
 
 def _spreads(plan: AnalysisPlan, test: Predictions, entry: str) -> Floats:

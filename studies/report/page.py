@@ -104,7 +104,7 @@ def render(data: ReportData, numbers: Json, figures: Mapping[str, Sequence[Figur
 
 def _slides(data: ReportData) -> Shown | None:
     """Those of test patients; None where the places of patches are unknown."""
-    entry, slides = final_entry(data.plan), of_test_split(data)
+    entry, (slides, _) = final_entry(data.plan), of_test_split(data)
     if not slides:
         return None
     return shown(slides, tissue_in(data.tissue), entry, data.test.thresholds[entry], files=False)

@@ -110,6 +110,12 @@ def test_the_slides_of_test_patients_stand_in_the_report(small: ReportData, tmp_
     nowhere = replace(test, x=np.full_like(test.x, -1))
     without = write_report(replace(small, test=nowhere), tmp_path).read_text(encoding="utf-8")
     assert 'id="slides"' not in without
+    strewn = replace(test, x=np.where(own, np.random.default_rng(0).integers(0, 10**8, len(own)), test.x))
+    page = write_report(replace(small, test=strewn, tissue={}), tmp_path).read_text(encoding="utf-8")
+    some = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert some["off_grid"] == [slide["name"]]
+    assert [one["name"] for one in some["slides"]] == [one["name"] for one in told if one is not slide]
+    assert f"Left out: {slide['name']}, whose patches have places, but lie on no grid" in page
     with pytest.raises(RecordError, match=r"gone\.jpg cannot be read"):
         write_report(replace(small, tissue={name: tmp_path / "gone.jpg"}), tmp_path)
 
