@@ -19,6 +19,7 @@ PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 ARRAYS = (PIXELS, LABELS, PATIENTS, POSITIONS)
 HIDDEN = "hidden, or made by a system"
 OTHER_FORM = "no PNG, JPEG or TIFF file"
+MASK = "mask of another picture"
 BESIDE = f"beside {PIXELS}"
 
 _ARRAYS = {name.lower(): name for name in ARRAYS}
@@ -26,6 +27,7 @@ _MOST_ENDINGS = 5  # that are told apart
 _OF_SYSTEMS = {"__macosx", "thumbs.db", "desktop.ini"}  # macOS and Windows add them
 _PATH = attrgetter("path")
 _HERE = re.compile(r"(?:(?<=[/\\])|^)\.(?:[/\\]|$)")  # as tar has it of a folder that was packed from within
+_MASK = re.compile(r"(.+)[ _-]mask(?:[ _-]?[0-9]+)?\.[a-z]+", re.IGNORECASE | re.DOTALL)
 _ENDING = re.compile(r"[^.].*(\.[a-z0-9]{1,8})", re.IGNORECASE | re.ASCII | re.DOTALL)
 
 Counts = tuple[tuple[str, int], ...]
@@ -94,7 +96,8 @@ def list_files(root: Path, told: Path) -> Listing:
     if root.is_dir():
         skipped: Counter[str] = Counter()
         found = [ImageFile(name, facts.st_size) for name, facts in walk(root, skipped)]
-        return Listing(sorted(found, key=_PATH), [], counted(skipped))
+        pictures, masks = _without_masks(sorted(found, key=_PATH))
+        return Listing(pictures, [], (*masks, *counted(skipped)))
     return _sorted_out(_members(root, told))
 
 
@@ -131,7 +134,20 @@ def _sorted_out(members: Iterable[tuple[str, Place | None]]) -> Listing:
     if not any(array_name(file.path) == PIXELS for file in arrays):  # labels of nothing
         skipped.update(_other_form(file.path) for file in arrays)
         arrays = []
-    return Listing(sorted(pictures, key=_PATH), sorted(arrays, key=_PATH), counted(skipped))
+    pictures, masks = _without_masks(sorted(pictures, key=_PATH))
+    return Listing(pictures, sorted(arrays, key=_PATH), (*masks, *counted(skipped)))
+
+
+def _without_masks(pictures: list[ImageFile]) -> tuple[list[ImageFile], Counts]:
+    """The patches, and how many masks of them lie beside: NAME_mask.png, as sets for segmentation have them."""
+    marked = {
+        one.path: found[1] for one in pictures if "mask" in one.path.lower() and (found := _MASK.fullmatch(one.path))
+    }
+    if not marked:
+        return pictures, ()
+    there = {one.path.rpartition(".")[0] for one in pictures}
+    kept = [one for one in pictures if marked.get(one.path) not in there]
+    return kept, ((MASK, len(pictures) - len(kept)),) * (len(kept) < len(pictures))
 
 
 def _hidden_root(path: str) -> str:

@@ -1,5 +1,6 @@
 """Classes as folders and labels name them: without patients, and by other names than 0 and 1."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,6 +50,21 @@ def test_folders_of_classes_are_read_without_patients(made: PatchSet, tmp_path: 
     assert (
         read.notes[0] == "60 pictures have their class from their folder, CLASS: nothing says whose they are, or where"
     )
+
+
+def test_masks_beside_pictures_are_no_patches(made: PatchSet, tmp_path: Path) -> None:
+    source = write(tmp_path / "set", made, "{label}")
+    first, second = sorted((tmp_path / "set").rglob("*.png"))[:2]
+    masks = (f"{first.stem}_mask.png", f"{first.stem}_mask_1.png", f"{second.stem}-Mask.PNG")
+    for name in (*masks, "alone_mask.png"):
+        Image.new("L", (40, 40), 255 if name == "alone_mask.png" else 0).save(first.with_name(name))
+    shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path / "set")
+    for one in (source, str(tmp_path / "packed.zip")):
+        read = read_patches(one)
+        assert read.exclusions == (("mask of another picture", 3),)
+        assert (len(read), read.found) == (61, 64)
+        assert "alone_mask.png" in read.names
+        assert not {*masks} & {*read.names.tolist()}
 
 
 @pytest.mark.parametrize("place", ["{word}", "test/{word}", "{patient}/{word}"])
