@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -23,6 +24,9 @@ from data_utils.readers.patchset import PatchSet
 from data_utils.split import cache
 from data_utils.split.lock import SplitLock
 from soak._changes import Files
+
+if TYPE_CHECKING:
+    from search.final.members import StoredModel
 
 PATCHES = 12
 FEW_BLOCKS = ((4,), (8,))
@@ -221,6 +225,48 @@ def predictions() -> Files:
         return {PREDICTIONS_FILE: save_predictions(stored, Path(place)).read_bytes()}
 
 
+def measured() -> Files:
+    """What is kept beside predictions and final models as arrays."""
+    from search.final.likeness import Cloud, Likeness, made_for, save_likeness
+    from studies.findings.measured import save_measures
+    from studies.findings.robustness import save_disturbed
+    from studies.records import Disturbed
+
+    made = patches()
+    assert made.labels is not None
+    assert made.patients is not None
+    cloud = Cloud(np.zeros((2, 3), np.float32), np.eye(3, dtype=np.float32), 1.5)
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        save_measures(np.ones((PATCHES, 5)), place)
+        save_disturbed(
+            Disturbed(("blurred",), np.ones((2, PATCHES)), made.labels, made.patients, 1.5), ["a" * 64], place
+        )
+        save_likeness(Likeness(made_for(stored_model()), np.zeros(5), np.ones(5), 2.0, (cloud,)), place)
+        return {path.name: path.read_bytes() for path in place.iterdir()}
+
+
+def published() -> Files:
+    """What is kept beside final models as JSON."""
+    from search.final.neighbours import publish_neighbours
+    from search.final.stored_ensemble import ENSEMBLE_FILE, StoredEnsemble, StoredPart
+    from studies.final_models import Fit, Gain, Neighbours
+    from studies.findings.slides import save_tissue
+    from studies.records import to_json
+    from studies.speeds import Layers, NetworkSpeed, Speeds
+
+    layers, fit = Layers(1, 2, 0.5), Fit(1.0, 0.5, None, None, "stated")
+    speeds = Speeds("cpu", 64, "fp32", (NetworkSpeed("cnn", "best", "k", layers, layers, ""),))
+    gain = Gain(("best",), 0.1, None, None, "too few patients", 3, 9)
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        publish_neighbours(place, "study", "p" * 64, Neighbours("ensemble", 1.0, 0.5, 0.5, 0.1, 0.0, 6.5, fit, gain))
+        save_tissue({"S0001": b"a picture"}, place)
+        ensemble = StoredEnsemble("study", (StoredPart(2, stored_model()),), 1.0, 0.5, "p" * 64)
+        made = {ENSEMBLE_FILE: to_json(ensemble).encode(), "speeds.json": to_json(speeds).encode()}
+        return made | {path.name: path.read_bytes() for path in place.iterdir() if path.suffix == ".json"}
+
+
 def checkpoint() -> Files:
     """A checkpoint of ``job``."""
     from search.workers.checkpoints import Checkpoint
@@ -254,14 +300,21 @@ def final_model() -> Files:
     from safetensors.torch import save
 
     from models import cnn
-    from search.final.members import MODEL_FILE, StoredModel
+    from search.final.members import MODEL_FILE
     from studies.records import to_json
 
-    params = {**cnn.DEFAULT, "width": 16, "depth": 1}
-    weights = save(cnn.build(cnn.suggest(FixedTrial(params)), None).state_dict())
-    member = ("members/m.safetensors", hashlib.sha256(weights).hexdigest())
-    stored = StoredModel("study", "cnn", params, (member,), 1.0, 0.5, "fp32", "random", "p" * 64)
-    return {MODEL_FILE: to_json(stored).encode(), member[0]: weights}
+    weights = save(cnn.build(cnn.suggest(FixedTrial(stored_model().params)), None).state_dict())
+    stored = stored_model(hashlib.sha256(weights).hexdigest())
+    return {MODEL_FILE: to_json(stored).encode(), stored.members[0][0]: weights}
+
+
+def stored_model(sha256: str = "a" * 64) -> "StoredModel":
+    """A final model whose one member has this sha256."""
+    from models import cnn
+    from search.final.members import StoredModel
+
+    params, member = {**cnn.DEFAULT, "width": 16, "depth": 1}, ("members/m.safetensors", sha256)
+    return StoredModel("study", "cnn", params, (member,), 1.0, 0.5, "fp32", "random", "p" * 64)
 
 
 def weights() -> Files:

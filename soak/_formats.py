@@ -148,6 +148,31 @@ def _read_predictions(place: Path) -> None:
     load_predictions(place)
 
 
+def _read_measured(place: Path) -> None:
+    from search.final.likeness import load_likeness
+    from studies.findings.measured import load_measures
+    from studies.findings.robustness import load_disturbed
+
+    found = (
+        load_measures(place, examples.PATCHES),
+        load_disturbed(["a" * 64], place),
+        load_likeness(examples.stored_model(), place),
+    )
+    if any(one is None for one in found):
+        raise FormatError(f"a file is missing in {place}, or of other members, which is well: it is left aside")
+
+
+def _read_published(place: Path) -> None:
+    from search.final.neighbours import load_neighbours
+    from search.final.speeds import stored_speeds
+    from search.final.stored_ensemble import load_ensemble
+    from studies.findings.slides import load_tissue
+
+    found = load_ensemble(place), stored_speeds(place), load_neighbours(place, "p" * 64), load_tissue(place) or None
+    if any(one is None for one in found):
+        raise FormatError(f"a file is missing in {place}, which is well: it is left aside")
+
+
 def _read_checkpoint(place: Path) -> None:
     """A damaged checkpoint is no error: the job begins again, which is said in the log."""
     from search.workers.checkpoints import Checkpoint
@@ -220,6 +245,8 @@ FORMATS = {
     "index": Format(examples.index, _one(mutations.json_bytes), _read_index),
     "report": Format(examples.report, _one(mutations.json_bytes), _read_report),
     "predictions": Format(examples.predictions, _one(mutations.npz_bytes), _read_predictions),
+    "measured": Format(examples.measured, _one(mutations.npz_bytes), _read_measured),
+    "published": Format(examples.published, _one(mutations.json_bytes), _read_published),
     "checkpoint": Format(examples.checkpoint, _one(mutations.checkpoint_bytes), _read_checkpoint),
     "model": Format(examples.final_model, _change_model, _read_model),
     "weights": Format(examples.weights, _one(mutations.safetensors_bytes), _read_weights),

@@ -32,6 +32,8 @@ GUIDED = {
     "lists": "lists.json",
     "records": "AnalysisPlan.json",
     "predictions": "predictions.npz",
+    "measured": "robustness.npz",
+    "published": "ensemble.json",
     "model": "model.json",
     "weights": "w.safetensors",
     "enqueue": "first.json",

@@ -69,7 +69,7 @@ class Likeness:
     """What is usual of development patches.
 
     Attributes:
-        made_for: which model it is fitted to, as ``_key`` has it.
+        made_for: which model it is fitted to, as the function of this name has it.
         low, high: (5,) bounds of the measures of pixels.
         threshold: of the members' mean distance.
         clouds: of each member; none where its networks have no linear layer.
@@ -142,7 +142,7 @@ def fit(stored: StoredModel, folder: Path, development: PatchSet, fold: Ints, de
     for number, (cloud, one) in enumerate(zip(clouds, features, strict=True)):
         held_out[fold == number] = cloud.distances(one[fold == number])
     threshold = quantile(held_out, weight, 1 - USUAL) if clouds else float("nan")
-    return Likeness(_key(stored), low, high, threshold, clouds)
+    return Likeness(made_for(stored), low, high, threshold, clouds)
 
 
 def _cloud(features: Reals, labels: Ints, learned: npt.NDArray[np.bool_]) -> Cloud:
@@ -188,10 +188,15 @@ def keep_likeness(stored: StoredModel, folder: Path, development: PatchSet, fold
     with suppress(RecordError):  # damaged: it is fitted again
         if load_likeness(stored, folder) is not None:
             return
-    _save(fit(stored, folder, development, fold, device), folder)
+    save_likeness(fit(stored, folder, development, fold, device), folder)
 
 
-def _save(likeness: Likeness, folder: Path) -> None:
+def save_likeness(likeness: Likeness, folder: Path) -> None:
+    """Leaves it beside its model.
+
+    Raises:
+        NotWrittenError: the disk is full, or nothing may be written there.
+    """
     content = io.BytesIO()
     arrays = {
         f"{number}/{name}": getattr(cloud, name)
@@ -217,10 +222,10 @@ def load_likeness(stored: StoredModel, folder: Path) -> Likeness | None:
         found = _from(arrays)
     except (KeyError, ValueError, TypeError) as error:
         raise RecordError(f"{path} cannot be read ({error}): {MEND}") from error
-    return found if found.made_for == _key(stored) else None
+    return found if found.made_for == made_for(stored) else None
 
 
-def _key(stored: StoredModel) -> str:
+def made_for(stored: StoredModel) -> str:
     """Of plan and members: an ensemble may hold another configuration than the one that lies beside it."""
     return sha256(repr((stored.plan_digest, stored.members)).encode()).hexdigest()
 

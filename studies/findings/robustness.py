@@ -21,7 +21,11 @@ from studies.statistics.resampling import Resampling, resample
 from studies.statistics.selective import share
 
 ROBUSTNESS_FILE = "robustness.npz"
-_KINDS = {"made_for": "U", "changes": "U", "logits": "f", "labels": "i", "patients": "U", "seconds": "f"}
+_KINDS = {
+    "made_for": ("U", 0), "changes": ("U", 1), "logits": ("f", 2), "labels": ("i", 1), "patients": ("U", 1),
+    "seconds": ("f", 0),
+}  # fmt: skip
+"""Name of each array, kind of NumPy's types, and dimensions."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +127,7 @@ def load_disturbed(members: Sequence[str], folder: Path) -> Disturbed | None:
     if not os.path.lexists(path):
         return None
     arrays = read_npz(path)
-    if any(name not in arrays or arrays[name].dtype.kind != kind for name, kind in _KINDS.items()):
+    if any(name not in arrays or (arrays[name].dtype.kind, arrays[name].ndim) != kind for name, kind in _KINDS.items()):
         raise RecordError(f"{path} does not hold what search.finalize keeps there: {MEND}")
     if str(arrays["made_for"]) != members_key(members):
         return None

@@ -1,4 +1,4 @@
-"""The short form of ``python -m soak.inputs``: 660 malformed inputs, and proof that its judge sees what is wrong."""
+"""The short form of ``python -m soak.inputs``: 720 malformed inputs, and proof that its judge sees what is wrong."""
 
 import time
 from pathlib import Path
@@ -15,7 +15,7 @@ from soak._judge import judge
 from soak.inputs import feed
 
 MALFORMED = 30
-"""Inputs of each of the 22 formats that must be refused."""
+"""Inputs of each of the 24 formats that must be refused."""
 
 SPECIALS = {
     "a pipe": Special("pipe"),
