@@ -36,6 +36,7 @@ from studies.storage.results import own_trials
 from studies.storage.studies import SERVER_SECONDS, open_existing, open_storage, quiet_optuna
 
 OPENING = "opening"
+OUT_OF_FOLD = "out_of_fold"
 LOGS = "logs"
 LOCK_FILE = "lock.json"
 DATA_FILE = "data.json"

@@ -5,14 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
+from search.applied.held_out import entry_of, held_out
 from search.errors import UsageError
-from search.final.members import StoredModel
-from search.final.stored_ensemble import StoredEnsemble
-from studies.findings.predictions import load_predictions
+from search.final.stored_ensemble import Final
 from studies.records import Floats
 from studies.statistics.conformal import classes_within, fewest_patients, largest_error
-
-OUT_OF_FOLD = "out_of_fold"
 
 
 @dataclass(frozen=True)
@@ -30,19 +27,14 @@ class Abstaining:
     patients: int
 
     @classmethod
-    def at(cls, rate: float, stored: StoredModel | StoredEnsemble, folder: Path) -> "Abstaining":
+    def at(cls, rate: float, stored: Final, folder: Path) -> "Abstaining":
         """The promise of a final model in a folder.
 
         Raises:
-            UsageError: patients are unknown or too few, or it is an ensemble.
+            UsageError: patients are unknown or too few, or an earlier version kept no scores of the ensemble.
             RecordError: the scores out of fold are missing.
         """
-        if isinstance(stored, StoredEnsemble):
-            raise UsageError(
-                f"--abstain {rate:g}: {folder} is an ensemble, of which no scores out of fold are kept; name one of "
-                f"its models, such as {folder / stored.parts[0].stored.model}"
-            )
-        known = load_predictions(folder / OUT_OF_FOLD)
+        known = held_out(stored, folder)
         count = 0 if (known.patients == "").any() else len(np.unique(known.patients))
         if count < fewest_patients(rate):
             words = f"has {count} development patients" if count else "does not know its development patients"
@@ -51,7 +43,7 @@ class Abstaining:
                 f"--abstain {rate:g}: the comparison {stored.study} {words}; expected {fewest_patients(rate)} of them"
                 f"{least}: leave it out, or ask for less"
             )
-        probabilities = known.probabilities[stored.model]
+        probabilities = known.probabilities[entry_of(stored)]
         return cls(rate, largest_error(probabilities, known.labels, known.patients, rate), count)
 
     def sets(self, probabilities: Floats) -> list[str]:

@@ -9,11 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from data_utils.colour.augment import VIEWS
-from data_utils.errors import FormatError
 from data_utils.files import shown
 from data_utils.readers.patchset import Pixels, chunks
-from data_utils.split.prepare import DEVELOPMENT, load_development
 from search import __version__
+from search.applied.held_out import development_of
 from search.applied.model_files import form_of
 from search.applied.served import Outputs, Predictor
 from search.command.settings import ExportSettings
@@ -78,7 +77,7 @@ def export(settings: ExportSettings) -> tuple[Path, Check]:
     stored, folder = load_stored(settings.model), settings.model
     form, card_file = form_of(settings.format), _card_of(settings.out)
     report, report_sha256 = _report(folder, stored)
-    patches = _patches(folder, stored)
+    patches = _patches(stored, folder)
     side = patches.shape[1]
     members = [load_member(stored, folder, number) for number in range(len(stored.members))]
     console = screen(stderr=True)
@@ -162,16 +161,9 @@ def _in_batches(predict: Predictor, pixels: Pixels) -> Outputs:
     return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
 
 
-def _patches(folder: Path, stored: StoredModel) -> Pixels:
+def _patches(stored: StoredModel, folder: Path) -> Pixels:
     """(n, side, side, 3) development patches, as they are in files."""
-    place = folder.resolve().parent / "data" / DEVELOPMENT
-    try:
-        pixels = load_development(place).pixels
-    except FormatError as error:
-        raise UsageError(
-            f"{place} holds no development patches, on which the file is compared with PyTorch: export the model where "
-            f"its comparison lies, with the patches written again by python -m search.finalize --study {stored.study}"
-        ) from error
+    pixels = development_of(stored, folder, "on which the file is compared with PyTorch").pixels
     rows = np.unique(np.linspace(0, len(pixels) - 1, min(len(pixels), MOST_CHECKED)).astype(np.int64))
     return np.asarray(pixels[rows])
 

@@ -5,18 +5,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from rich.console import Console
 
 from data_utils.command import did_you_mean
 from data_utils.files import shown
 from data_utils.readers.patches import PatchSet
 from data_utils.readers.patchset import Ints, Strings, chunks
+from search.applied.held_out import HeldOut, development_of
 from search.applied.pace import Pace
-from search.applied.scorer import Final, Scorer
+from search.applied.scorer import Scorer
 from search.applied.seen import (
     AT_ONCE,
     UNKNOWN,
     check_side,
-    home_of,
     ledger_of,
     looks,
     named,
@@ -29,7 +30,9 @@ from search.applied.seen import (
 from search.command.settings import HeatmapSettings
 from search.command.terminal import say, screen
 from search.command.writable import why_not_writable
+from search.comparison import OUT_OF_FOLD
 from search.errors import UsageError
+from search.final.stored_ensemble import Final, home_of
 from search.final.tissue import Tissue, pixels_of_a_place
 from search.training.device import choose_device
 from search.trials.launches import scratch
@@ -49,14 +52,13 @@ def heatmap(settings: HeatmapSettings) -> Path:
     if problem := why_not_writable(settings.out):
         raise UsageError(f"--out {settings.out}: {problem}; name another folder, or have it made writable")
     console = screen(stderr=True)
-    scorer = Scorer(stored, settings.model, choose_device(settings.device))
     with scratch() as folder:
-        sets = read(settings.data, Path(folder), console)
+        scorer, sets = _asked(settings, stored, Path(folder), console)
         for patches in sets:
             check_side(patches, stored, settings.model)
         left_out = [*notices(sets), *_without_place(sets)]
         sets = _chosen(sets, settings.patient, Path(folder))
-        mapped = _Mapped.of(sets, stored, settings)  # what it refuses is never looked at
+        mapped = _Mapped.of(sets, stored, _parts(sets, settings, stored))  # what it refuses is never looked at
         for line in (*left_out, *looks(sets, settings, stored, "search.heatmap")):
             say(console, line)
         pace = Pace(console, sum(map(len, sets)))
@@ -80,6 +82,27 @@ def heatmap(settings: HeatmapSettings) -> Path:
     count = "1 slide" if len(slides) == 1 else f"{len(slides)} slides"
     say(console, f"{count} of {pace.done} patches by {named(stored)}, {pace.rate()}: {page}")
     return page
+
+
+def _asked(
+    settings: HeatmapSettings, stored: Final, folder: Path, console: Console
+) -> tuple[Scorer | HeldOut, list[PatchSet]]:
+    """What says something of each patch, and the patches."""
+    if not settings.out_of_fold:
+        scorer = Scorer(stored, settings.model, choose_device(settings.device))
+        return scorer, read(settings.data, folder, console)
+    if settings.data:
+        raise UsageError("--out-of-fold shows the development patients of the comparison; leave it or --data out")
+    development = development_of(stored, settings.model, "of which there are scores out of fold")
+    return HeldOut(stored, settings.model, development), [development]
+
+
+def _parts(sets: Sequence[PatchSet], settings: HeatmapSettings, stored: Final) -> Strings:
+    """(N,) in which part of the model's comparison a patch is, or that its score is of networks that do not know it."""
+    if settings.out_of_fold:
+        return np.full(sum(map(len, sets)), OUT_OF_FOLD)
+    ledger = ledger_of(settings.storage, home_of(settings.model, stored))
+    return np.concatenate([parts_of(one, stored, ledger) for one in sets])
 
 
 def _slides_of(patches: PatchSet) -> Strings:
@@ -153,13 +176,12 @@ class _Mapped:
     study: str
 
     @classmethod
-    def of(cls, sets: Sequence[PatchSet], stored: Final, settings: HeatmapSettings) -> "_Mapped":
+    def of(cls, sets: Sequence[PatchSet], stored: Final, parts: Strings) -> "_Mapped":
         """Nothing is scored yet.
 
         Raises:
             UsageError: the patches lie on no grid.
         """
-        ledger = ledger_of(settings.storage, home_of(settings.model, stored))
         on, x, y = (
             np.concatenate(arrays) for arrays in zip(*((_slides_of(one), one.x, one.y) for one in sets), strict=True)
         )
@@ -171,7 +193,7 @@ class _Mapped:
         return cls(
             names=np.concatenate([one.names for one in sets]),
             labels=np.concatenate([np.full(len(one), -1) if one.labels is None else one.labels for one in sets]),
-            parts=np.concatenate([parts_of(one, stored, ledger) for one in sets]),
+            parts=parts,
             rows=rows,
             grids=grids,
             tissue={name: Tissue(grid, place, step) for name, grid in grids.items()},
@@ -188,7 +210,7 @@ class _Mapped:
                 yield np.arange(begin + piece.start, begin + piece.stop)
             begin += size
 
-    def add(self, rows: Ints, patches: PatchSet, scorer: Scorer) -> None:
+    def add(self, rows: Ints, patches: PatchSet, scorer: Scorer | HeldOut) -> None:
         """Scores some patches and puts them into their places."""
         columns = scorer.columns(patches)
         for number, name in enumerate(("probability", "member_spread", "predicted")):
@@ -216,6 +238,8 @@ class _Mapped:
         ]
 
     def _remark(self, rows: Ints) -> str:
+        if (self.parts[rows] == OUT_OF_FOLD).all():
+            return "A development patient, scored by networks that did not learn from it."
         learned = int(np.isin(self.parts[rows], ("train", "validation")).sum())
         if learned:
             return (

@@ -12,11 +12,9 @@ from search.applied.abstaining import Abstaining
 from search.applied.table import Columns
 from search.final.likeness import USUAL, Likeness, load_likeness
 from search.final.members import StoredModel, member_logits, place_members
-from search.final.stored_ensemble import StoredEnsemble, ensemble_logits
+from search.final.stored_ensemble import Final, StoredEnsemble, ensemble_logits
 from studies.records import Floats
 from studies.statistics.calibration import sigmoid
-
-Final = StoredModel | StoredEnsemble
 
 
 class Scorer:

@@ -14,11 +14,10 @@ from data_utils.readers.array_file import map_array
 from data_utils.readers.patches import PatchSet
 from data_utils.readers.patchset import Strings, chunks
 from data_utils.readers.sources import read_sources
-from search.applied.scorer import Final
 from search.comparison import data_source
 from search.errors import UsageError
 from search.final.members import load_stored
-from search.final.stored_ensemble import StoredEnsemble, load_ensemble
+from search.final.stored_ensemble import Final, StoredEnsemble, home_of, load_ensemble
 from search.trials.looks import PREDICTION, one_look
 from search.trials.seals import SEALED_FILE, Met, sealed_among
 from studies.errors import StudyError
@@ -61,12 +60,6 @@ def stored_in(folder: Path) -> Final:
 def named(stored: Final) -> str:
     """The model, as it is told."""
     return f"{stored.study}/{'ensemble' if isinstance(stored, StoredEnsemble) else stored.model}"
-
-
-def home_of(model: Path, stored: Final) -> Path:
-    """The folder of a single model: that of an ensemble's first part knows of the same sealed patches."""
-    folder = model.resolve()
-    return folder / stored.parts[0].stored.model if isinstance(stored, StoredEnsemble) else folder
 
 
 def check_side(patches: PatchSet, stored: Final, model: Path) -> None:

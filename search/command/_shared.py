@@ -6,7 +6,7 @@ from typing import Annotated
 from data_utils.command import any_path
 from search.command import _arguments as kinds
 from search.command._arguments import positive
-from search.command._flags import Flag, Group, choice
+from search.command._flags import Flag, Group, choice, switch
 
 Storage = Annotated[str, Flag(
     "URL", kinds.storage_url, "database of the studies; a URL with a password belongs in the variable",
@@ -36,6 +36,10 @@ Final = Annotated[Path, Flag("DIR", any_path, "final model: runs/NAME/vgg16, or 
 Paths = Annotated[tuple[str, ...], Flag(
     "PATH", kinds.data_source, "as search.launch takes it, or single pictures; several, and patterns such as "
     "'slides/*/*.png'", "default: $HISTOTUNE_DATA, then data/", many=True,
+)]  # fmt: skip
+Neighbours = Annotated[bool, switch("look at the patches around each as well, where the plan has a score for it")]
+OutOfFold = Annotated[bool, switch(
+    "show the development patients of the comparison, scored by networks that did not learn from them"
 )]  # fmt: skip
 Patients = Annotated[tuple[str, ...], Flag(
     "ID", kinds.some_text, "patients whose slides are shown", "default: all whose patches have a place", many=True,

@@ -251,9 +251,7 @@ class PredictSettings:
         "RATE", kinds.error_rate, "leave patches open, so that at most this share of a new patient's is called wrongly",
         "default: every patch is called",
     )] = None  # fmt: skip
-    neighbours: Annotated[
-        bool, switch("look at the patches around each as well, where the plan has a score for it")
-    ] = False
+    neighbours: usual.Neighbours = False
     storage: Storage = field(default="", repr=False)
     device: Device = "auto"
     log_level: LogLevel = "info"
@@ -267,6 +265,7 @@ class HeatmapSettings:
     out: Annotated[Path, Flag("DIR", kinds.folder, "folder for heatmap.html and a PNG file a slide")]
     data: usual.Paths = ()
     patient: usual.Patients = ()
+    out_of_fold: usual.OutOfFold = False
     storage: Storage = field(default="", repr=False)
     device: Device = "auto"
     log_level: LogLevel = "info"

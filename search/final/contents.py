@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
-from search.comparison import DATA_FILE, ENVIRONMENT_FILE, FINALIZE_FILE, OPENING, Comparison
+from search.comparison import DATA_FILE, ENVIRONMENT_FILE, FINALIZE_FILE, OPENING, OUT_OF_FOLD, Comparison
 from search.errors import UsageError
 from search.final.plan import came_later, changed, studies_of
 from search.final.speeds import stored_speeds
@@ -53,7 +53,7 @@ def gather(comparison: Comparison) -> ReportData:
     folder, engine = comparison.folder, comparison.storage.engine
     studies = studies_of(comparison, plan)
     test = load_predictions(folder / OPENING)
-    out_of_fold = {model.model: load_predictions(folder / model.model / "out_of_fold") for model in plan.models}
+    out_of_fold = {model.model: load_predictions(folder / model.model / OUT_OF_FOLD) for model in plan.models}
     return ReportData(
         name=comparison.name,
         data=from_json(DataSummary, _read(folder / DATA_FILE), str(folder / DATA_FILE)),

@@ -28,7 +28,7 @@ def assemble(retrained: Sequence[Retrained], rows: Rows) -> Ensemble | None:
     rule, counts = selected(rows.labels, rows.fold, logits, np.ones(len(rows.labels), np.bool_))
     parts = tuple(_part(named[name][0].final, named[name][1], times) for name, times in counts.items())
     models = [one.final for one in retrained]
-    mean = mean_logit(parts, {(one.final.model, label): one.logits[label] for one, label in named.values()})
+    mean = out_of_fold_logit(parts, retrained)
     return Ensemble(
         parts=parts,
         rule=rule,
@@ -57,6 +57,13 @@ def mean_logit(parts: Sequence[Part], logits: Mapping[tuple[str, str], Floats]) 
     on_one_scale = [logits[part.model, part.label] / part.temperature for part in parts]
     mean: Floats = np.average(on_one_scale, axis=0, weights=[part.times for part in parts])
     return mean
+
+
+def out_of_fold_logit(parts: Sequence[Part], retrained: Sequence[Retrained]) -> Floats:
+    """(N,) the same of the development rows, from the logits out of fold of all models."""
+    return mean_logit(
+        parts, {(one.final.model, label): each for one in retrained for label, each in one.logits.items()}
+    )
 
 
 def ensemble_logit(ensemble: Ensemble, models: Sequence[FinalModel], logits: Mapping[str, Floats]) -> Floats:

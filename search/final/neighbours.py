@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from data_utils.files import read_small, shown
 from data_utils.readers.patchset import Ints, PatchSet, Strings
 from search.errors import UsageError
-from search.final.ensemble import mean_logit
+from search.final.ensemble import out_of_fold_logit
 from search.final.member_files import Floats
 from search.final.race import Rows
 from search.final.retraining import Retrained, fitted
@@ -87,8 +87,7 @@ def surround(
 def _made_of(retrained: Sequence[Retrained], ensemble: Ensemble | None) -> tuple[str, Floats, float]:
     """Entry, out-of-fold logits and temperature of the score that it is made of."""
     if ensemble is not None and ensemble.chosen:
-        logits = {(one.final.model, label): each for one in retrained for label, each in one.logits.items()}
-        return ENSEMBLE, mean_logit(ensemble.parts, logits), ensemble.fit.temperature
+        return ENSEMBLE, out_of_fold_logit(ensemble.parts, retrained), ensemble.fit.temperature
     best = max(retrained, key=lambda one: one.final.candidate(one.final.chosen).out_of_fold_auc)
     return best.final.model, best.logits[best.final.chosen], best.final.temperature
 

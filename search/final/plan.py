@@ -15,7 +15,7 @@ import numpy as np
 
 from data_utils.readers.patchset import Ints, known
 from data_utils.split.prepare import DevelopmentSet
-from search.comparison import DATA_FILE, ENVIRONMENT_FILE, Comparison
+from search.comparison import DATA_FILE, ENVIRONMENT_FILE, OUT_OF_FOLD, Comparison
 from studies.errors import RecordError
 from studies.files import read_file
 from studies.final_models import CandidateResult, FinalModel
@@ -179,7 +179,7 @@ def fold_sizes(development: DevelopmentSet, fold: Ints) -> list[list[int]]:
 
 def records_of(folder: Path, models: Sequence[str]) -> dict[str, str]:
     """Sha256 of each file beside the database that a report reads, by its place in ``runs/NAME``; "" of a lost one."""
-    predictions = [f"{model}/out_of_fold/{PREDICTIONS_FILE}" for model in models]
+    predictions = [f"{model}/{OUT_OF_FOLD}/{PREDICTIONS_FILE}" for model in models]
     return {
         DATA_FILE: _of_data(folder / DATA_FILE),
         **{name: _of_file(folder / name) for name in (ENVIRONMENT_FILE, *predictions)},

@@ -23,6 +23,7 @@ from search.comparison import (
     ENVIRONMENT_FILE,
     FINALIZE_FILE,
     LOGS,
+    OUT_OF_FOLD,
     Comparison,
 )
 from search.errors import UsageError
@@ -56,7 +57,7 @@ from search.final.plan import (
 )
 from search.final.race import RULE, Race, Rows
 from search.final.retraining import Members, Retrained, conclude
-from search.final.scored import patients_of, scored_out_of_fold
+from search.final.scored import ensemble_out_of_fold, patients_of, scored_out_of_fold
 from search.final.searched import context_of, describe_weights
 from search.final.speeds import measure_speeds
 from search.training.jobs import FeatureStore, WorkerContext
@@ -125,7 +126,7 @@ def _finalize(final: Final) -> Written:
     weights = next(filter(None, context.weights.values()), None)  # of the one model that has any
     decided = _decide(final, retrained, rows, development, ensemble, weights, known)
     check_decided(final.comparison, decided, settings.reopen)  # before anything that a report reads is written over
-    _keep_development(final, development, retrained)
+    _keep_development(final, development, retrained, ensemble)
     plan, plan_digest = _plan(final, development, decided, fold)
     entrants = entrants_of(final, plan, plan_digest)
     opened = open_test(
@@ -371,11 +372,15 @@ def _decide(
     )
 
 
-def _keep_development(final: Final, development: DevelopmentSet, retrained: Sequence[Retrained]) -> None:
-    """Stores what a report shows of development patches: out-of-fold predictions and pictures."""
+def _keep_development(
+    final: Final, development: DevelopmentSet, retrained: Sequence[Retrained], ensemble: Ensemble | None
+) -> None:
+    """Stores what is said of development patches: out-of-fold predictions, also of an ensemble, and pictures."""
     for model in retrained:
         predictions = scored_out_of_fold(development, model)
-        save_predictions(predictions, final.comparison.folder / model.final.model / "out_of_fold")
+        save_predictions(predictions, final.comparison.folder / model.final.model / OUT_OF_FOLD)
+    if ensemble is not None and ensemble.chosen:
+        save_predictions(ensemble_out_of_fold(development, retrained, ensemble), final.comparison.folder / OUT_OF_FOLD)
     save_measures(measures(development.pixels), final.comparison.folder)
     chosen = {
         model.final.model: sigmoid(model.logits[model.final.chosen], model.final.temperature) for model in retrained

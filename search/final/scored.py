@@ -1,13 +1,16 @@
 """Scores of several models beside the patches that they scored, as a report takes them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from data_utils.quality.measures import brightness, near_white, stain_density
 from data_utils.readers.patches import PatchSet
+from search.final.ensemble import out_of_fold_logit
 from search.final.retraining import Retrained
+from studies.final_models import Ensemble
+from studies.findings.ensemble import ENSEMBLE
 from studies.records import Predictions
 from studies.statistics.calibration import sigmoid
 
@@ -59,6 +62,17 @@ def scored_out_of_fold(development: PatchSet, model: Retrained) -> Predictions:
         {entry: model.logits[label] for entry, label in labels.items()},
         temperatures={entry: final.fit_of(label).temperature for entry, label in labels.items()},
         thresholds={entry: final.fit_of(label).threshold for entry, label in labels.items()},
+        members={},
+    )
+
+
+def ensemble_out_of_fold(development: PatchSet, retrained: Sequence[Retrained], ensemble: Ensemble) -> Predictions:
+    """The ensemble's predictions of the development patches, likewise."""
+    return scored(
+        development,
+        {ENSEMBLE: out_of_fold_logit(ensemble.parts, retrained)},
+        temperatures={ENSEMBLE: ensemble.fit.temperature},
+        thresholds={ENSEMBLE: ensemble.fit.threshold},
         members={},
     )
 

@@ -56,6 +56,16 @@ class StoredEnsemble:
         return self.parts[0].stored.side
 
 
+Final = StoredModel | StoredEnsemble
+"""What a comparison ends in."""
+
+
+def home_of(folder: Path, stored: Final) -> Path:
+    """The folder of a single model: that of an ensemble's first part knows of the same sealed patches."""
+    place = folder.resolve()
+    return place / stored.parts[0].stored.model if isinstance(stored, StoredEnsemble) else place
+
+
 def load_ensemble(folder: Path) -> StoredEnsemble | None:
     """The ensemble in a folder such as ``runs/NAME``; None where there is none.
 

@@ -3,6 +3,7 @@
 import json
 import re
 import zipfile
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -12,12 +13,16 @@ from final_models import stored
 from PIL import Image
 
 from data_utils.readers.patches import read_patches
+from data_utils.split.cache import write_cache
 from search.applied.heatmap import heatmap
 from search.applied.scorer import Scorer
 from search.command.settings import parse_heatmap
+from search.comparison import OUT_OF_FOLD
 from search.errors import UsageError
 from search.final.members import MODEL_FILE, StoredModel
+from search.final.scored import scored
 from studies.figures.slides import IDC, NOT_IDC, SIGNED
+from studies.findings.predictions import save_predictions
 from studies.records import to_json
 
 SLIDES = ("8917", "9023", "9083")
@@ -157,6 +162,44 @@ def test_real_slides_are_put_together(model: Path, shared: Path, tmp_path: Path)
         red, green = tissue[there].mean(axis=0)[:2]
         assert red > green, "tissue in haematoxylin and eosin"
     assert all(name in page for name in SLIDES)
+
+
+def test_development_patients_are_shown_as_they_were_scored_out_of_fold(
+    model: Path, slides: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=r"leave it or --data out"):
+        run(model, slides, tmp_path / "none", "--out-of-fold")
+    folder = tmp_path / "s" / "cnn"
+    folder.mkdir(parents=True)
+    for file in model.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    asked = ["--model", str(folder), "--out", str(tmp_path / "out"), "--out-of-fold"]
+    with pytest.raises(UsageError, match="holds no development patches, of which there are scores out of fold"):
+        heatmap(parse_heatmap(asked, {}))
+    patches = read_patches(str(slides))
+    part = np.where(patches.patients == "9083", "test", "train")
+    (folder.parent / "data").mkdir()
+    write_cache(folder.parent / "data" / "development", patches, part, np.flatnonzero(part == "train"))
+    held_out = patches.take(part == "train")
+    logits = np.random.default_rng(0).normal(0, 2, len(held_out))
+    found = scored(held_out, {"cnn": logits}, temperatures={}, thresholds={"cnn": 0.4}, members={})
+    save_predictions(found, folder / OUT_OF_FOLD)
+    page = heatmap(parse_heatmap(asked, {})).read_text(encoding="utf-8")
+    found_in = re.search(r'<script type="application/json" id="slides-data">(.*?)</script>', page, re.DOTALL)
+    assert found_in is not None
+    told = json.loads(found_in[1])["slides"]
+    assert [slide["name"] for slide in told] == ["8917", "9023"]
+    expected = dict(zip(held_out.names.tolist(), 1 / (1 + np.exp(-logits)), strict=True))
+    for slide in told:
+        for k, name in enumerate(slide["files"]):
+            assert slide["probabilities"][k] == round(1000 * expected[slide["common"] + name])
+            assert slide["called"][k] == str(int(expected[slide["common"] + name] >= 0.4))
+        assert "spreads" not in slide
+        assert slide["remark"] == "A development patient, scored by networks that did not learn from it."
+    assert "got out of fold, from networks that did not learn from its patient" in page
+    save_predictions(replace(found, names=found.names[::-1].copy()), folder / OUT_OF_FOLD)
+    with pytest.raises(UsageError, match="is of other patches than the development patches beside it"):
+        heatmap(parse_heatmap(asked, {}))
 
 
 def test_one_patient_is_picked_and_an_unknown_one_refused(model: Path, slides: Path, tmp_path: Path) -> None:

@@ -7,11 +7,13 @@ import pytest
 from final_models import stored
 
 from data_utils.readers.patches import read_patches
-from search.applied.abstaining import OUT_OF_FOLD, Abstaining
+from search.applied.abstaining import Abstaining
 from search.applied.scorer import Scorer
+from search.comparison import OUT_OF_FOLD
 from search.errors import UsageError
 from search.final.members import StoredModel
 from search.final.scored import scored
+from search.final.stored_ensemble import StoredEnsemble, StoredPart
 from studies.errors import RecordError
 from studies.findings.predictions import save_predictions
 
@@ -53,6 +55,28 @@ def test_patches_are_left_open_as_the_promise_takes_it(model: tuple[StoredModel,
     assert left_open[2] == 0
     assert f"--abstain 0.1: {left_open[1]} of 130 patches are left open" in said[1]
     assert "of at least 0.9 (" in said[1]
+
+
+def test_an_ensemble_leaves_patches_open_by_its_own_scores(model: tuple[StoredModel, Path], tmp_path: Path) -> None:
+    stored_model, folder = model
+    ensemble = StoredEnsemble("s", (StoredPart(2, stored_model),), 0.5, 0.3, "p")
+    with pytest.raises(
+        UsageError, match=r"no scores of its ensemble out of fold.*search\.finalize --study s adds them"
+    ):
+        Abstaining.at(0.1, ensemble, tmp_path)
+    assert PATCHES.labels is not None
+    assert PATCHES.patients is not None
+    logits = (2 * PATCHES.labels - 1) * 2.0 + np.random.default_rng(1).normal(0, 1.5, len(PATCHES))
+    found = scored(PATCHES, {"ensemble": logits}, temperatures={}, thresholds={"ensemble": 0.3}, members={})
+    save_predictions(found, tmp_path / OUT_OF_FOLD)
+    (tmp_path / "cnn").symlink_to(folder)
+    abstaining = Abstaining.at(0.1, ensemble, tmp_path)
+    wrong = np.abs(PATCHES.labels - found.probabilities["ensemble"])
+    beyond = [np.mean(wrong[PATCHES.patients == one] > abstaining.error) for one in np.unique(PATCHES.patients)]
+    assert (sum(beyond) + 1) / (len(beyond) + 1) <= 0.1 + 1e-9, "with the new patient, who may be wrong throughout"
+    assert abstaining.error in wrong
+    said = Scorer(ensemble, tmp_path, "cpu", abstaining).columns(PATCHES)
+    assert {*said["set"]} <= {"0", "1", "0 1"}
 
 
 def test_too_few_patients_for_a_promise_are_told(model: tuple[StoredModel, Path], tmp_path: Path) -> None:

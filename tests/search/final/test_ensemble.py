@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
+from data_utils.readers.patches import read_patches
 from models._errors import ModelError
 from search.errors import UsageError
 from search.final.ensemble import assemble, ensemble_logit, mean_logit
 from search.final.members import member_logits
 from search.final.race import Rows
 from search.final.retraining import Retrained
+from search.final.scored import ensemble_out_of_fold
 from search.final.stored_ensemble import (
     ENSEMBLE_FILE,
     StoredEnsemble,
@@ -68,6 +70,19 @@ def test_it_averages_unlike_models_on_one_scale_and_has_a_fit_of_its_own(models:
     assert 0.3 < called.mean() < 0.5
     entries = {one.final.entry(label): each for one in models for label, each in one.logits.items()}
     np.testing.assert_array_equal(ensemble_logit(found, [one.final for one in models], entries), mean)
+
+
+def test_its_scores_out_of_fold_are_kept_as_those_of_a_model(models: list[Retrained]) -> None:
+    found = assemble(models, ROWS)
+    assert found is not None
+    patches = read_patches("synthetic:300")
+    kept = ensemble_out_of_fold(patches, models, found)
+    by_part = {(one.final.model, label): each for one in models for label, each in one.logits.items()}
+    summed = sum(one.times * by_part[one.model, one.label] / one.temperature for one in found.parts)
+    mean = summed / sum(one.times for one in found.parts)
+    np.testing.assert_allclose(kept.probabilities["ensemble"], expit(mean / found.fit.temperature))
+    assert kept.thresholds == {"ensemble": found.fit.threshold}
+    assert kept.names.tolist() == patches.names.tolist()
 
 
 def test_there_is_none_of_one_configuration_or_of_two_folds(models: list[Retrained]) -> None:
