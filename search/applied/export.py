@@ -1,7 +1,7 @@
 """Writes a final model as one file with a model card beside it, once the file says what PyTorch says."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import file_digest, sha256
 from pathlib import Path
 
@@ -12,16 +12,19 @@ from data_utils.colour.augment import VIEWS
 from data_utils.files import shown
 from data_utils.readers.patchset import Pixels, chunks
 from search import __version__
-from search.applied.held_out import development_of
+from search.applied.held_out import development_of, entry_of
 from search.applied.model_files import form_of
+from search.applied.seen import stored_in
 from search.applied.served import Outputs, Predictor
 from search.command.settings import ExportSettings
 from search.command.terminal import say, screen
 from search.command.writable import why_not_writable
 from search.errors import SearchFailed, UsageError
-from search.final.members import StoredModel, load_member, load_stored, member_logits
+from search.final.members import load_member
+from search.final.stored_ensemble import Final, StoredEnsemble, each_with, final_logits, home_of, models_in
 from studies.errors import RecordError
 from studies.files import read_file, whole, write_whole
+from studies.findings.ensemble import ENSEMBLE
 from studies.records import to_json
 from studies.report.card import Exported, card
 from studies.report.document import Json
@@ -74,15 +77,18 @@ def export(settings: ExportSettings) -> tuple[Path, Check]:
         UsageError: there is no final model, no development patches or no report of it, or a package is missing.
         SearchFailed: the file does not say what PyTorch says.
     """
-    stored, folder = load_stored(settings.model), settings.model
+    stored, folder = stored_in(settings.model), settings.model
     form, card_file = form_of(settings.format), _card_of(settings.out)
     report, report_sha256 = _report(folder, stored)
     patches = _patches(stored, folder)
     side = patches.shape[1]
-    members = [load_member(stored, folder, number) for number in range(len(stored.members))]
+    networks = [
+        [load_member(model, place, number) for number in range(len(model.members))]
+        for model, place in models_in(stored, folder)
+    ]
     console = screen(stderr=True)
     with whole(settings.out) as draft:
-        form.write(draft, stored, members, side, about(stored, side))
+        form.write(draft, stored, networks, side, about(stored, side))
         say(console, f"written; it is compared with PyTorch on {len(patches)} development patches")
         check = compare(stored, folder, patches, form.open(draft))
         if not check.logit <= TOLERANCE:
@@ -98,35 +104,40 @@ def export(settings: ExportSettings) -> tuple[Path, Check]:
             about=about(stored, side),
             report_sha256=report_sha256,
         )
-        write_whole(card_file, card(report, stored.model, exported))
-    say(console, f"{settings.out}: {len(members)} members, {settings.out.stat().st_size / 1e6:.1f} MB; {check}")
+        write_whole(card_file, card(report, entry_of(stored), exported))
+    say(
+        console,
+        f"{settings.out}: {sum(map(len, networks))} members, {settings.out.stat().st_size / 1e6:.1f} MB; {check}",
+    )
     say(console, f"model card: {card_file}")
     return card_file, check
 
 
-def about(stored: StoredModel, side: int) -> dict[str, str]:
+def about(stored: Final, side: int) -> dict[str, str]:
     """What a file says of itself: what rebuilds the model, and the parts of it that somebody may look for."""
+    models = [model for model, _ in models_in(stored, Path())]
+    averaged = "members and views" if len(models) == 1 else "configurations, each the mean over members and views"
     return {
         "histotune": __version__,
         "study": stored.study,
         "plan_digest": stored.plan_digest,
-        "members_sha256": json.dumps([member for _, member in stored.members]),
+        "members_sha256": json.dumps([member for model in models for _, member in model.members]),
         "input": f"uint8 RGB as it is in files, (N, {side}, {side}, 3)",
-        "output": "logit (N,): mean over members and views, divided by the temperature; probability (N,): its sigmoid; "
+        "output": f"logit (N,): mean over {averaged}, divided by the temperature; probability (N,): its sigmoid; "
         "called (N,): whether that reaches the threshold",
         "temperature": repr(stored.temperature),
         "threshold": repr(stored.threshold),
         "views": str(VIEWS),
         "side": str(side),
-        "preprocessing": stored.preprocessing.words,
-        "pretrained": stored.weights,
+        "preprocessing": models[0].preprocessing.words,
+        "pretrained": "; ".join(dict.fromkeys(model.weights for model in models)),
         "licence": LICENCE,
         "use": "research only; no medical device",
-        "model": to_json(stored),
+        ENSEMBLE if isinstance(stored, StoredEnsemble) else "model": to_json(stored),
     }
 
 
-def compare(stored: StoredModel, folder: Path, pixels: Pixels, predict: Predictor) -> Check:
+def compare(stored: Final, folder: Path, pixels: Pixels, predict: Predictor) -> Check:
     """Holds a file against the networks that it was made of.
 
     Args:
@@ -136,12 +147,13 @@ def compare(stored: StoredModel, folder: Path, pixels: Pixels, predict: Predicto
         predict: by the file.
     """
     logit, probability, called = _in_batches(predict, pixels)
-    expected = _expected(replace(stored, precision="fp32"), folder, pixels)
+    expected = _expected(each_with(stored, precision="fp32"), folder, pixels)
     chance = sigmoid(expected, 1.0)
     clear = np.abs(chance - stored.threshold) > TOLERANCE
     if (called[clear] != (chance >= stored.threshold)[clear]).any():
         raise SearchFailed("the file calls patches otherwise than PyTorch does; use another --format")
-    tested = None if stored.precision == "fp32" else sigmoid(_expected(stored, folder, pixels), 1.0)
+    exact = all(model.precision == "fp32" for model, _ in models_in(stored, folder))
+    tested = None if exact else sigmoid(_expected(stored, folder, pixels), 1.0)
     return Check(
         patches=len(pixels),
         logit=float(np.abs(logit - expected).max()),
@@ -150,10 +162,10 @@ def compare(stored: StoredModel, folder: Path, pixels: Pixels, predict: Predicto
     )
 
 
-def _expected(stored: StoredModel, folder: Path, pixels: Pixels) -> npt.NDArray[np.float64]:
+def _expected(stored: Final, folder: Path, pixels: Pixels) -> npt.NDArray[np.float64]:
     """(N,) logits by PyTorch, as ``search.predict`` has them."""
-    logits: npt.NDArray[np.float64] = member_logits(stored, folder, pixels, "cpu", lambda *_: None).mean(axis=1)
-    return logits / stored.temperature
+    logits = final_logits(stored, folder, pixels, "cpu", lambda *_: None).mean(axis=1)
+    return np.asarray(logits / stored.temperature)
 
 
 def _in_batches(predict: Predictor, pixels: Pixels) -> Outputs:
@@ -161,20 +173,20 @@ def _in_batches(predict: Predictor, pixels: Pixels) -> Outputs:
     return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
 
 
-def _patches(stored: StoredModel, folder: Path) -> Pixels:
+def _patches(stored: Final, folder: Path) -> Pixels:
     """(n, side, side, 3) development patches, as they are in files."""
     pixels = development_of(stored, folder, "on which the file is compared with PyTorch").pixels
     rows = np.unique(np.linspace(0, len(pixels) - 1, min(len(pixels), MOST_CHECKED)).astype(np.int64))
     return np.asarray(pixels[rows])
 
 
-def _report(folder: Path, stored: StoredModel) -> tuple[Json, str]:
+def _report(folder: Path, stored: Final) -> tuple[Json, str]:
     """The report that the model was published with, and its sha256.
 
     Raises:
         UsageError: it is missing, cannot be read, or is of another plan than the model.
     """
-    path = folder.resolve().parent / REPORT_JSON
+    path = home_of(folder, stored).parent / REPORT_JSON
     way_out = f"have it written by python -m search.report --study {stored.study}"
     try:
         content = read_file(path, _LARGEST_REPORT)

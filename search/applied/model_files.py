@@ -6,7 +6,7 @@ the file as a stranger would, so that what is checked is the file.
 
 import json
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -14,12 +14,12 @@ from pathlib import Path
 
 import onnx
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from data_utils.readers.patchset import Pixels
-from search.applied.served import INPUT, OUTPUTS, Outputs, Predictor, read_tensors, serve, write_tensors
+from search.applied.served import INPUT, OUTPUTS, Networks, Outputs, Predictor, read_tensors, serve, write_tensors
 from search.errors import UsageError
-from search.final.members import StoredModel
+from search.final.stored_ensemble import Final
 
 OPSET = 17  # of ONNX, 2022; every runtime of today has it, and nothing here needs a later one
 ABOUT_FILE = "about.json"
@@ -37,7 +37,7 @@ class Form:
         needs: a package that is not installed with HistoTune; "" for none.
     """
 
-    write: Callable[[Path, StoredModel, Sequence[nn.Module], int, Mapping[str, str]], None]
+    write: Callable[[Path, Final, Networks, int, Mapping[str, str]], None]
     open: Callable[[Path], Predictor]
     runs_by: str
     needs: str = ""
@@ -61,14 +61,12 @@ def form_of(name: str) -> Form:
 # --- ONNX -----------------------------------------------------------------------------------------------------------
 
 
-def _write_onnx(
-    path: Path, stored: StoredModel, members: Sequence[nn.Module], side: int, about: Mapping[str, str]
-) -> None:
+def _write_onnx(path: Path, stored: Final, networks: Networks, side: int, about: Mapping[str, str]) -> None:
     axes = {name: {0: "patches"} for name in (INPUT, *OUTPUTS)}
     with _tracing():
         # The other exporter needs onnxscript, which nothing else here does.
         torch.onnx.export(
-            serve(stored, members, side),
+            serve(stored, networks, side),
             (_example(side),),
             str(path),
             input_names=[INPUT],
@@ -95,12 +93,10 @@ def _open_onnx(path: Path) -> Predictor:
 # --- TorchScript ----------------------------------------------------------------------------------------------------
 
 
-def _write_torchscript(
-    path: Path, stored: StoredModel, members: Sequence[nn.Module], side: int, about: Mapping[str, str]
-) -> None:
+def _write_torchscript(path: Path, stored: Final, networks: Networks, side: int, about: Mapping[str, str]) -> None:
     with _tracing():
         traced = torch.jit.trace(  # type: ignore[no-untyped-call]
-            serve(stored, members, side), _example(side), check_trace=False
+            serve(stored, networks, side), _example(side), check_trace=False
         )
         torch.jit.save(traced, path, _extra_files={ABOUT_FILE: json.dumps(dict(about))})
 
@@ -132,12 +128,10 @@ def _tracing() -> Iterator[None]:
         yield
 
 
-def _write_tensors(
-    path: Path, stored: StoredModel, members: Sequence[nn.Module], side: int, about: Mapping[str, str]
-) -> None:
+def _write_tensors(path: Path, stored: Final, networks: Networks, side: int, about: Mapping[str, str]) -> None:
     """Model and side are among what is known about it."""
     del stored, side
-    write_tensors(path, members, about)
+    write_tensors(path, networks, about)
 
 
 FORMS = {

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from data_utils.readers.patchset import Ints, PatchSet, Pixels
+from data_utils.readers.patchset import Ints, PatchSet
 from search.applied.abstaining import Abstaining
 from search.applied.table import Columns
 from search.final.likeness import USUAL, Likeness, load_likeness
-from search.final.members import StoredModel, member_logits, place_members
-from search.final.stored_ensemble import Final, StoredEnsemble, ensemble_logits
+from search.final.members import StoredModel, place_members
+from search.final.stored_ensemble import Final, final_logits, models_in
 from studies.records import Floats
 from studies.statistics.calibration import sigmoid
 
@@ -39,11 +39,7 @@ class Scorer:
         """
         self._stored, self._folder, self._device = stored, folder, device
         self._abstaining = abstaining
-        parts = (
-            [(one.stored, folder / one.stored.model) for one in stored.parts]
-            if isinstance(stored, StoredEnsemble)
-            else [(stored, folder)]
-        )
+        parts = models_in(stored, folder)
         self._networks = [place_members(model, place, device) for model, place in parts]
         self._judge: tuple[Likeness, StoredModel, list[nn.Module]] | None = None  # of the first part that has one
         for (model, place), networks in zip(parts, self._networks, strict=True):
@@ -56,7 +52,8 @@ class Scorer:
 
     def columns(self, patches: PatchSet) -> Columns:
         """What the table says of these patches; labels and patients where they are known."""
-        logits = self._logits(patches.pixels)
+        pixels = patches.pixels
+        logits = final_logits(self._stored, self._folder, pixels, self._device, _silent, self._networks)
         self.logits.append(logits.mean(axis=1))
         probabilities = sigmoid(self.logits[-1], self._stored.temperature)
         nothing = [None] * len(patches)
@@ -76,12 +73,6 @@ class Scorer:
             **self._judged(patches),
             "source": [patches.source] * len(patches),
         }
-
-    def _logits(self, pixels: Pixels) -> Floats:
-        """(N, members), or (N, parts) of an ensemble."""
-        if isinstance(self._stored, StoredEnsemble):
-            return ensemble_logits(self._stored, self._folder, pixels, self._device, _silent, self._networks)
-        return member_logits(self._stored, self._folder, pixels, self._device, _silent, networks=self._networks[0])
 
     def _called(self, probabilities: Floats) -> tuple[Sequence[str | None], list[int | None]]:
         """Set and class of each patch; by the threshold there is no set, by sets some have no class."""

@@ -4,7 +4,7 @@ Preprocessing, the 8 views, all members, temperature and threshold are inside, s
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,15 @@ from data_utils.readers.patchset import Pixels
 from models._registry import load_model
 from search.errors import UsageError
 from search.final.members import StoredModel, check_model, names_prefix, same_tensors
+from search.final.stored_ensemble import Final, StoredEnsemble, check_ensemble, each_with, models_in
 from studies.errors import RecordError
+from studies.findings.ensemble import ENSEMBLE
 from studies.records import from_json
 
 Outputs = tuple[npt.NDArray[Any], ...]
 """Logit (N,), probability (N,), called (N,)."""
+Networks = Sequence[Sequence[nn.Module]]
+"""The members of each single model that a final one is made of."""
 Predictor = Callable[[Pixels], Outputs]
 """(N, side, side, 3) uint8 RGB, as it is in files -> ``Outputs``."""
 
@@ -68,11 +72,6 @@ class Served(nn.Module):
         probability = logit.sigmoid()
         return logit, probability, probability >= self.threshold
 
-    def predict(self, pixels: Pixels) -> Outputs:
-        """The same of an array."""
-        with torch.inference_mode():
-            return tuple(output.numpy() for output in self(torch.from_numpy(np.ascontiguousarray(pixels))))
-
     def _logits(self, images: Tensor) -> list[Tensor]:
         """Of each member; layers that all share see a patch once, as they do in ``member_logits``."""
         if not self._one_prefix:
@@ -81,29 +80,64 @@ class Served(nn.Module):
         return [member.after_prefix(kept) for member in self.members]  # type: ignore[operator]
 
 
-def serve(stored: StoredModel, members: Sequence[nn.Module], side: int) -> Served:
+class ServedEnsemble(nn.Module):
+    """The same of an ensemble: its logit is the mean over its parts, divided by a temperature of its own."""
+
+    def __init__(self, ensemble: StoredEnsemble, parts: Sequence[Served]) -> None:
+        """``parts`` are those of the ensemble, in its order."""
+        super().__init__()
+        self.temperature, self.threshold = ensemble.temperature, ensemble.threshold
+        self.times = [part.times for part in ensemble.parts]
+        self.parts = nn.ModuleList(parts)
+        self.eval()
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """See ``Served``."""
+        logits = [times * part(pixels)[0] for times, part in zip(self.times, self.parts, strict=True)]
+        logit = torch.stack(logits).sum(0) / sum(self.times) / self.temperature
+        probability = logit.sigmoid()
+        return logit, probability, probability >= self.threshold
+
+
+def predict(network: nn.Module, pixels: Pixels) -> Outputs:
+    """What a network of either kind says of an array."""
+    with torch.inference_mode():
+        return tuple(output.numpy() for output in network(torch.from_numpy(np.ascontiguousarray(pixels))))
+
+
+def serve(stored: Final, networks: Networks, side: int) -> nn.Module:
     """The final model of these networks as one.
 
     Raises:
         UsageError: the comparison's preprocessing cannot be written as a network.
     """
-    kind = stored.preprocessing.kind
+    for model, _ in models_in(stored, Path()):
+        _check_expressible(model.preprocessing.kind)
+    return _one(stored, networks, side)
+
+
+def _one(stored: Final, networks: Networks, side: int) -> nn.Module:
+    models = [model for model, _ in models_in(stored, Path())]
+    parts = [Served(model, members, side) for model, members in zip(models, networks, strict=True)]
+    return ServedEnsemble(stored, parts) if isinstance(stored, StoredEnsemble) else parts[0]
+
+
+def _check_expressible(kind: str) -> None:
     if kind not in EXPRESSIBLE:
         raise UsageError(
             f"this model sees patches normalised by {kind}, which takes eigenvectors and percentiles of each patch, "
             "and no file that runs by itself can hold it; use --format safetensors"
         )
-    return Served(stored, members, side)
 
 
 # --- a file of tensors ----------------------------------------------------------------------------------------------
 
 
-def write_tensors(path: Path, members: Sequence[nn.Module], about: Mapping[str, str]) -> None:
-    """Writes the tensors of all members, as "members.NUMBER.NAME"; ``about`` goes in as metadata."""
+def write_tensors(path: Path, networks: Networks, about: Mapping[str, str]) -> None:
+    """Writes the tensors of all members, part by part, as "members.NUMBER.NAME"; ``about`` goes in as metadata."""
     tensors = {
         f"members.{number}.{name}": tensor.contiguous()
-        for number, member in enumerate(members)
+        for number, member in enumerate(member for members in networks for member in members)
         for name, tensor in member.state_dict().items()
     }
     save_file(tensors, path, dict(about))
@@ -119,16 +153,27 @@ def read_tensors(path: Path) -> Predictor:
         with safe_open(path, framework="pt") as file:
             about = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-        stored = from_json(StoredModel, about["model"], str(path))
-        check_model(stored, path)
-        members = [_member(stored, tensors, number) for number in range(len(stored.members))]
-        network = Served(replace(stored, preprocessing=Preprocessing()), members, int(about["side"]))
+        stored = _stored(about, path)
+        models = [model for model, _ in models_in(stored, path)]
+        for model in models:
+            check_model(model, path)
+        number = count()
+        networks = [[_member(model, tensors, next(number)) for _ in model.members] for model in models]
+        network = _one(each_with(stored, preprocessing=Preprocessing()), networks, int(about["side"]))
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError, RecordError) as error:
         raise UsageError(
             f"{path} is no model that search.export --format safetensors of this version wrote ({shown(error)}); "
             "export it again"
         ) from error
-    return lambda pixels: network.predict(stored.preprocessing.apply(pixels))
+    return lambda pixels: predict(network, models[0].preprocessing.apply(pixels))
+
+
+def _stored(about: Mapping[str, str], path: Path) -> Final:
+    if ENSEMBLE in about:
+        ensemble = from_json(StoredEnsemble, about[ENSEMBLE], str(path))
+        check_ensemble(ensemble, path)
+        return ensemble
+    return from_json(StoredModel, about["model"], str(path))
 
 
 def _member(stored: StoredModel, tensors: Mapping[str, Tensor], number: int) -> nn.Module:

@@ -31,7 +31,6 @@ LogLevel = Annotated[str, choice("least important message to write", "debug", "i
 Patience = Annotated[float, Group("faults"), Flag(
     "SECONDS", positive, "wait so long for a database that went away or is held, then end in order"
 )]  # fmt: skip
-FinalModel = Annotated[Path, Flag("DIR", any_path, "final model, like runs/NAME/vgg16")]
 Final = Annotated[Path, Flag("DIR", any_path, "final model: runs/NAME/vgg16, or runs/NAME")]
 Paths = Annotated[tuple[str, ...], Flag(
     "PATH", kinds.data_source, "as search.launch takes it, or single pictures; several, and patterns such as "

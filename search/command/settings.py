@@ -18,7 +18,7 @@ from search.command import _shared as usual
 from search.command._arguments import positive, study_name_of, whole
 from search.command._flags import Asked, Flag, Group, Settings, Study, choice, command_of, options, purpose_of, switch
 from search.command._ray import settle_ray
-from search.command._shared import Data, Device, FinalModel, LogLevel, Patience, Positive, Storage, Weights
+from search.command._shared import Data, Device, LogLevel, Patience, Positive, Storage, Weights
 from search.command._split import DRAW, LISTS, check_split
 from search.command.extents import Extent, assignments, settle_space
 from search.command.settings_file import read_settings
@@ -275,7 +275,7 @@ class HeatmapSettings:
 class ExportSettings:
     """Write the final model of a comparison as one file that runs without it, with a model card beside it."""
 
-    model: Annotated[FinalModel, Group("export")]
+    model: Annotated[usual.Final, Group("export")]
     out: Annotated[Path, Flag("FILE", kinds.new_file, "file to write; the model card goes beside it, ending in .md")]
     format: Annotated[str, choice(
         "form of the file; onnx takes pip install 'histotune[export]'", "onnx", "torchscript", "safetensors"

@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -60,10 +61,38 @@ Final = StoredModel | StoredEnsemble
 """What a comparison ends in."""
 
 
+def models_in(stored: Final, folder: Path) -> list[tuple[StoredModel, Path]]:
+    """The single models that it is made of, each with the folder of its members; ``folder`` is that of its own JSON."""
+    if isinstance(stored, StoredModel):
+        return [(stored, folder)]
+    return [(part.stored, folder / part.stored.model) for part in stored.parts]
+
+
 def home_of(folder: Path, stored: Final) -> Path:
     """The folder of a single model: that of an ensemble's first part knows of the same sealed patches."""
-    place = folder.resolve()
-    return place / stored.parts[0].stored.model if isinstance(stored, StoredEnsemble) else place
+    return models_in(stored, folder.resolve())[0][1]
+
+
+def each_with(stored: Final, **changed: Any) -> Final:
+    """The same with other fields of each single model, such as its precision."""
+    if isinstance(stored, StoredModel):
+        return replace(stored, **changed)
+    parts = tuple(replace(part, stored=replace(part.stored, **changed)) for part in stored.parts)
+    return replace(stored, parts=parts)
+
+
+def final_logits(
+    stored: Final,
+    folder: Path,
+    pixels: npt.NDArray[np.uint8],
+    device: str,
+    progress: Progress,
+    networks: Sequence[Sequence[nn.Module]] | None = None,
+) -> Floats:
+    """(N, members), or (N, parts) of an ensemble; arguments as of ``ensemble_logits``."""
+    if isinstance(stored, StoredEnsemble):
+        return ensemble_logits(stored, folder, pixels, device, progress, networks)
+    return member_logits(stored, folder, pixels, device, progress, networks=None if networks is None else networks[0])
 
 
 def load_ensemble(folder: Path) -> StoredEnsemble | None:
@@ -84,11 +113,22 @@ def _read(folder: Path) -> StoredEnsemble | None:
     if not os.path.lexists(path):
         return None
     found = from_json(StoredEnsemble, read_small(path, _LARGEST), str(path))
+    check_ensemble(found, path)
+    return found
+
+
+def check_ensemble(found: StoredEnsemble, path: Path) -> None:
+    """Refuses what no finalize writes.
+
+    Raises:
+        UsageError: what of it is missing or out of range.
+    """
     models = [part.stored.model for part in found.parts]
     sound = {
         "parts": len(models) > 0,
         "model": all(Path(model).name == model != ".." for model in models),  # a folder beside the file
         "side": len({part.stored.side for part in found.parts}) == 1,
+        "preprocessing": all(part.stored.preprocessing == found.parts[0].stored.preprocessing for part in found.parts),
         "times": all(1 <= part.times <= _MOST_TIMES for part in found.parts),
         "temperature": 0 < found.temperature < float("inf"),
         "threshold": 0 <= found.threshold <= 1,
@@ -99,7 +139,6 @@ def _read(folder: Path) -> StoredEnsemble | None:
             f"{shown(path)} is no ensemble: {wrong[0]} is missing or out of range; expected it as search.finalize left "
             "it: put the original back"
         )
-    return found
 
 
 def ensemble_problems(folder: Path) -> list[str]:

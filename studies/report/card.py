@@ -12,6 +12,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from studies.findings.ensemble import ENSEMBLE
 from studies.report.document import Json
 
 HUB_NAMES = {
@@ -70,7 +71,7 @@ def card(report: Json, model: str, exported: Exported) -> str:
     environment.filters["text"] = lambda value: json.dumps(value, ensure_ascii=False)  # JSON is YAML
     return environment.get_template("card.md.j2").render(
         r=report,
-        m=report["models"][model],
+        f=_final(report, model),
         e=exported,
         name=f"{report['study']}-{model}",
         model=model,
@@ -83,9 +84,44 @@ def card(report: Json, model: str, exported: Exported) -> str:
     )
 
 
+@dataclass(frozen=True)
+class _Final:
+    """What a card says of a single model or of the ensemble.
+
+    Attributes:
+        headline: what the comparison has found, in words.
+        models: whose configurations it is made of.
+        chosen: which these are, and by what, in words.
+        fit: has its temperature, and its threshold with the rule behind it.
+        test: its metrics on the test patients.
+    """
+
+    headline: str
+    models: tuple[str, ...]
+    chosen: str
+    fit: Mapping[str, Any]
+    test: Mapping[str, Any]
+
+
+def _final(report: Json, model: str) -> _Final:
+    if model != ENSEMBLE:
+        one, verdict = report["models"][model], report["verdict"]
+        chosen = f"{one['chosen']} configuration, by {report['plan']['settings']['choice']}"
+        return _Final(f"{verdict['headline']} {verdict['detail']}", (model,), chosen, one, one["test"])
+    one = report[ENSEMBLE]
+    parts = [f"{part['times']} times {part['model']} {part['label']}" for part in one["parts"]]
+    return _Final(
+        headline=f"{one['verdict']['headline']} {one['verdict']['detail']}",
+        models=tuple(dict.fromkeys(part["model"] for part in one["parts"])),
+        chosen=f"the mean of {', '.join(parts)}, by {one['rule']} on out-of-fold scores",
+        fit=one,
+        test={key: one[key] for key in ("auc", "balanced_accuracy")},
+    )
+
+
 def results(report: Json, model: str) -> list[tuple[str, str, float, str]]:
     """(name, that of the hub, value, its interval in words) of each metric on the test patients that is defined."""
-    found = ((key, hub, report["models"][model]["test"].get(key)) for key, hub in HUB_NAMES.items())
+    found = ((key, hub, _final(report, model).test.get(key)) for key, hub in HUB_NAMES.items())
     return [
         (report["metrics"][key], hub, estimate["value"], interval(estimate))
         for key, hub, estimate in found
@@ -102,13 +138,15 @@ def interval(estimate: Mapping[str, Any]) -> str:
 
 def _cost(report: Json, model: str) -> tuple[float, float]:
     """Hours of workers that the search of a model took, and the training of the members that it ends in."""
-    used = report["searches"][f"{report['study']}-{model}"]["cost"]["used"]
-    chosen = next(one for one in report["plan"]["models"] if one["model"] == model)
-    seconds = [member["seconds"] for one in chosen["candidates"] for member in one["members"]]
+    models = _final(report, model).models
+    used = sum(report["searches"][f"{report['study']}-{one}"]["cost"]["used"] for one in models)
+    planned = [one for one in report["plan"]["models"] if one["model"] in models]
+    seconds = [member["seconds"] for of in planned for one in of["candidates"] for member in one["members"]]
     return used / 3600, sum(seconds) / 3600
 
 
 def _devices(report: Json, model: str) -> Sequence[str]:
     """Devices that its trials were trained on."""
-    trials = report["studies"][f"{report['study']}-{model}"]["trials"]
+    studies = [report["studies"][f"{report['study']}-{one}"] for one in _final(report, model).models]
+    trials = [trial for study in studies for trial in study["trials"]]
     return sorted({str(trial["attributes"]["device"]) for trial in trials if "device" in trial["attributes"]})

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,18 +18,23 @@ from data_utils.split.prepare import prepare
 from search.applied import model_files
 from search.applied.export import TOLERANCE, about, compare, export
 from search.applied.model_files import FORMS, form_of
-from search.applied.served import Served, read_tensors
+from search.applied.served import Predictor, predict, read_tensors, serve
 from search.command.settings import ExportSettings
 from search.errors import SearchFailed, UsageError
-from search.final.members import MODEL_FILE, StoredModel, load_member
+from search.final.members import MODEL_FILE, StoredModel, load_member, member_logits
+from search.final.stored_ensemble import StoredEnsemble, StoredPart
 from studies.records import to_json
 from studies.report.page import REPORT_JSON
 
 CNN = {"depth": 2, "width": 16, "residual": True}
 
 
-def members_of(model: StoredModel, folder: Path) -> list[nn.Module]:
-    return [load_member(model, folder, number) for number in range(2)]
+def members_of(model: StoredModel, folder: Path) -> list[list[nn.Module]]:
+    return [[load_member(model, folder, number) for number in range(2)]]
+
+
+def serving(model: StoredModel, folder: Path) -> Predictor:
+    return partial(predict, serve(model, members_of(model, folder), 50))
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -47,14 +53,32 @@ def test_a_file_says_what_pytorch_says(
     model = stored(tmp_path, name, changed, preprocess=preprocess)
     file, side = tmp_path / "model", PIXELS.shape[1]
     FORMS[form].write(file, model, members_of(model, tmp_path), side, about(model, side))
-    predict = FORMS[form].open(file)
-    check = compare(model, tmp_path, PIXELS, predict)
+    served = FORMS[form].open(file)
+    check = compare(model, tmp_path, PIXELS, served)
     assert check.patches == len(PIXELS)
     assert check.logit <= TOLERANCE, str(check)
     assert check.probability <= TOLERANCE / 4
-    logit, probability, called = predict(PIXELS[:1])  # any number of patches, one too
+    logit, probability, called = served(PIXELS[:1])  # any number of patches, one too
     assert (logit.shape, probability.shape, called.dtype) == ((1,), (1,), np.bool_)
-    assert len(np.unique(predict(PIXELS)[0].round(4))) == len(PIXELS)
+    assert len(np.unique(served(PIXELS)[0].round(4))) == len(PIXELS)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_an_ensemble_is_one_file_as_well(tmp_path: Path, form: str) -> None:
+    (tmp_path / "cnn").mkdir()
+    one = stored(tmp_path / "cnn", "cnn", CNN, preprocess="standardise")
+    other = replace(one, members=one.members[1:], temperature=0.6)
+    ensemble = StoredEnsemble("s", (StoredPart(3, one), StoredPart(1, other)), 1.4, 0.45, "p")
+    (both,), ((_, second),) = members_of(one, tmp_path / "cnn"), members_of(one, tmp_path / "cnn")
+    FORMS[form].write(tmp_path / "model", ensemble, [both, [second]], 50, about(ensemble, 50))
+    served = FORMS[form].open(tmp_path / "model")
+    check = compare(ensemble, tmp_path, PIXELS, served)
+    assert check.logit <= TOLERANCE, str(check)
+    logits = [member_logits(part.stored, tmp_path / "cnn", PIXELS, "cpu", lambda *_: None).mean(axis=1)
+              for part in ensemble.parts]  # fmt: skip
+    mean = (3 * logits[0] / 1.7 + logits[1] / 0.6) / 4
+    np.testing.assert_allclose(served(PIXELS)[0], mean / 1.4, atol=1e-3)
+    assert (served(PIXELS)[2] == (served(PIXELS)[1] >= 0.45)).all()
 
 
 @pytest.mark.parametrize("form", ["onnx", "torchscript"])
@@ -83,7 +107,7 @@ def test_what_is_to_be_known_is_in_each_file(tmp_path: Path) -> None:
 
 def test_a_model_in_bf16_is_held_against_fp32_and_the_difference_is_told(tmp_path: Path) -> None:
     model = replace(stored(tmp_path, "cnn", CNN), precision="bf16")
-    check = compare(model, tmp_path, PIXELS, Served(model, members_of(model, tmp_path), 50).predict)
+    check = compare(model, tmp_path, PIXELS, serving(model, tmp_path))
     assert check.logit < 1e-4
     assert check.rounding is not None
     assert check.logit < check.rounding < 0.1
@@ -92,7 +116,7 @@ def test_a_model_in_bf16_is_held_against_fp32_and_the_difference_is_told(tmp_pat
 
 def test_a_file_that_says_something_else_is_found(tmp_path: Path) -> None:
     model = stored(tmp_path, "cnn", CNN)
-    right = Served(model, members_of(model, tmp_path), 50).predict
+    right = serving(model, tmp_path)
     moved = compare(model, tmp_path, PIXELS, lambda pixels: (right(pixels)[0] + 0.01, *right(pixels)[1:]))
     assert moved.logit == pytest.approx(0.01, rel=0.1)
     assert moved.probability < 1e-4

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from huggingface_hub import ModelCard
 from PIL import Image
 from scipy.special import expit
 from sklearn import metrics as sk
@@ -16,6 +17,7 @@ from studies.final_models import Control, ControlPart, Fit, Gain
 from studies.findings.findings import find
 from studies.findings.predictions import load_predictions, save_predictions
 from studies.records import Predictions, ReportData
+from studies.report.card import Exported, card
 from studies.report.page import write_report
 from tests.studies import made_up
 
@@ -90,6 +92,28 @@ def test_what_neighbours_gain_is_told_or_why_there_are_none(small: ReportData, t
     assert "was left out: a development patch has 0.4 neighbours." in write_report(sparse, tmp_path).read_text("utf-8")
     earlier = replace(small, plan=replace(small.plan, neighbours=None))
     assert 'id="neighbours"' not in write_report(earlier, tmp_path).read_text("utf-8"), "of a plan from before"
+
+
+@pytest.mark.parametrize("model", ["cnn", "ensemble"])
+def test_a_model_card_has_the_numbers_of_the_model_or_the_ensemble(
+    small: ReportData, tmp_path: Path, model: str
+) -> None:
+    write_report(small, tmp_path)
+    report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    report["plan"]["settings"]["choice"] = "out-of-fold AUC"
+    report["environment"] |= {"processor": "made up", "cores": 2, "torch": "0"}
+    about = {"histotune": "0", "preprocessing": "none", "input": "i", "output": "o", "pretrained": "made up"}
+    exported = Exported("m.onnx", "onnx", "any", "a" * 64, 50, "checked", "L", {**about, "members_sha256": "[]"}, "b")
+    found = ModelCard(card(report, model, exported))
+    results = {one.metric_type: one for one in found.data.eval_results or []}
+    assert found.data.model_name == f"{small.name}-{model}"
+    told = report["ensemble"] if model == "ensemble" else report["models"][model]["test"]
+    assert results["roc_auc"].metric_value == told["auc"]["value"]
+    assert results["balanced_accuracy"].metric_value == told["balanced_accuracy"]["value"]
+    assert (len(results) == 2) == (model == "ensemble")
+    if model == "ensemble":
+        assert report["ensemble"]["verdict"]["headline"] in found.text
+        assert f"times {report['ensemble']['parts'][0]['model']}" in found.text
 
 
 def test_the_slides_of_test_patients_stand_in_the_report(small: ReportData, tmp_path: Path) -> None:
