@@ -33,6 +33,7 @@ BENCHMARKS = (
     "trials",
     "data",
     "ingest",
+    "report",
 )
 PAGE = Path(__file__).resolve().parent.parent / "BENCHMARKS.md"
 BEGIN, END = "<!-- benchmarks: begin (written by benchmarks/run.py) -->", "<!-- benchmarks: end -->"
