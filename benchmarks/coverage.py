@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from scipy import special, stats
 
 from studies.statistics.calibration import calibration_line
@@ -36,6 +37,8 @@ from studies.statistics.resampling import Floats, Ints, Resampling, resample
 DESIGNS = ("equal", "skewed", "tied", "dominant")
 PATIENTS = (5, 8, 12, 20, 34, 50)
 THRESHOLD = 0.5
+OF_THE_TRUTH = 20_000
+"""Patients whose value is the truth."""
 DRAWS = 200
 """Draws of patients for the intervals that ours is compared to; 2,000 change a coverage by about .004."""
 DIFFERENCES = ("auc", "balanced_accuracy", "brier")
@@ -63,7 +66,11 @@ class Draws(Resampling):
     @classmethod
     def of(cls, other: Resampling) -> "Draws":
         """The draws of another."""
-        return cls(other.clusters, other.weights, other.effective, other.known)
+        return cls(**vars(other))
+
+    def sum_reduced(self, per_patch: npt.NDArray[np.generic]) -> Floats:
+        """(N, ...) -> (draws, ...)."""
+        return self.sum(per_patch)
 
 
 # --- the made-up patients -------------------------------------------------------------------------------------------
@@ -108,8 +115,8 @@ def shared_and_own(spread: float, count: int, rng: np.random.Generator) -> Float
 
 
 def truth(design: str, rng: np.random.Generator) -> dict[str, float]:
-    """Every metric on 20,000 patients; who dominates a split is a patient like any other."""
-    split = simulate("equal" if design == "dominant" else design, 20_000, rng)
+    """Every metric on all patients of the truth; who dominates a split is a patient like any other."""
+    split = simulate("equal" if design == "dominant" else design, OF_THE_TRUTH, rng)
     whole = Draws.of(resample(split.patients.astype(str), split.labels, 1, 0))
     measured = measure(split.labels, split.logits[0], THRESHOLD, whole)
     lines = calibration_line(split.labels, split.logits[0], whole)

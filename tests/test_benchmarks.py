@@ -11,11 +11,12 @@ import torch
 from optuna.storages import RDBStorage
 from torchvision.transforms import v2
 
-from benchmarks import _launch, data, overhead, peer_optuna, peer_training, peer_tune, quality, run, training
+from benchmarks import _launch, coverage, data, overhead, peer_optuna, peer_training, peer_tune, quality, run, training
 from benchmarks._races import Climb, Way, by_luck, race
 from benchmarks._report import LIMIT, OK, SHORT, Limit, Result, exit_code, load_limits, verdict
 from data_utils.colour.augment import VIEWS, dihedral
 from models._registry import load_model
+from studies.statistics.resampling import resample
 from studies.storage.studies import make_pruner
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -187,6 +188,27 @@ def test_mapped_patches_are_found_among_the_mappings_of_this_process(tmp_path):
     assert mapped.max() == 1
     assert data.patches_memory() - before == pytest.approx(8, rel=0.01)
     assert data.private_memory() > 1
+
+
+def test_coverage_is_told_of_every_interval_and_of_what_it_is_compared_to(monkeypatch, capsys):
+    monkeypatch.setattr(coverage, "OF_THE_TRUTH", 300)
+    coverage.main(["--runs", "2", "--patients", "12", "--designs", "equal"])
+    lines = capsys.readouterr().out.splitlines()
+    told = {
+        line[:34].strip(): line[34:].split() for line in lines[lines.index("") :] if line.endswith(("0.50", "1.00"))
+    }
+    assert {"auc", "sensitivity", "brier", "calibration_slope", "difference of auc"} <= told.keys()
+    assert "–" not in told["auc"], "ours, before, Obuchowski, percentiles, BCa"
+    assert told["sensitivity"].count("–") == 1
+
+
+def test_a_draw_sums_the_patches_of_the_patients_that_it_took():
+    who, labels = np.repeat(["a", "b", "c", "d", "e"], [3, 1, 4, 1, 5]), np.arange(14) % 2
+    resampling = resample(who, labels, 7, 0)
+    values = np.random.default_rng(0).random(14)
+    drawn = coverage.Draws.of(resampling)
+    sums = [sum(values[resampling.clusters == k].sum() * times for k, times in enumerate(row)) for row in drawn.weights]
+    assert drawn.sum_reduced(values) == pytest.approx(sums)
 
 
 def test_configurations_begin_with_the_default_and_are_always_the_same():
