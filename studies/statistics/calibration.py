@@ -3,14 +3,10 @@
 ``fit_temperature`` sees development patches only (out of fold); the rest describes what came of it on the test split.
 """
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import optimize, special
-from statsmodels.genmod import families
-from statsmodels.genmod.generalized_linear_model import GLM
-from statsmodels.tools.sm_exceptions import PerfectSeparationError, PerfectSeparationWarning
 
 from studies.statistics.binned import equal_mass_bins
 from studies.statistics.metrics import Estimate, Sampled, by_class, estimate, rate
@@ -120,23 +116,76 @@ def _clustered_fit(labels: Ints, design: Floats, offset: Floats, resampling: Res
     """First coefficient of a logistic regression with its interval over patients."""
     if len(np.unique(labels)) < 2:
         return _NONE
+    regression = _Regression(labels, design, offset)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", PerfectSeparationWarning)
-            warnings.filterwarnings("error", message="overflow|divide by zero|invalid value", category=RuntimeWarning)
-            fit = GLM(labels, design, family=families.Binomial(), offset=offset).fit()
-            reduced = _refitted(fit.params, fit.mu, labels, design, resampling)
-    except (PerfectSeparationError, PerfectSeparationWarning, RuntimeWarning, np.linalg.LinAlgError):
+        whole = regression.fit(np.ones(len(labels)), np.zeros(design.shape[1]))
+        reduced = _refitted(regression, whole, resampling)
+    except np.linalg.LinAlgError:
         return _NONE
-    value = float(fit.params[0])
-    if not np.isfinite(value) or not np.all(np.isfinite(reduced)):
-        return _NONE
-    return estimate(Sampled(value, reduced, by_class(labels, resampling), "plain"), resampling)
+    return estimate(Sampled(float(whole[0]), reduced, by_class(labels, resampling), "plain"), resampling)
 
 
-def _refitted(params: Floats, means: Floats, labels: Ints, design: Floats, resampling: Resampling) -> Floats:
-    """(patients,) first coefficient with most of each patient taken away, one step of Newton's from the whole fit."""
+def _refitted(regression: "_Regression", whole: Floats, resampling: Resampling) -> Floats:
+    """(patients,) first coefficient with most of each patient taken away.
+
+    One step of Newton's from the whole fit tells it where logits hardly move, as with many patients; else it is fitted.
+    """
+    labels, design = regression.labels, regression.design
+    means = regression.means(whole)
     scores = resampling.sum_reduced(design * (labels - means)[:, None])  # (patients, p)
     information = resampling.sum_reduced(design[:, :, None] * design[:, None, :] * (means * (1 - means))[:, None, None])
-    refitted: Floats = params[0] + np.linalg.solve(information, scores[:, :, None])[:, 0, 0]
-    return refitted
+    steps = np.linalg.solve(information, scores[:, :, None])[:, :, 0]
+    moved = np.sqrt(np.einsum("bp,pq,bq->b", steps, design.T @ design / len(labels), steps))
+    refitted, far = whole + steps, np.flatnonzero(moved > _SMALL_STEP)
+    for one, weights in zip(far, resampling.reduced[far], strict=True):
+        refitted[one] = regression.fit(weights[resampling.clusters], whole)
+    first: Floats = refitted[:, 0]
+    return first
+
+
+_SMALL_STEP = 0.02
+"""Of the logits, in the mean square; what is left to go after a step of Newton's is about its square."""
+_STEPS, _THERE = 100, 1e-8
+
+
+@dataclass(frozen=True, eq=False)
+class _Regression:
+    """A logistic regression of (N,) labels on an (N, p) design, beside (N,) what is added with a coefficient of 1."""
+
+    labels: Ints
+    design: Floats
+    offset: Floats
+
+    def means(self, params: Floats) -> Floats:
+        """(N,) probabilities."""
+        return sigmoid(self.design @ params + self.offset)
+
+    def fit(self, weights: Floats, start: Floats) -> Floats:
+        """(p,) coefficients of the greatest likelihood, by Newton's steps that never lower it.
+
+        Args:
+            weights: (N,) of each patch.
+            start: (p,) where to begin.
+
+        Raises:
+            numpy.linalg.LinAlgError: there is none, or all probabilities are 0 or 1 to the last digit.
+        """
+        params = start
+        for _ in range(_STEPS):
+            means = self.means(params)
+            information = (self.design * (weights * means * (1 - means))[:, None]).T @ self.design
+            step = np.linalg.solve(information, self.design.T @ (weights * (self.labels - means)))
+            while self._loss(weights, params + step) > self._loss(weights, params) and self._moves(step):
+                step = step / 2
+            params = params + step
+            if not self._moves(step):
+                return params
+        raise np.linalg.LinAlgError("the likelihood has no maximum that was reached")
+
+    def _moves(self, step: Floats) -> bool:
+        return bool(np.max(np.abs(self.design @ step)) > _THERE)
+
+    def _loss(self, weights: Floats, params: Floats) -> float:
+        """Minus the logarithm of the likelihood."""
+        logits = self.design @ params + self.offset
+        return float(np.sum(weights * (np.logaddexp(0.0, logits) - self.labels * logits)))

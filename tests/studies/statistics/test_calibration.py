@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+from scipy import optimize
 from scipy.special import expit
 
 from studies.statistics import calibration as c
+from studies.statistics.intervals import spread
+from studies.statistics.metrics import by_class
 from studies.statistics.resampling import resample
 
 RNG = np.random.default_rng(8)
@@ -44,6 +47,43 @@ def test_constant_or_separating_scores_have_no_slope() -> None:
     resampling = resample(WHO, LABELS, 10, 0)
     assert c.calibration_line(LABELS, np.full(N, 0.3), resampling)[1].value is None
     assert c.calibration_line(LABELS, np.where(LABELS == 1, 2.0, -2.0), resampling)[1].value is None
+
+
+def refitted(labels: np.ndarray, logits: np.ndarray, who: np.ndarray, *, slope: bool) -> tuple[float, np.ndarray]:
+    """The first coefficient by a general minimiser, on all patches and with nine tenths of each patient taken away."""
+
+    def fit(weights: np.ndarray) -> float:
+        def loss(params: np.ndarray) -> float:
+            line = params[0] * logits + params[1] if slope else params[0] + logits
+            return float(np.sum(weights * (np.logaddexp(0, line) - labels * line)))
+
+        start = np.array([0.5, 0.0]) if slope else np.zeros(1)
+        found = optimize.minimize(loss, start, method="Nelder-Mead", options={"xatol": 1e-8, "fatol": 1e-10})
+        return float(found.x[0])
+
+    return fit(np.ones(len(labels))), np.array([fit(np.where(who == one, 0.1, 1.0)) for one in np.unique(who)])
+
+
+@pytest.mark.parametrize(("which", "slope"), [(0, False), (1, True)])
+def test_an_interval_of_few_patients_comes_from_fits_without_most_of_each(which: int, slope: bool) -> None:
+    rng = np.random.default_rng(3)
+    who = np.repeat(np.arange(6), [60, 10, 20, 30, 15, 25])
+    logits = rng.normal(-0.5, 1.5, len(who)) + rng.normal(0, 1.5, 6)[who]
+    labels = (rng.random(len(who)) < expit(rng.normal(1, 1, 6)[who] * logits)).astype(np.int64)
+    value, reduced = refitted(labels, logits, who, slope=slope)
+    resampling = resample(who.astype(str), labels, 0, 0)
+    found = c.calibration_line(labels, logits, resampling)[which]
+    assert found.value == pytest.approx(value, abs=1e-5)
+    half = spread(value, reduced, by_class(labels, resampling)).half
+    assert (found.low, found.high) == pytest.approx((value - half, value + half), rel=0.02)
+
+
+def test_an_intercept_is_found_where_most_probabilities_are_0_or_1_to_the_last_digit() -> None:
+    who, logits = np.repeat(np.arange(60), 10), np.rint(TRUE_LOGITS[:600])
+    found, _ = c.calibration_line(LABELS[:600], 60 * logits, resample(who.astype(str), LABELS[:600], 0, 0))
+    value, _ = refitted(LABELS[:600], 60 * logits, np.zeros(600), slope=False)
+    assert found.value == pytest.approx(value, abs=1e-4)
+    assert found.low is not None
 
 
 def test_reliability_bins_hold_every_patch_once_and_bracket_the_truth() -> None:
