@@ -24,7 +24,7 @@ ERRORS = 2.0
 """Standard errors of the paired difference by which one that is dropped is worse than the leader."""
 RULE = (
     f"after {FIRST} folds and after each further one but the last, a configuration is dropped whose out-of-fold AUC is "
-    f"below the leader's by more than {ERRORS:g} standard errors of the difference over patients; the default one never"
+    f"below the leader's by more than {ERRORS:g} standard errors of the difference; the default one never"
 )
 """As a plan has it."""
 

@@ -43,7 +43,8 @@ def _left_open(findings: Findings) -> Figure:
             )
     figure.update_xaxes(range=[0, 1.01], tickformat=".0%")
     figure.update_yaxes(rangemode="tozero", tickformat=".0%")
-    bands = ", with 95 % bands over patients" if findings.test_split.band_draws else ""
+    banded = any(point.y.low is not None for one in findings.closer.left_open.values() for point in one.errors)
+    bands = ", with 95 % bands" if banded else ""
     return Figure(
         key="risk-coverage",
         title="Errors against coverage",

@@ -170,7 +170,7 @@ def above_and_below(one: Estimate) -> tuple[float, float]:
 
 def with_intervals(what: str, shown: Iterable[Estimate]) -> str:
     """What an axis shows, and of its intervals only where there are any."""
-    return f"{what} with 95 % interval over patients" if any(one.low is not None for one in shown) else what
+    return f"{what} with 95 % interval" if any(one.low is not None for one in shown) else what
 
 
 def rows_axis(figure: go.Figure, labels: Sequence[str]) -> None:

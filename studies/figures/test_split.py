@@ -31,9 +31,7 @@ from studies.records import ReportData
 from studies.statistics import curves
 from studies.statistics.binned import BINS
 from studies.statistics.calibration import ReliabilityBin
-from studies.statistics.intervals import FEWEST_OF_A_CLASS
 from studies.statistics.metrics import METRICS
-from studies.statistics.resampling import FEWEST_PATIENTS
 
 MOST_POINTS = 2000
 """Patches drawn in the scatter of two models; more would slow the page down and show no more."""
@@ -93,7 +91,7 @@ _BANDS = "Bands are the middle 95 % of the draws at each point. "
 
 
 def _bands(findings: Findings) -> str:
-    return ", with 95 % bands over patients" if findings.test_split.band_draws else ""
+    return ", with 95 % bands" if findings.test_split.band_draws else ""
 
 
 def _roc(findings: Findings) -> Figure:
@@ -165,8 +163,8 @@ def _reliability(findings: Findings) -> Figure:
         key="reliability",
         title="Reliability: what was promised, what happened",
         alt="Observed share of IDC against predicted probability in bins of equal mass, one plot a model.",
-        note=f"At most {BINS} bins, with equally many patches. On the dotted line, 30 % means 30 in 100. "
-        "Bars are of the final score, after temperature.",
+        note=f"At most {BINS} bins, with equally many patches; equal scores share one. On the dotted line, 30 % means "
+        "30 in 100. Bars are of the final score, after temperature.",
         plots=tuple(_reliability_of(name, model, place) for place, (name, model) in enumerate(models)),
         table=Table(
             ("Model", "Temperature", "Patches", "Predicted", "Observed", "Observed, low", "Observed, high"), tuple(rows)
@@ -289,9 +287,10 @@ def _patients(findings: Findings) -> Figure:
         title="Patient by patient",
         alt=f"AUC with interval within each of {len(rows)} test patients, for each model.",
         note=(
-            "Beside each patient: patches with IDC of all patches. Sorted by the share of IDC. DeLong's interval, "
-            "which a patient with a single patch of a class does not have; "
-            "patients with one class only have no AUC and an empty row."
+            "Beside each patient: patches with IDC of all patches. Sorted by the share of IDC. DeLong's interval, and "
+            "of an AUC of 0 or 1 the exact one by the patches of the rarer class; a patient with a single patch of a "
+            "class, or with scores all alike, has none. "
+            "Patients with one class only have no AUC and an empty row."
         ),
         plots=(figure,),
         table=Table(("Patient", "Patches", "IDC", *columns), cells),
@@ -330,9 +329,9 @@ def _subgroups(findings: Findings) -> Figure:
         title="Part by part",
         alt="AUC in parts of the test split: by share of IDC, brightness, stain and near-white patches.",
         note=(
-            f"Parts are thirds of the test patches; those of fewer than {FEWEST_PATIENTS} patients, and those in which "
-            f"fewer than {FEWEST_OF_A_CLASS} have patches with IDC or without, have no interval. With so many parts "
-            "some will stand out by chance: no test is made."
+            "Parts are thirds of the test patches, as nearly as equal values allow; those of too few "
+            f"{'patients' if findings.test_split.patient_ids else 'patches'}, in all or of a class, have no interval. "
+            "With so many parts some will stand out by chance: no test is made."
         ),
         plots=(figure,),
         table=Table(("Part", "Patients", "Patches", "IDC", *columns), cells),

@@ -41,7 +41,7 @@ _ALWAYS = (
     ),
     ChecklistItem("Ensembling", CLAIM, "retraining", "mean logit over members and views"),
     ChecklistItem("Threshold and its rule, fixed before the test", ALL, "retraining", "chosen out of fold"),
-    ChecklistItem("Measures of performance with uncertainty", ALL, "test", "95 % intervals over patients"),
+    ChecklistItem("Measures of performance with uncertainty", ALL, "test", "95 % intervals"),
     ChecklistItem("Comparison of models, multiplicity", ALL, "test", "paired, simultaneous intervals"),
     ChecklistItem("Cross tabulation of calls and labels", STARD, "test", "counts at the frozen threshold"),
     ChecklistItem("Indeterminate results", STARD, "closer", "every patch is called; what leaving some open would gain"),

@@ -28,14 +28,16 @@ KINDS: Mapping[str, Kind] = {
     "HT-V03": Kind(
         "Not worse", "No difference was found, and the model is not worse by more than the margin planned before."
     ),
-    "HT-V04": Kind("No difference found", "Chance explains the difference; it may be as large as its interval says."),
+    "HT-V04": Kind(
+        "No difference found", "Chance may explain the difference; it may be as large as its interval says."
+    ),
     "HT-V05": Kind("It cannot be said", "The test patients allow no interval of the difference, or no AUC at all."),
     "HT-V06": Kind("One model alone", "There was no second model; its score stands by itself."),
     "HT-G01": Kind("The search gained", "Out of fold the chosen configuration is better than the default one."),
     "HT-G02": Kind("The search lost", "Out of fold the chosen configuration is worse than the default one."),
-    "HT-G03": Kind("No gain can be shown", "Out of fold, chance explains the gain over the default configuration."),
+    "HT-G03": Kind("No gain can be shown", "Out of fold, chance may explain the gain over the default configuration."),
     "HT-G04": Kind("The default is the best", "Whichever fold is left out, the default configuration is chosen."),
-    "HT-G05": Kind("The gain cannot be judged", "There are too few patients for an interval of the gain."),
+    "HT-G05": Kind("The gain cannot be judged", "There is no interval of the gain, mostly as patients are too few."),
     "HT-W01": Kind("Changed records", "What the report rests on was changed after it was recorded."),
     "HT-W02": Kind("Made-up patches", "The patches were drawn by a program and say nothing about tissue."),
     "HT-W03": Kind("No patient ids", "Patches of one patient may lie on both sides of the split."),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from studies.final_models import Control, Ensemble, Gain, Part
 from studies.findings.deployed import Cost, cost_of
+from studies.findings.digits import decimal
 from studies.findings.verdict import Verdict, judge
 from studies.findings.weaknesses import Weakness
 from studies.records import ReportData
@@ -140,7 +141,8 @@ def _in_words(data: ReportData, ensemble: Ensemble) -> str:
     other = "its control, as many networks of the default configurations with other seeds"
     if gain.low is None or gain.high is None:
         return f"Whether the search has paid cannot be said: there is no interval beside {other}, as {gain.reason}."
-    shown = f"AUC {_signed(gain.value)} ({_signed(gain.low)} to {_signed(gain.high)}), out of fold"
+    value, low, high = (decimal(each, signed=True) for each in (gain.value, gain.low, gain.high))
+    shown = f"AUC {value} ({low} to {high}), out of fold"
     if gain.low > 0:
         return f"The search has paid: the ensemble is better than {other}, by {shown}."
     if gain.high < 0:
@@ -165,7 +167,3 @@ def _untrained(data: ReportData, ensemble: Ensemble) -> str:
         f"ensemble gains may be owed to averaging alone, and not to the search. {takes}: search.finalize --study "
         f'{data.name} --control, with a --reopen "reason" now that the test split was opened without it.'
     )
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.3f}".replace("-", "−")

@@ -1,6 +1,7 @@
 """What a search has gained over the default configuration, in a sentence."""
 
 from studies.final_models import Gain
+from studies.findings.digits import decimal
 
 
 def gained(gain: Gain | None, default: str = "default") -> tuple[str, str]:
@@ -32,4 +33,4 @@ def _range(gain: Gain) -> str:
 
 def _number(value: float | None) -> str:
     assert value is not None
-    return f"{value:.3f}".replace("-", "−")
+    return decimal(value)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from studies.findings.digits import decimal
 from studies.findings.weaknesses import FEW, MADE_UP, Weakness
 from studies.statistics.comparison import LARGEST, LEVEL, Comparison
 from studies.statistics.metrics import Estimate
@@ -155,6 +156,8 @@ def _open(pair: Comparison, margin: float | None) -> str:
         "" if margin is None or largest < margin else f", more than the margin of {margin:g} that was planned before"
     )
     seen = f"a difference of up to {_number(largest)} cannot be excluded{limits}"
+    if largest >= 1:
+        seen = "no difference whatever can be excluded"
     if pair.smallest_detectable > LARGEST:
         return f"{seen}, and such a test cannot find even the largest difference with 80\u00a0% power"
     found = f"Such a test finds a true difference of {_number(pair.smallest_detectable)} or more with 80\u00a0% power"
@@ -198,7 +201,7 @@ def _interval(low: float | None, high: float | None, p: float | None = None, *, 
 
 
 def _number(value: float | None) -> str:
-    return "an unknown amount" if value is None else f"{value:.3f}".replace("-", "−")
+    return "an unknown amount" if value is None else decimal(value)
 
 
 def _p(p: float) -> str:

@@ -117,9 +117,10 @@ def about_shares(patients: Sequence[str] | npt.NDArray[np.str_]) -> list[Weaknes
     share = float(counts.max() / counts.sum())
     if len(ids) < 2 or share <= MOST:
         return []
+    wide = ", and intervals over patients are wide" if len(ids) >= FEWEST_PATIENTS else ""
     meaning = (
         f"{share:.0%} of the test patches are of one patient, {ids[counts.argmax()]}: scores over patches are mostly "
-        "of this one, and intervals over patients are wide."
+        f"of this one{wide}."
     )
     return [Weakness("HT-W06", "One patient has most of the patches", meaning, False)]
 

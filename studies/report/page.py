@@ -21,6 +21,7 @@ from studies.errors import RecordError
 from studies.figures.all import draw
 from studies.figures.style import Cell, Figure, Table
 from studies.files import read_file, write_whole
+from studies.findings.digits import decimal
 from studies.findings.findings import find
 from studies.findings.slides import MOST_IN_REPORT, final_entry, of_test_split, tissue_in
 from studies.npz import MEND
@@ -180,7 +181,7 @@ FORMATS = {
     "3": _three,
     "2": lambda value: f"{value:.2f}",
     "4": lambda value: f"{value:.4f}",
-    "signed": lambda value: f"{value:+.3f}",
+    "signed": lambda value: decimal(value, signed=True),
     "count": lambda value: f"{value:,}",
     "millions": lambda value: f"{value / 1e6:,.0f} million",
     "gigabytes": lambda value: f"{value / 2**30:.1f} GB",

@@ -23,6 +23,7 @@ Bases = Sequence[Base]
 FEWEST_OF_A_CLASS = 3
 """Below this number of patients a statistic has no interval: of two, each tells of the other alone."""
 _NOTHING = 1e-12  # a standard error below it is rounding
+_ONE = {"patients": "patient", "patches": "patch"}
 
 
 @dataclass(frozen=True)
@@ -79,12 +80,12 @@ def _quadratic_form(base: Floats) -> Floats:
     return whole
 
 
-def too_few(bases: Bases) -> str | None:
-    """Why there can be no interval, in words; None where there are patients enough."""
+def too_few(bases: Bases, unit: str = "patients") -> str | None:
+    """Why there can be no interval, in words; None where there are patients (or whatever ``unit`` is) enough."""
     count = min(base.count for base in bases)
     if count >= FEWEST_OF_A_CLASS:
         return None
-    return f"it rests on {count} {'patient' if count == 1 else 'patients'}; an interval takes {FEWEST_OF_A_CLASS}"
+    return f"it rests on {count} {_ONE[unit] if count == 1 else unit}; an interval takes {FEWEST_OF_A_CLASS}"
 
 
 # --- intervals of what lies between 0 and 1 -------------------------------------------------------------------------

@@ -120,8 +120,8 @@ SAME = "it is the same without any one patient, so nothing says how sure it is"
 def how_sure(sampled: Sampled, resampling: Resampling) -> Spread | str:
     """The standard error of a statistic with its degrees of freedom, or why there is none."""
     if not resampling.enough:
-        return f"there are {resampling.patients} patients; an interval takes {FEWEST_PATIENTS}"
-    if few := too_few(sampled.bases):
+        return f"there are {resampling.patients} {resampling.unit}; an interval takes {FEWEST_PATIENTS}"
+    if few := too_few(sampled.bases, resampling.unit):
         return few
     found = spread(sampled.value, sampled.reduced, sampled.bases, sampled.least)
     return found if found.error else SAME

@@ -73,6 +73,11 @@ class Resampling:
         return int(self.weights.shape[0])
 
     @property
+    def unit(self) -> str:
+        """What is taken away and drawn, in words."""
+        return "patients" if self.known else "patches"
+
+    @property
     def enough(self) -> bool:
         """Whether there are patients enough for any interval."""
         return self.patients >= FEWEST_PATIENTS

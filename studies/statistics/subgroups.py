@@ -83,6 +83,10 @@ def share_of_idc(test: Predictions) -> Floats:
 def _thirds(family: str, name: str, values: Floats, *, percent: bool = False) -> Iterator[tuple[str, str, Bools]]:
     low, high = np.quantile(values, [1 / 3, 2 / 3])
     least, most = (f"{100 * edge:.0f} %" if percent else f"{edge:.{3 if edge >= 1 else 2}g}" for edge in (low, high))
+    if low == high:  # as the share of IDC where most patches are of patients who have none
+        yield family, f"{name}, up to {least}", values <= low
+        yield family, f"{name}, above {least}", values > low
+        return
     bounds = (f"up to {least}", f"{least} to {most}", f"above {most}")
     inside = (values <= low, (values > low) & (values <= high), values > high)
     for third, bound, part in zip(_THIRDS, bounds, inside, strict=True):

@@ -49,7 +49,8 @@ def choose_threshold(
         return Threshold(Estimate(prevalence, None, None), f"development prevalence: {few}")
     gain, spread = float(judged.mean()), float(judged.std(ddof=1) * np.sqrt(_LEFT_OUT))
     found = _within(counts.thresholds[best], counts.thresholds[chosen])
-    words = f"on patients by whom it was not chosen, {'' if gain > spread else 'not '}more than one standard error"
+    left_out = "patients by whom it was not chosen" if resampling.known else "patches by which it was not chosen"
+    words = f"on {left_out}, {'' if gain > spread else 'not '}more than one standard error"
     gained = f"{gain:.4f} of balanced accuracy {words} ({spread:.4f})"
     if gain > spread:
         return Threshold(

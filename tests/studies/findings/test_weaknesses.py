@@ -199,3 +199,6 @@ def test_a_patient_with_most_of_the_test_patches_is_named_with_the_share() -> No
     assert about_shares(()) == []
     (found,) = about_shares(["a"] * 6 + ["b"] * 4)
     assert found.meaning.startswith("60% of the test patches are of one patient, a:")
+    assert found.meaning.endswith("mostly of this one."), "two patients have no interval that could be wide"
+    (found,) = about_shares(["a"] * 6 + [*"bcde"])
+    assert found.meaning.endswith("mostly of this one, and intervals over patients are wide.")

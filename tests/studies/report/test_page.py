@@ -279,7 +279,10 @@ def test_without_patient_ids_every_interval_is_a_lower_bound_and_nothing_is_show
     page = write_report(data, tmp_path)
     numbers = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
     assert numbers["verdict"]["strength"] == "suggests"
-    assert "lower bound of the uncertainty" in page.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
+    assert "lower bound of the uncertainty" in text
+    assert "Bands around curves come from draws of patches" in text
+    assert not re.search(r"(interval|bands) over patients|draws of patients", text)
     assert "No patient ids" in [one["name"] for one in numbers["weaknesses"]]
     assert numbers["patients"] == []
 

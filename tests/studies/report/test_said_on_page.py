@@ -173,8 +173,13 @@ def test_of_one_or_two_patients_with_idc_nothing_is_told_that_rests_on_them(
             assert all(point["y"]["low"] is None for point in model["curves"][curve]), curve
     text = " ".join(re.sub(r"<[^>]+>", " ", re.sub(r"(?s)<(script|style).*?</\1>", " ", page)).split())
     assert text.count(f"no interval: {reason}") > 10
-    assert "No curve has a band." in text
-    assert "95 % bands" not in page
+    assert "No curve that takes both classes has a band." in text
+    alts = {key: figure["alt"] for key, figure in numbers["figures"].items()}
+    assert [key for key, alt in alts.items() if "with 95 % bands" in alt] == ["risk-coverage"]
+    assert numbers["closer"]["left_open"]["cnn"]["errors"][50]["y"]["low"] is not None
+    shares = [one for one in numbers["subgroups"] if one["family"] == "Performance by the patient's share of IDC"]
+    assert [one["label"] for one in shares] == ["share of IDC, up to 0 %", "share of IDC, above 0 %"]
+    assert [one["patients"] for one in shares] == [24 - len(few), len(few)]
     assert not re.search(r"\b[Nn]a[Nn]\b|\b1 patients\b|\bNone\b(?! of)", text)
 
 

@@ -185,6 +185,22 @@ def test_what_cannot_be_excluded_is_the_far_end_of_the_interval(resampling: Resa
     assert found > (high - low) / 2
 
 
+def test_a_difference_of_a_single_patch_is_told_with_digits_that_show_it(resampling: Resampling) -> None:
+    moved, one = GOOD.copy(), int(np.argsort(GOOD)[N // 2])
+    others = np.sort(GOOD[LABELS != LABELS[one]])
+    first = np.searchsorted(others, GOOD[one])
+    moved[one] = others[first : first + 2].mean()  # past one patch of the other class
+    detail = verdict_on(resampling, cnn=GOOD, other=moved).detail
+    value, low, high, open_to = (
+        float(number.replace("−", "-"))
+        for number in re.search(
+            r"differ by (\S+) \(95.* interval (\S+) to (\S+), p .*up to (\S+) cannot", detail
+        ).groups()
+    )
+    assert 0 < value < 0.0005
+    assert low < 0 < value < high == open_to
+
+
 def paired(low: float, high: float, *, p: float = 0.2, second: str = "vgg16", spread: float = 0.01) -> cmp.Comparison:
     """The difference of cnn and another, with an interval."""
     primary = cmp.Difference("d", (low + high) / 2, low, high, spread, 20.0, p, p)
@@ -324,6 +340,9 @@ def test_what_is_found_with_80_percent_power_is_2_8_standard_errors_with_many_pa
 def test_a_test_split_that_could_see_nothing_says_so() -> None:
     pair = cmp.replace(paired(-0.6, 0.7), smallest_detectable=0.7)
     assert "cannot find even the largest difference" in judged(pair, margin=None).detail
+    wider = cmp.replace(paired(-0.9, 1.3), smallest_detectable=1.4)
+    for margin in (None, 0.02):
+        assert "; no difference whatever can be excluded, and such a test" in judged(wider, margin=margin).detail
 
 
 def test_too_few_patches_of_a_class_leave_delong_undefined() -> None:

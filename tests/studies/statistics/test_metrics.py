@@ -181,6 +181,18 @@ def test_intervals_of_unknown_patients_are_those_of_independent_patches() -> Non
     assert found.high == pytest.approx(naive[2], abs=0.006)
 
 
+def test_why_there_is_no_interval_speaks_of_patches_where_patients_are_unknown() -> None:
+    for count, with_idc, reason in (
+        (30, 2, "it rests on 2 patches; an interval takes 3"),
+        (30, 1, "it rests on 1 patch; an interval takes 3"),
+        (4, 2, "there are 4 patches; an interval takes 5"),
+    ):
+        labels = (np.arange(count) < with_idc).astype(np.int64)
+        unknown = resample(np.full(count, ""), labels, 0, 0)
+        found = s.estimate(s.ranking(labels, PROBABILITIES[:count], unknown)["auc"], unknown)
+        assert (found.low, found.reason) == (None, reason)
+
+
 def test_the_memory_of_unknown_patients_is_bounded() -> None:
     count = 226_000
     rng = np.random.default_rng(0)

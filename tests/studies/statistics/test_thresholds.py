@@ -76,3 +76,4 @@ def test_patches_of_unknown_patients_are_drawn_one_by_one() -> None:
     probabilities, labels, who = patients_of(1, shift=2.5)
     found = choose_threshold(probabilities, labels, np.full(len(who), ""), draws=100)
     assert found.rule.startswith("best balanced accuracy")
+    assert "on patches by which it was not chosen, more than one standard error" in found.rule
