@@ -26,6 +26,8 @@ PARTS = {
 }  # fmt: skip
 """Names of folders, and the part that they mean."""
 
+WITH_BACKSLASHES = "have backslashes, as Windows writes them: they were read as folders"
+
 _NAME = re.compile(
     r"(?P<patient>[^/\\]+)_idx\d+_x(?P<x>\d{1,9})_y(?P<y>\d{1,9})_class(?P<label>\d{1,9})\.(?:png|jpe?g|tiff?)",
     re.IGNORECASE | re.ASCII,
@@ -184,7 +186,7 @@ def notes(paths: Sequence[str], facts: Sequence[FileFacts], *, labelled: bool) -
         yield f"{len(paths)} pictures have their class from their folder, CLASS: nothing says whose they are, or where"
     backslashes = sum("\\" in path for path in paths)
     if backslashes:
-        yield f"{backslashes} of {len(paths)} names have backslashes, as Windows writes them: they were read as folders"
+        yield f"{backslashes} of {len(paths)} names {WITH_BACKSLASHES}"
     if labelled:
         yield from _about_parts(facts)
 

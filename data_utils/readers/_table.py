@@ -6,6 +6,7 @@ Paths are relative to the table's folder and lead nowhere else.
 import csv
 import io
 import os
+import re
 import stat
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -16,13 +17,14 @@ from data_utils.files import NO_TEXT, check_within, kind, read_small, shown
 from data_utils.readers._decode import decode
 from data_utils.readers._folder import as_patches
 from data_utils.readers._listing import ImageFile, is_picture
-from data_utils.readers._names import NUMBERS, Classes, FileFacts
+from data_utils.readers._names import NUMBERS, WITH_BACKSLASHES, Classes, FileFacts
 from data_utils.readers._zip import OUTSIDE
 from data_utils.readers.patchset import PatchSet, Progress
 
 _LARGEST = 128 * 2**20  # bytes of a table; of the public set it takes about 25 million
 _PATH, _LABEL, _KNOWN = "path", "label", ("path", "label", "patient", "x", "y")
 _LONGEST_PLACE = 9  # digits
+_POINTED = re.compile(r"(-?[0-9]+)\.0+")
 Row = Mapping[str, str]
 
 
@@ -75,9 +77,7 @@ def _rows(path: Path) -> tuple[list[Row], tuple[str, ...]]:
         reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
         columns = [column.strip().lower() for column in reader.fieldnames or ()]
         reader.fieldnames = columns
-        rows: list[Row] = [
-            {name: (value or "").strip() for name, value in row.items() if name in _KNOWN} for row in reader
-        ]
+        rows = [{name: (value or "").strip() for name, value in row.items() if name in _KNOWN} for row in reader]
     except (UnicodeDecodeError, csv.Error) as error:
         raise FormatError(
             f"{shown(path)} cannot be read as a table ({shown(error)}); expected CSV in UTF-8: save it so"
@@ -89,7 +89,11 @@ def _rows(path: Path) -> tuple[list[Row], tuple[str, ...]]:
             "columns path, label, patient and, where they are known, x and y, each once"
         )
     ignored = [shown(column) for column in columns if column not in _KNOWN]
-    return rows, (f"{shown(path)}: columns that are not read: {', '.join(ignored)}",) * bool(ignored)
+    backslashes = sum("\\" in row[_PATH] for row in rows)
+    told = [f"{shown(path)}: columns that are not read: {', '.join(ignored)}"] if ignored else []
+    if backslashes:
+        told.append(f"{backslashes} of {len(rows)} paths {WITH_BACKSLASHES}")
+    return [row | {_PATH: row[_PATH].replace("\\", "/")} for row in rows], tuple(told)
 
 
 def _paths(rows: Sequence[Row], table: Path) -> list[str]:
@@ -102,7 +106,11 @@ def _paths(rows: Sequence[Row], table: Path) -> list[str]:
     again = {path for path, count in Counter(paths).items() if count > 1}
     checks: tuple[tuple[Callable[[str], object], str, str], ...] = (
         (lambda path: not path or NO_TEXT.search(path), "are no printable text", "write the name of each picture"),
-        (OUTSIDE.search, "lead out of its folder", "put the table where all pictures lie below"),
+        (
+            OUTSIDE.search,
+            "lead out of its folder, or are absolute",
+            "put the table where all pictures lie below, and write their paths from there",
+        ),
         (lambda path: not is_picture(path), "name no PNG, JPEG or TIFF file", "list pictures only"),
         (again.__contains__, "are listed twice", "list each picture once"),
         (_led_out(paths, table).__contains__, "lead out of its folder by a link", "copy the pictures there"),
@@ -146,7 +154,8 @@ def _labels(rows: Sequence[Row], table: Path, positive: str, *, needed: bool) ->
     Raises:
         LabelError: others, or none where they are needed.
     """
-    words = [row.get(_LABEL, "") for row in rows]
+    said = [row.get(_LABEL, "") for row in rows]
+    words = said if positive else [_number(word) for word in said]
     known = sorted({*words} - {""})
     classes = _classes(known, positive)
     missing = words.count("")
@@ -172,8 +181,15 @@ def _of_row(number: int, row: Row, label: int, table: Path) -> FileFacts:
     return FileFacts(row.get("patient", ""), x, y, label, "", named=False, at_home=False)
 
 
+def _number(word: str) -> str:
+    """A whole number without the point that pandas writes where others of its column are missing, as in 51.0."""
+    found = _POINTED.fullmatch(word)
+    return found[1] if found else word
+
+
 def _place(word: str, number: int, table: Path) -> int:
     """A place on the slide in pixels; -1 where it is unknown."""
+    word = _number(word)
     if word in ("", "-1"):
         return -1
     if not word.isascii() or not word.isdigit() or len(word) > _LONGEST_PLACE:

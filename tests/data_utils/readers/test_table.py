@@ -58,6 +58,19 @@ def test_columns_may_be_missing_in_another_order_or_mean_nothing(made: PatchSet,
     assert read_patches(str(write(tmp_path, made, "path")), labelled=False).labels is None
 
 
+def test_a_table_is_read_as_pandas_and_windows_write_it(made: PatchSet, tmp_path: Path) -> None:
+    table = write(tmp_path, made)
+    lines = [line.split(",") for line in table.read_text().splitlines()[1:]]
+    rows = [f"all\\{path[4:]},{label}.0,{patient},{x}.0,{y}.0" for path, label, patient, x, y in lines]
+    rows[3] = rows[3].rsplit(",", 2)[0] + ",,"  # for which the others of its column have a point
+    table.write_text("\r\n".join([FULL, *rows]))
+    read = read_patches(str(table))
+    assert fingerprint(read) == fingerprint(made)
+    assert (read.x[3], read.y[3]) == (-1, -1)
+    np.testing.assert_array_equal(np.delete(read.x, 3), np.delete(made.x, 3))
+    assert read.notes == ("60 of 60 paths have backslashes, as Windows writes them: they were read as folders",)
+
+
 def test_labels_may_be_words(made: PatchSet, tmp_path: Path) -> None:
     table = write(tmp_path, made)
     words = table.read_text().replace("png,1,", "png,tumor,").replace("png,0,", "png,normal,")
@@ -82,7 +95,12 @@ def test_the_signature_changes_with_the_table_and_with_the_pictures(made: PatchS
     [
         ("path,", "file,", "has 60 lines below the columns file, label, patient, x, y; expected a table with commas"),
         ("label,", "path,", "below the columns path, path, patient, x, y; expected .* each once"),
-        ("all/3.png", "../3.png", r"1 of 60 paths lead out of its folder \(first: ../3.png\); put the table where"),
+        (
+            "all/3.png",
+            "../3.png",
+            r"1 of 60 paths lead out of its folder, or .* \(first: ../3.png\); put the table where",
+        ),
+        ("all/3.png", "all\\..\\..\\3.png", "1 of 60 paths lead out of its folder, or are absolute"),
         ("all/3.png", "/all/3.png", "1 of 60 paths lead out of its folder"),
         ("all/3.png", "all/4.png", "2 of 60 paths are listed twice .first: all/4.png.; list each picture once"),
         ("all/3.png", "all/3.svs", "1 of 60 paths name no PNG, JPEG or TIFF file"),
