@@ -7,26 +7,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was found in the patches.
-
-    Attributes:
-        code: of its kind, as docs/findings.md has it; it never changes.
-        section: of the page that it belongs to.
-        title: a few words.
-        found: what, with its numbers.
-        means: what follows from it.
-        action: what to do about it.
-    """
-
-    code: str
-    section: str
-    title: str
-    found: str
-    means: str
-    action: str
+from studies.exploration.finding import Finding
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from typing import Any, Unpack
 import numpy as np
 import numpy.typing as npt
 
-from search.answers import Best, Estimate, Exploration, Export, Finding, Model, Predictions, Report, Search, Study
+from search.answers import Best, Estimate, Exploration, Export, Model, Predictions, Report, Search, Study
 from search.command import settings as of
 from search.command.called import call_of, settings_of, takes
 from search.command.guest import guest
@@ -42,6 +42,7 @@ from search.command.keywords import (
 from search.command.outcome import of_two_kinds
 from search.command.versions import tell_untried
 from search.errors import Interrupted, SearchError, SearchFailed, UsageError
+from studies.exploration.finding import Finding
 
 __all__ = [
     "Best", "Estimate", "Exploration", "Export", "Finding", "Interrupted", "Model", "Predictions", "Report", "Search",

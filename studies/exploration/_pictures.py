@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
-from studies.exploration._words import Finding, counted, per_cent, percent
+from studies.exploration._words import counted, per_cent, percent
 from studies.exploration.explored import Explored
+from studies.exploration.finding import Finding
 from studies.exploration.numbers import CLASSES, DARK, ExplorationNumbers, MeasureNumbers
 
 APART = 0.65

@@ -1,27 +1,4 @@
-"""A finding as it is handed on, and how its numbers are written: rules look at them as they are printed."""
-
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was found.
-
-    Attributes:
-        code: of its kind (``findings.codes``).
-        section: of the page that it belongs to.
-        title: a few words.
-        found: what, with its numbers.
-        means: what follows from it.
-        action: what to do about it.
-    """
-
-    code: str
-    section: str
-    title: str
-    found: str
-    means: str
-    action: str
+"""How the numbers of findings are written: rules look at them as they are printed."""
 
 
 def counted(number: int, one: str, more: str = "") -> str:

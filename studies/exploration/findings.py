@@ -6,8 +6,9 @@ A rule looks at its numbers as they are printed, so that no reader finds a sente
 from collections.abc import Iterator
 
 from studies.exploration._pictures import about_channels, about_colour, about_quality
-from studies.exploration._words import Finding, counted, per_cent, percent
+from studies.exploration._words import counted, per_cent, percent
 from studies.exploration.explored import Explored
+from studies.exploration.finding import Finding
 from studies.exploration.numbers import ExplorationNumbers, ScoreNumbers, Totals
 from studies.statistics.metrics import FEW_PATIENTS, PUBLIC_PREVALENCE
 

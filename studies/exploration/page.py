@@ -12,9 +12,9 @@ from typing import Any
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from studies.exploration._words import Finding
 from studies.exploration.explored import Explored, Sheet
 from studies.exploration.figures import exploration_figures
+from studies.exploration.finding import Finding
 from studies.exploration.findings import exploration_findings
 from studies.exploration.numbers import ExplorationNumbers, summarise
 from studies.figures.style import Figure

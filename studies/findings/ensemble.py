@@ -4,9 +4,10 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from studies.final_models import Control, Ensemble, Gain, Part
+from studies.final_models import Control, Ensemble, Part
 from studies.findings.deployed import Cost, cost_of
 from studies.findings.digits import decimal
+from studies.findings.entered import Entered, entered
 from studies.findings.verdict import Verdict, judge
 from studies.findings.weaknesses import Weakness
 from studies.records import ReportData
@@ -19,7 +20,7 @@ ENSEMBLE, CONTROL = "ensemble", "control"
 
 
 @dataclass(frozen=True)
-class ControlFindings:
+class ControlFindings(Entered):
     """The ensemble beside its control.
 
     Attributes:
@@ -29,18 +30,11 @@ class ControlFindings:
     """
 
     parts: dict[str, int]
-    gain: Gain
-    temperature: float
-    threshold: float
-    threshold_rule: str
-    auc: Estimate
-    balanced_accuracy: Estimate
-    comparison: Comparison
     cost: Cost
 
 
 @dataclass(frozen=True)
-class EnsembleFindings:
+class EnsembleFindings(Entered):
     """The ensemble beside the single model that is the better one out of fold.
 
     Attributes:
@@ -57,14 +51,7 @@ class EnsembleFindings:
     parts: tuple[Part, ...]
     rule: str
     chosen: bool
-    gain: Gain
-    temperature: float
-    threshold: float
-    threshold_rule: str
-    auc: Estimate
-    balanced_accuracy: Estimate
     single: str
-    comparison: Comparison
     verdict: Verdict
     cost: Cost
     cost_of_single: Cost
@@ -101,19 +88,13 @@ def find_ensemble(
         parts=ensemble.parts,
         rule=ensemble.rule,
         chosen=ensemble.chosen,
-        gain=ensemble.gain,
-        temperature=ensemble.fit.temperature,
-        threshold=ensemble.fit.threshold,
-        threshold_rule=ensemble.fit.rule,
-        auc=metrics[ENSEMBLE]["auc"],
-        balanced_accuracy=metrics[ENSEMBLE]["balanced_accuracy"],
         single=single,
-        comparison=comparison,
         verdict=judge([comparison], aucs, doubts, data.plan.margin),
         cost=cost_of(data, [(part.model, part.label) for part in ensemble.parts]),
         cost_of_single=cost_of(data, [(single, chosen)]),
         control=_in_words(data, ensemble),
         beside_control=_beside(data, ensemble.control, metrics, others[0]) if ensemble.control else None,
+        **entered(ensemble.gain, ensemble.fit, metrics[ENSEMBLE], comparison),
     )
 
 
@@ -122,14 +103,8 @@ def _beside(
 ) -> ControlFindings:
     return ControlFindings(
         parts=dict(Counter(part.model for part in control.parts)),
-        gain=control.gain,
-        temperature=control.fit.temperature,
-        threshold=control.fit.threshold,
-        threshold_rule=control.fit.rule,
-        auc=metrics[CONTROL]["auc"],
-        balanced_accuracy=metrics[CONTROL]["balanced_accuracy"],
-        comparison=comparison,
         cost=cost_of(data, [(part.model, part.retrained.label) for part in control.parts]),
+        **entered(control.gain, control.fit, metrics[CONTROL], comparison),
     )
 
 

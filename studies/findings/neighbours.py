@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from studies.final_models import Gain
+from studies.findings.entered import Entered, entered
 from studies.findings.verdict import Verdict, judge
 from studies.findings.weaknesses import Weakness
 from studies.records import ReportData
-from studies.statistics.comparison import Comparison, Contestant, compare_all
+from studies.statistics.comparison import Contestant, compare_all
 from studies.statistics.grid import around
 from studies.statistics.metrics import Estimate
 from studies.statistics.resampling import Resampling
@@ -19,7 +19,7 @@ NEIGHBOURS = "neighbours"
 
 
 @dataclass(frozen=True)
-class NeighboursFindings:
+class NeighboursFindings(Entered):
     """The score beside the one that it is made of.
 
     Attributes:
@@ -35,13 +35,6 @@ class NeighboursFindings:
     weights: dict[str, float]
     usual: float
     usual_of_test: float
-    gain: Gain
-    temperature: float
-    threshold: float
-    threshold_rule: str
-    auc: Estimate
-    balanced_accuracy: Estimate
-    comparison: Comparison
     verdict: Verdict
 
 
@@ -69,17 +62,11 @@ def find_neighbours(
         },
         usual=planned.usual,
         usual_of_test=float(counts.mean()),
-        gain=planned.gain,
-        temperature=planned.fit.temperature,
-        threshold=planned.fit.threshold,
-        threshold_rule=planned.fit.rule,
-        auc=metrics[NEIGHBOURS]["auc"],
-        balanced_accuracy=metrics[NEIGHBOURS]["balanced_accuracy"],
-        comparison=comparison,
         verdict=judge(
             [replace(comparison, first=named)],
             [(named, metrics[NEIGHBOURS]["auc"]), (planned.of, metrics[planned.of]["auc"])],
             doubts,
             data.plan.margin,
         ),
+        **entered(planned.gain, planned.fit, metrics[NEIGHBOURS], comparison),
     )
