@@ -56,6 +56,8 @@ def read_files(
             raise _nothing(source)
         _check_text(listing.pictures, source)
         said = _said(listing.pictures, positive, source)
+        if labelled:
+            said = _unwrapped(said)
         files = _without_doubles(listing.pictures, said, source) if labelled else listing.pictures
         paths, facts = [file.path for file in files], [said[file.path] for file in files]
         if labelled:
@@ -114,6 +116,13 @@ def _said(files: Sequence[ImageFile], positive: str, source: str) -> dict[str, F
             "leave it out"
         )
     return said
+
+
+def _unwrapped(said: dict[str, FileFacts]) -> dict[str, FileFacts]:
+    """Without the patient where that is one folder around all of them, as packing a folder of classes makes it."""
+    if any(fact.named for fact in said.values()) or len({fact.patient for fact in said.values()}) > 1:
+        return said
+    return {path: replace(fact, patient="", at_home=False) for path, fact in said.items()}
 
 
 def read_pictures(paths: Sequence[str], *, progress: Progress | None, into: Path | None) -> PatchSet:

@@ -52,6 +52,19 @@ def test_folders_of_classes_are_read_without_patients(made: PatchSet, tmp_path: 
     )
 
 
+def test_a_folder_around_all_classes_is_no_patient(made: PatchSet, tmp_path: Path) -> None:
+    write(tmp_path / "Patches", made, "{label}")
+    shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path, "Patches")
+    read = read_patches(str(tmp_path / "packed.zip"))
+    assert same(read, made)
+    assert read.patients is None
+    assert read.notes[0].startswith("60 pictures have their class from their folder, CLASS: nothing says whose")
+    write(tmp_path / "A" / "Patches", made, "{word}")
+    assert read_patches(str(tmp_path / "A"), positive="tumor").patients is None
+    one = read_patches(str(tmp_path / "packed.zip"), labelled=False)
+    assert {*np.asarray(one.patients)} == {"Patches"}, "of a prediction it may be the one patient that there is"
+
+
 def test_masks_beside_pictures_are_no_patches(made: PatchSet, tmp_path: Path) -> None:
     source = write(tmp_path / "set", made, "{label}")
     first, second = sorted((tmp_path / "set").rglob("*.png"))[:2]
