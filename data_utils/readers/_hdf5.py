@@ -57,9 +57,11 @@ def read_hdf5(
     with ExitStack() as opened:
         there = {name: found for one in _files(path) for name, found in opened.enter_context(_opened(one)).items()}
         if _PIXELS not in there:
+            other = path.with_name(f"{path.stem.removesuffix('_y')}_x{path.suffix}")
             raise NotFoundError(
                 f"{shown(path)} holds {', '.join(map(shown, there)) or 'nothing'}; expected the datasets "
                 "x (N, S, S, 3) and y (N,), and, where they are known, patients and xy"
+                + (f": give {shown(other.name)}, which lies beside it" if other.is_file() else "")
             )
         if labelled and "y" not in there:
             raise NotFoundError(

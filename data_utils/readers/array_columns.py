@@ -49,8 +49,10 @@ def labels_of(path: Path, labels: npt.NDArray[Any], count: int, positive: str) -
     others = ~np.isin(labels, (0, 1))
     if others.any():
         seen = ", ".join(str(value) for value in np.unique(labels[others])[:5])
+        found = np.unique(labels)
+        advice = f": save it as np.where(Y == {found[1]}, 1, 0) if that one means IDC" if len(found) == 2 else ""
         raise LabelError(
-            f"{path} has {others.sum()} labels other than 0 and 1 ({seen}); expected 0 (no IDC) or 1 (IDC)"
+            f"{path} has {others.sum()} labels other than 0 and 1 ({seen}); expected 0 (no IDC) or 1 (IDC){advice}"
         )
     return labels.astype(np.int64)
 

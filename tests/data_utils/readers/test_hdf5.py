@@ -73,6 +73,7 @@ def test_what_is_missing_is_named(made: PatchSet, tmp_path: Path) -> None:
         read_patches(hdf5(tmp_path / "b_x.h5", x=made.pixels))
     assert read_patches(str(tmp_path / "b_x.h5"), labelled=False).labels is None
     refused(hdf5(tmp_path / "c.h5", x=made.pixels, y=np.arange(60)), r"c.h5/y has 58 labels other than", LabelError)
+    refused(hdf5(tmp_path / "b_y.h5", y=made.labels), "b_y.h5 holds y; expected .*: give b_x.h5, which lies beside it")
     refused(hdf5(tmp_path / "d.h5", x=made.pixels / 255, y=made.labels), r"d.h5/x holds float64 values from 0.* to 1")
 
 

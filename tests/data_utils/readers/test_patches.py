@@ -95,6 +95,7 @@ def test_patients_may_be_unknown(made: PatchSet, tmp_path: Path) -> None:
         ("Y.npy", np.full(60, 0.5), LabelError, r"60 labels other than 0 and 1 \(0.5\)"),
         ("Y.npy", np.full(60, np.nan), LabelError, r"60 labels other than 0 and 1 \(nan\)"),
         ("Y.npy", np.zeros(60, np.complex64), FormatError, "complex64 values; expected whole numbers"),
+        ("Y.npy", np.tile([1, 2], 30), LabelError, r"save it as np.where\(Y == 2, 1, 0\) if that one means IDC"),
         ("Y.npy", np.arange(60), LabelError, r"58 labels other than 0 and 1 \(2, 3, 4, 5, 6\)"),
         ("Y.npy", np.zeros(60, np.int64), LabelError, r"no patches of class 1 \(IDC\) among 60"),
         ("Y.npy", np.ones(60, np.bool_), LabelError, r"no patches of class 0 \(no IDC\) among 60"),
