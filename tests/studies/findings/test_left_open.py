@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from final_models import stored
 
-from search.applied.abstaining import OUT_OF_FOLD, Abstaining
+from search.applied.abstaining import Abstaining
+from search.comparison import OUT_OF_FOLD
 from studies.findings.left_open import RATES, find_left_open
 from studies.findings.predictions import save_predictions
 from studies.records import ReportData
