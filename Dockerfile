@@ -13,7 +13,7 @@ ENV PIP_CERT=/etc/ssl/certs/ca-certificates.crt \
 ARG PIP_INDEX_URL
 ARG PIP_EXTRA_INDEX_URL
 ARG PIP_TRUSTED_HOST
-# Where PyTorch without CUDA is: its version sorts above the same one of the registry. Empty: with CUDA, from the registry.
+# Where PyTorch without CUDA is. Empty: with CUDA, from the registry.
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 
 RUN useradd --create-home --uid 1000 histotune \
@@ -33,8 +33,10 @@ COPY studies/__init__.py studies/
 RUN python3 -m venv /opt/venv \
     && touch README.md LICENSE \
     && pip install --no-cache-dir --upgrade --constraint constraints.txt pip \
-    && PIP_EXTRA_INDEX_URL="${PIP_EXTRA_INDEX_URL:-} $TORCH_INDEX" \
-       pip install --no-cache-dir --constraint constraints.txt --build-constraint constraints.txt --editable .
+    && { [ -z "$TORCH_INDEX" ] \
+         || pip install --no-cache-dir --no-deps --index-url "$TORCH_INDEX" --constraint constraints.txt torch torchvision \
+         || { echo "No PyTorch without CUDA at $TORCH_INDEX; TORCH_INDEX= takes the registry's, with CUDA" >&2; exit 1; }; } \
+    && pip install --no-cache-dir --constraint constraints.txt --build-constraint constraints.txt --editable .
 
 COPY LICENSE ./
 COPY deploy/in_ray.sh deploy/

@@ -10,7 +10,8 @@ address=$1
 shift
 if ! said=$(env --unset=HISTOTUNE_STORAGE --unset=PGPASSWORD \
     ray start --address="$address" --num-cpus=0 --num-gpus=0 --object-store-memory=200000000 2>&1); then
-    echo "Ray at $address cannot be joined: $(grep . <<<"$said" | tail -n 1)" >&2
+    reason=$(grep . <<<"$said" | tail -n 1)
+    echo "Ray at $address cannot be joined: ${reason%%. *}" >&2
     exit 1
 fi
 
