@@ -20,7 +20,7 @@ DEMO_SEARCH := --model all --trials 8 --epochs 6 --split 45/20/35 --set $(DEMO_S
 FETCH_WEIGHTS := import os; from models._weights import vgg16_weights; vgg16_weights(None, os.environ)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-faults test-all test-newest soak bench bench-full lint docs audit format clean
+.PHONY: help install demo test test-faults test-all test-compose test-newest soak bench bench-full lint docs audit format clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -77,6 +77,11 @@ test-faults: $(STAMP) ## run the long ones: kill processes, stop servers, set cl
 test-all: JOBS = 4
 test-all: $(STAMP) ## run both, as CI does: the libraries are imported once, and no core waits for the last file of the first
 	$(PYTEST) $(ARGS)
+
+# Containers by podman, as root: the stack on thin images, which hold nothing but mounts of this machine; or on the image
+# that is shipped, built on BASE_IMAGE, which installs for minutes.
+test-compose: $(STAMP) ## run docker-compose.yml with podman: kill a worker and the database, down, up; COMPOSE=full builds the image
+	HISTOTUNE_COMPOSE=$(or $(COMPOSE),thin) $(BIN)/python -m pytest -s tests/compose $(ARGS)
 
 # Beside the environment of the others: what people get who install without constraints.txt, and Optuna and Ray above
 # their bounds where there are such, since it is to tell whether these can be raised. One of the tests is a whole search

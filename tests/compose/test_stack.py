@@ -1,0 +1,167 @@
+"""docker-compose.yml with an engine: what is up, searches, loses a worker and its database, and keeps its studies."""
+
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from engine import PASSWORD, Stack, stack
+from tree import wait_until
+
+TRIALS = 20
+SPACE = "cnn.width=16,cnn.kernel=3,cnn.batch_size=32"
+SEARCH = (
+    "run",
+    "--rm",
+    "-T",
+    "launch",
+    "--model",
+    "cnn",
+    "--trials",
+    str(TRIALS),
+    "--pruner",
+    "none",
+    "--epochs",
+    "8",
+    "--set",
+    SPACE,
+)
+NAME = "synthetic-300"
+ALARMS = re.compile(r"Traceback|marked dead|unexpected|crash|died|0\.0\.0\.0", re.IGNORECASE)
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with stack(tmp_path_factory.mktemp("compose")) as made:
+        yield made
+
+
+@dataclass
+class Searched:
+    """A search to which much happened.
+
+    Attributes:
+        said: by the launch.
+        workers: the names of its containers, after another one was asked for.
+        again: what the same launch said that had nothing more to do.
+    """
+
+    said: str
+    workers: list[str]
+    again: str
+
+
+@pytest.fixture(scope="module")
+def searched(running: Stack) -> Searched:
+    launch = running.start(*SEARCH)
+    try:
+        wait_until(lambda: finished(running) >= 1, 240, "the first trial")
+        running.up("--scale", "ray-worker=2")
+        workers = running.containers("ray-worker")
+        wait_until(lambda: len(hosts(running)) == 2, 120, "a trial on the second worker")
+        running.podman("kill", workers[0])
+        (database,) = running.containers("postgres")
+        running.podman("kill", database)
+        time.sleep(5)
+        running.podman("start", database)
+        said, _ = launch.communicate(timeout=300)
+    finally:
+        launch.kill()
+    assert launch.returncode == 0, said
+    again = running.compose(*SEARCH)
+    return Searched(said, workers, again.stdout + again.stderr)
+
+
+def status(running: Stack) -> str:
+    return running.compose("run", "--rm", "-T", "status", check=False).stdout
+
+
+def finished(running: Stack) -> int:
+    """Trials; -1 before there are any tables."""
+    found = running.sql("SELECT count(*) FROM trials WHERE state IN ('COMPLETE', 'PRUNED', 'FAIL')")
+    return int(found[0]) if found else -1
+
+
+def hosts(running: Stack) -> set[str]:
+    """On which trials were trained."""
+    rows = running.sql("SELECT DISTINCT value_json FROM trial_user_attributes WHERE key = 'worker'")
+    return {row.partition(":")[0] for row in rows}
+
+
+def test_a_search_survives_its_worker_and_its_database(running: Stack, searched: Searched) -> None:
+    assert f"{TRIALS} of {TRIALS}" in searched.said
+    assert "the database is back after" in searched.said
+    said = status(running)
+    assert re.search(rf"finished +{TRIALS} of {TRIALS}\b", said)
+    assert "RUNNING" not in said
+
+
+def test_a_worker_that_comes_is_used(running: Stack, searched: Searched) -> None:
+    assert len(searched.workers) == 2
+    assert len(hosts(running)) == 2
+
+
+def test_hints_are_typed_as_they_are(searched: Searched) -> None:
+    assert f"next: docker compose run --rm finalize --study {NAME}" in searched.again
+    assert "python -m" not in searched.said + searched.again
+
+
+def test_the_next_launch_hears_nothing_of_the_one_before(running: Stack, searched: Searched) -> None:
+    logs = f"cat $(ls /app/runs/{NAME}/logs/launch-*.log | tail -n 1)"
+    told = running.podman("exec", running.containers("dashboard")[0], "sh", "-c", logs)
+    assert "docker compose run --rm launch" in told
+    assert ALARMS.findall(searched.again + told) == []
+
+
+def test_no_part_of_the_password_is_shown(running: Stack, searched: Searched) -> None:
+    logs = "".join(running.podman("logs", name) for name in running.containers("dashboard"))
+    told = searched.said + searched.again + logs
+    assert [part for part in (PASSWORD, "p@ss", "w:rd") if part in told] == []
+    assert "http://127.0.0.1:18080/" in logs
+
+
+def test_workers_know_neither_the_password_nor_the_database(running: Stack, searched: Searched) -> None:
+    for name in (*running.containers("ray-head"), *running.containers("ray-worker")):
+        assert PASSWORD not in running.podman("exec", name, "sh", "-c", "cat /proc/[0-9]*/environ | tr '\\0' '\\n'")
+
+
+def test_studies_are_there_after_down_and_up(running: Stack, searched: Searched) -> None:
+    before = status(running)
+    running.compose("down")
+    running.up()
+    assert status(running) == before
+
+
+def test_what_has_been_found_can_be_had_by_its_user(running: Stack, searched: Searched, tmp_path: Path) -> None:
+    running.podman("cp", f"{running.containers('dashboard')[0]}:/app/runs/{NAME}", str(tmp_path))
+    assert (tmp_path / NAME / "launch.toml").is_file()
+    assert "docker compose run --rm launch" in (tmp_path / NAME / "launch.toml").read_text()
+
+
+def test_ctrl_c_ends_a_search_in_order(running: Stack, searched: Searched) -> None:
+    more = [*SEARCH]
+    more[more.index(str(TRIALS))] = "1000"
+    launch = running.start(*more)
+    try:
+        wait_until(lambda: finished(running) > TRIALS, 120, "one more trial")
+        (name,) = running.containers("launch")
+        began = time.monotonic()
+        running.podman("stop", "--time", "100", name)
+        said, _ = launch.communicate(timeout=60)
+    finally:
+        launch.kill()
+    assert time.monotonic() - began < 60
+    assert "go on with: docker compose run --rm launch" in said
+    assert "RUNNING" not in status(running)
+    assert ALARMS.findall(said) == []
+
+
+def test_a_command_with_another_token_says_so_in_a_line(running: Stack) -> None:
+    typed = f"RAY_AUTH_TOKEN={'f' * 64} exec /app/deploy/in_ray.sh ray-head:6379 python -m search.launch --model cnn"
+    done = running.compose("run", "--rm", "-T", "--entrypoint", "bash", "launch", "-c", typed, check=False)
+    assert done.returncode == 1
+    (told,) = [line for line in done.stderr.splitlines() if "Ray" in line]
+    assert told.startswith("Ray at ray-head:6379 cannot be joined: ")
+    assert "Traceback" not in done.stdout + done.stderr
