@@ -8,6 +8,10 @@ set -uo pipefail
 
 address=$1
 shift
+if [[ ! ${WORKER_CPUS:-1} =~ ^[1-9][0-9]*$ ]]; then # such workers begin again and again, and say why in their logs alone
+    echo "WORKER_CPUS=$WORKER_CPUS is no number of cores, as 4 is: mend it in .env, then docker compose up --detach" >&2
+    exit 2
+fi
 if ! said=$(env --unset=HISTOTUNE_STORAGE --unset=PGPASSWORD \
     ray start --address="$address" --num-cpus=0 --num-gpus=0 --object-store-memory=200000000 2>&1); then
     reason=$(grep . <<<"$said" | tail -n 1)

@@ -147,7 +147,7 @@ def test_shellcheck_finds_nothing() -> None:
     program = shutil.which("shellcheck", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     if program is None:
         pytest.skip("no shellcheck: make install brings it")
-    done = subprocess.run([program, SBATCH], capture_output=True, text=True, check=False)
+    done = subprocess.run([program, SBATCH, ROOT / "deploy" / "in_ray.sh"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
     assert SBATCH.stat().st_mode & stat.S_IXUSR
 
