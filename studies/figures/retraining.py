@@ -78,7 +78,7 @@ def _overtuning(data: ReportData, findings: Findings) -> Figure:
         alt="Lines from the search's validation score through the out-of-fold score to the test score.",
         note=(
             "A fall from left to right of the tuned configuration beyond that of the default one is overtuning. The "
-            "three scores come from different patients, so part of any step is chance."
+            "three scores come from different patches, so part of any step is chance."
         ),
         plots=(figure,),
         table=Table(

@@ -282,7 +282,9 @@ def test_without_patient_ids_every_interval_is_a_lower_bound_and_nothing_is_show
     text = page.read_text(encoding="utf-8")
     assert "lower bound of the uncertainty" in text
     assert "Bands around curves come from draws of patches" in text
-    assert not re.search(r"(interval|bands) over patients|draws of patients", text)
+    assert "on the training patches, judged on the validation patches" in text
+    assert "No member sees its held-out patches." in text
+    assert not re.search(r"(interval|bands) over patients|[Dd]raws of patients|choice of patients|stands beside", text)
     assert "No patient ids" in [one["name"] for one in numbers["weaknesses"]]
     assert numbers["patients"] == []
 

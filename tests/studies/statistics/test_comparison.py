@@ -187,7 +187,7 @@ def test_what_cannot_be_excluded_is_the_far_end_of_the_interval(resampling: Resa
 
 def test_a_difference_of_a_single_patch_is_told_with_digits_that_show_it(resampling: Resampling) -> None:
     moved, one = GOOD.copy(), int(np.argsort(GOOD)[N // 2])
-    others = np.sort(GOOD[LABELS != LABELS[one]])
+    others = np.sort(GOOD[LABELS[one] != LABELS])
     first = np.searchsorted(others, GOOD[one])
     moved[one] = others[first : first + 2].mean()  # past one patch of the other class
     detail = verdict_on(resampling, cnn=GOOD, other=moved).detail
