@@ -13,8 +13,8 @@ ENV PIP_CERT=/etc/ssl/certs/ca-certificates.crt \
 ARG PIP_INDEX_URL
 ARG PIP_EXTRA_INDEX_URL
 ARG PIP_TRUSTED_HOST
-# Where PyTorch without CUDA is. Empty: with CUDA, from the registry.
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+# An index of PyTorch without CUDA, as PyTorch's own; unset: the registry's, which has CUDA on most machines.
+ARG TORCH_INDEX
 
 RUN useradd --create-home --uid 1000 histotune \
     && install --directory --owner histotune /app /app/runs /data /home/histotune/.cache
@@ -33,9 +33,9 @@ COPY studies/__init__.py studies/
 RUN python3 -m venv /opt/venv \
     && touch README.md LICENSE \
     && pip install --no-cache-dir --upgrade --constraint constraints.txt pip \
-    && { [ -z "$TORCH_INDEX" ] \
+    && { [ -z "${TORCH_INDEX:-}" ] \
          || pip install --no-cache-dir --no-deps --index-url "$TORCH_INDEX" --constraint constraints.txt torch torchvision \
-         || { echo "No PyTorch without CUDA at $TORCH_INDEX; TORCH_INDEX= takes the registry's, with CUDA" >&2; exit 1; }; } \
+         || { echo "No PyTorch of this version at $TORCH_INDEX; without TORCH_INDEX the registry's is taken" >&2; exit 1; }; } \
     && pip install --no-cache-dir --constraint constraints.txt --build-constraint constraints.txt --editable .
 
 COPY LICENSE ./

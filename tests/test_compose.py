@@ -95,13 +95,13 @@ def test_a_machine_without_the_registry_names_its_own_weights(engine):
         assert offline[name]["environment"]["HISTOTUNE_VGG16_WEIGHTS"] == "/data/vgg16.safetensors"
 
 
-def test_pytorch_has_no_cuda_unless_its_index_is_left_empty(engine):
+def test_pytorch_comes_from_the_registry_unless_an_index_is_named(engine):
     def index(**variables):
         arguments = yaml.safe_load(config(engine, **SECRETS, **variables).stdout)["services"]["launch"]["build"]["args"]
         return next(each for each in arguments if each.startswith("TORCH_INDEX="))
 
-    assert index() == "TORCH_INDEX=https://download.pytorch.org/whl/cpu"
-    assert index(TORCH_INDEX="") == "TORCH_INDEX="
+    assert index() == "TORCH_INDEX="
+    assert index(TORCH_INDEX="https://index.example/cpu") == "TORCH_INDEX=https://index.example/cpu"
 
 
 def test_the_dashboard_listens_where_it_is_published(engine):
