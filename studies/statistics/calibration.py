@@ -174,7 +174,7 @@ class _Regression:
         for _ in range(_STEPS):
             means = self.means(params)
             information = (self.design * (weights * means * (1 - means))[:, None]).T @ self.design
-            step: Floats = np.linalg.solve(information, self.design.T @ (weights * (self.labels - means)))
+            step = np.linalg.solve(information, self.design.T @ (weights * (self.labels - means))).astype(np.float64)
             while self._loss(weights, params + step) > self._loss(weights, params) and self._moves(step):
                 step = step / 2
             params = params + step
