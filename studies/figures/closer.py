@@ -58,7 +58,7 @@ def _left_open(findings: Findings) -> Figure:
 
 def _drift(drift: Drift) -> Figure:
     measures = [shift.measure for shift in drift.shifts]
-    figure = canvas(90 + 56 * len(measures), x="Standard deviations of development patients from their mean")
+    figure = canvas(90 + 56 * len(measures), x="Standard deviations from the mean")
     groups = (
         ("development", -0.16, [one for one in drift.places if one.part != TEST], (NEUTRAL, "circle", 5)),
         (
@@ -88,7 +88,8 @@ def _drift(drift: Drift) -> Figure:
         key="drift",
         title="Development and test patients",
         alt="A point for each patient in each measure: development patients above, test patients below.",
-        note="A patient may lie outside by an unusual combination of measures, none of them unusual by itself.",
+        note="Mean and standard deviation are those of development patients. A patient may lie outside by an unusual "
+        "combination of measures, none of them unusual by itself.",
         plots=(figure,),
         table=Table(
             ("Patient", "Part", "Patches", *measures, "Distance, 1 at the bound", "Outside"),

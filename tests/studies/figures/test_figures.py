@@ -42,6 +42,11 @@ def test_no_figure_needs_webgl(figures: dict[str, Figure]) -> None:
     assert kinds == {"scatter", "bar"}
 
 
+def test_axes_of_closer_looks_are_named_within_the_width_of_a_phone(figures: dict[str, Figure]) -> None:
+    titles = [figures[key].plots[0].layout.xaxis.title.text for key in ("drift", "risk-coverage")]
+    assert all(0 < len(title) <= 46 for title in titles), titles
+
+
 def test_every_figure_has_words_and_a_full_table(figures: dict[str, Figure]) -> None:
     for key, figure in figures.items():
         assert figure.title, key
