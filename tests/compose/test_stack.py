@@ -10,6 +10,7 @@ import pytest
 from engine import PASSWORD, Stack, stack
 from tree import wait_until
 
+pytestmark = pytest.mark.timeout(5400)  # the first one may build the image
 TRIALS = 20
 SPACE = "cnn.width=16,cnn.kernel=3,cnn.batch_size=32"
 SEARCH = (
