@@ -56,13 +56,13 @@ from studies.measure import measure_of
 from studies.records import Terms
 from studies.storage.definition import DEFINITION, StudyDefinition
 from studies.storage.patience import interrupt
+from studies.storage.space import SharedSpace
 from studies.storage.studies import (
     check_resumed,
     create_or_resume,
     make_pruner,
     make_sampler,
     quiet_optuna,
-    shared_space,
 )
 
 SETTINGS_FILE = "launch.toml"
@@ -237,7 +237,7 @@ def _study_search(
             same = comparison.same_division(settings.warm_start)
             say(screen(), start_from(study, model, older, same_patches=same))
         study.set_user_attr("settings", {**about, "ways_on": ways_on(model, settings.space)})
-    space = shared_space()
+    space = SharedSpace()
     return StudySearch(
         study,
         model,

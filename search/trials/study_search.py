@@ -270,13 +270,17 @@ class StudySearch:
                 with at_once(self._storage, self._hand.held[job.number].trial_id):
                     state = note()
                 if state != RUNNING:
-                    self._hand.let_go(job.number)
+                    self._let_go(job.number)
                     forget_checkpoint(job.checkpoint)
                 return state
         except UpdateFinishedTrialError:  # somebody ended it by hand, in the dashboard
             forget_checkpoint(job.checkpoint)
-        self._hand.let_go(job.number)
+        self._let_go(job.number)
         return LOST
+
+    def _let_go(self, number: int) -> None:
+        self._places.pop(number, None)
+        self._hand.let_go(number)
 
     def _note(self, job: Job, report: EpochReport) -> str:
         trial, values = self._hand.held[job.number].trial, self._hand.held[job.number].values

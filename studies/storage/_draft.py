@@ -4,22 +4,27 @@ import json
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from sys import intern
 from typing import Any
 
 import sqlalchemy as sa
 from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import RDBStorage
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import Connection
 
 from studies.errors import NotStoredError
-from studies.storage._optuna import PARAMS, STEPS, SYSTEM, TRIALS, USER, VALUES, stored_step, stored_value
+from studies.storage._optuna import PARAMS, STEPS, SYSTEM, TRIALS, USER, VALUES, step_of, stored_step, stored_value
+from studies.storage._reading import copied, distribution_of
 from studies.storage.sql import upsert
 
 _OPEN = (TrialState.RUNNING, TrialState.WAITING)
 _KEYS: dict[sa.Table, str] = {PARAMS: "param_name", STEPS: "step", USER: "key", SYSTEM: "key", VALUES: "objective"}
 """By what a row of each table is known within its trial."""
+_THIS = TRIALS.update().where(TRIALS.c.trial_id == sa.bindparam("trial"), TRIALS.c.state.in_(_OPEN))
+_GOES_ON = _THIS.values(state=TRIALS.c.state)
+_ENDS = _THIS.values(state=sa.bindparam("how"), datetime_complete=sa.bindparam("now"))
 
 
 class Draft:
@@ -74,13 +79,26 @@ class Draft:
             connection.execute(statement, list(rows.values()))
         return self.trial_id
 
+    def upon(self, trial: FrozenTrial) -> FrozenTrial:
+        """A running trial as it is read once this is written of it; a copy, as others may hold what was read before."""
+        changed = copied(trial)
+        for name, row in self._rows.get(PARAMS, {}).items():
+            changed.distributions[intern(name)] = kind = distribution_of(row["distribution_json"])
+            changed.params[intern(name)] = kind.to_external_repr(row["param_value"])
+        for step, row in self._rows.get(STEPS, {}).items():
+            changed.intermediate_values[step] = step_of(row["intermediate_value"], row["intermediate_value_type"])
+        for table, attributes in ((USER, changed.user_attrs), (SYSTEM, changed.system_attrs)):
+            rows = self._rows.get(table, {})
+            attributes.update({intern(key): json.loads(row["value_json"]) for key, row in rows.items()})
+        return changed
+
     def _take(self, connection: Connection) -> None:
         """Sets the state, which nobody else can do until the transaction ends; also where it stays as it is."""
-        this = TRIALS.c.trial_id == self.trial_id
-        changed = (
-            {"state": TRIALS.c.state} if self.state is None else {"state": self.state, "datetime_complete": _now()}
-        )
-        if not connection.execute(TRIALS.update().where(this, TRIALS.c.state.in_(_OPEN)).values(changed)).rowcount:
+        if self.state is None:
+            done = connection.execute(_GOES_ON, {"trial": self.trial_id})
+        else:
+            done = connection.execute(_ENDS, {"trial": self.trial_id, "how": self.state, "now": _now()})
+        if not done.rowcount:
             _check_open(connection, self.trial_id)
 
 

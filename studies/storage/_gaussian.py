@@ -6,16 +6,12 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import GPSampler
-from optuna.search_space import IntersectionSearchSpace
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from studies.storage.space import SharedSpace
+
 _TOLD = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
-
-
-def varied(space: IntersectionSearchSpace, study: optuna.Study) -> dict[str, BaseDistribution]:
-    """What the trials of a study have in common so far, but for parameters of a single value."""
-    return {name: values for name, values in space.calculate(study, use_cache=True).items() if not values.single()}
 
 
 class GaussianProcess(GPSampler):
@@ -25,7 +21,7 @@ class GaussianProcess(GPSampler):
     simulated searches that was worth more than plain values, which make the pruned half look worse than it is (LOG.md).
     """
 
-    def __init__(self, seed: int, space: IntersectionSearchSpace) -> None:
+    def __init__(self, seed: int, space: SharedSpace) -> None:
         """``space`` is what trials of the study have in common so far, pruned ones included."""
         super().__init__(seed=seed)
         self._shared = space
@@ -36,7 +32,7 @@ class GaussianProcess(GPSampler):
         trial: FrozenTrial,  # noqa: ARG002 - Optuna hands it over
     ) -> dict[str, BaseDistribution]:
         """Of complete and pruned trials."""
-        return varied(self._shared, study)
+        return self._shared.varied(study)
 
     def sample_relative(
         self,

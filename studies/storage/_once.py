@@ -20,6 +20,7 @@ _CALLS = sa.Table(
     sa.Column("call", sa.String(32), primary_key=True),
     sa.Column("result", sa.Integer, nullable=False),
 )
+_NOTE = _CALLS.insert()
 
 
 @waits
@@ -40,7 +41,7 @@ def once(engine: Engine, do: Callable[[Connection], int]) -> int:
             if noted is not None:
                 return noted
             result = do(connection)
-            connection.execute(_CALLS.insert().values(call=call, result=result))
+            connection.execute(_NOTE, {"call": call, "result": result})
         return result
 
     return waits(attempt)(engine)

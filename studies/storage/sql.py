@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -27,18 +28,23 @@ def make_tables(make: Callable[[], Made]) -> Made:
 
 def insert_if_absent(connection: Connection, table: sa.TableClause, row: dict[str, Any]) -> Any:
     """A statement that leaves a row of the same key as it is."""
-    return _insert(connection, table).values(row).on_conflict_do_nothing()
+    return _insert(connection.dialect.name, table).values(row).on_conflict_do_nothing()
 
 
 def upsert(connection: Connection, table: sa.TableClause, columns: Iterable[str], keys: Sequence[str]) -> Any:
     """A statement that replaces rows of the same ``keys``; its rows, with these columns, are given when it is run.
 
-    SQLAlchemy translates a statement that holds its rows anew each time.
+    SQLAlchemy translates a statement that holds its rows anew each time, and takes longer to make one than to run it.
     """
-    statement = _insert(connection, table)
+    return _upsert(connection.dialect.name, table, tuple(columns), tuple(keys))
+
+
+@lru_cache(maxsize=64)
+def _upsert(dialect: str, table: sa.TableClause, columns: tuple[str, ...], keys: tuple[str, ...]) -> Any:
+    statement = _insert(dialect, table)
     changed = {name: statement.excluded[name] for name in columns if name not in keys}
     return statement.on_conflict_do_update(index_elements=keys, set_=changed)
 
 
-def _insert(connection: Connection, table: sa.TableClause) -> Any:
-    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
+def _insert(dialect: str, table: sa.TableClause) -> Any:
+    return sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)

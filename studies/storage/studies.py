@@ -12,8 +12,7 @@ import optuna
 import sqlalchemy
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
-from optuna.search_space import IntersectionSearchSpace
+from optuna.samplers import BaseSampler, RandomSampler
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial
 from sqlalchemy.engine import make_url
@@ -21,12 +20,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from studies.errors import DefinitionMismatchError, StorageError, StorageGoneError
 from studies.secrets import masked, without_password
-from studies.storage._gaussian import GaussianProcess, varied
-from studies.storage._optuna import ALEMBIC, TABLES, contains
+from studies.storage._gaussian import GaussianProcess
+from studies.storage._optuna import ALEMBIC, TABLES, RememberingTpe, contains
 from studies.storage._rdb import PatientStorage
 from studies.storage.database_url import check_file, read_url
 from studies.storage.definition import DEFINITION, MADE_AS, StudyDefinition, check_same, definition_of, original
 from studies.storage.patience import Patience, set_patience
+from studies.storage.space import SharedSpace
 from studies.storage.sql import make_tables
 
 BUSY_SECONDS = 5
@@ -261,7 +261,7 @@ def _pruner_before(study: optuna.Study) -> dict[str, Any]:
     return {"pruner": settings["pruner"]} if "pruner" in settings else {}
 
 
-def make_sampler(kind: str, seed: int, space: IntersectionSearchSpace | None = None) -> BaseSampler:
+def make_sampler(kind: str, seed: int, space: SharedSpace | None = None) -> BaseSampler:
     """The sampler of this kind: "tpe", "random" or "gp".
 
     Args:
@@ -273,11 +273,11 @@ def make_sampler(kind: str, seed: int, space: IntersectionSearchSpace | None = N
     if kind == "tpe":
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return _Tpe(seed, space or shared_space())
+            return _Tpe(seed, space or SharedSpace())
     if kind == "random":
         return RandomSampler(seed=seed)
     if kind == "gp":
-        return GaussianProcess(seed, space or shared_space())
+        return GaussianProcess(seed, space or SharedSpace())
     raise ValueError(f"sampler {kind!r} is none of tpe, random, gp")
 
 
@@ -291,17 +291,12 @@ def holds(distribution: BaseDistribution, value: Any) -> bool:
         return False
 
 
-def shared_space() -> IntersectionSearchSpace:
-    """For all samplers of one study; pruned trials tell of its space as well."""
-    return IntersectionSearchSpace(include_pruned=True)
-
-
-class _Tpe(TPESampler):
+class _Tpe(RememberingTpe):
     """Optuna's, with a search space that outlives it: each trial has a sampler of its own, for the sake of its seed."""
 
-    def __init__(self, seed: int, space: IntersectionSearchSpace) -> None:
+    def __init__(self, seed: int, space: SharedSpace) -> None:
         super().__init__(seed=seed, multivariate=True, constant_liar=True)
-        self._space = space
+        self._shared, self.rows = space, space.rows
 
     def infer_relative_search_space(
         self,
@@ -309,7 +304,8 @@ class _Tpe(TPESampler):
         trial: FrozenTrial,  # noqa: ARG002 - Optuna hands it over
     ) -> dict[str, BaseDistribution]:
         """What ``TPESampler`` infers."""
-        return varied(self._space, study)
+        self.space = self._shared.varied(study)
+        return self.space
 
 
 def first_rung(epochs: int) -> int:

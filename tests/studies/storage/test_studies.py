@@ -23,6 +23,7 @@ from studies.storage._gaussian import as_complete
 from studies.storage.attributes import at_once
 from studies.storage.definition import StudyDefinition
 from studies.storage.results import best_trial, count_states, ranking, summarise
+from studies.storage.space import SharedSpace
 from studies.storage.studies import (
     create_or_resume,
     make_pruner,
@@ -30,7 +31,6 @@ from studies.storage.studies import (
     open_existing,
     open_storage,
     quiet_optuna,
-    shared_space,
 )
 
 DEFINITION = StudyDefinition(
@@ -62,7 +62,7 @@ def test_a_study_is_made_and_resumed(storage: RDBStorage) -> None:
 
 
 def test_a_sampler_a_trial_draws_what_optunas_own_would_draw() -> None:
-    space = shared_space()
+    space = SharedSpace()
 
     def drawn(sampler_of: Callable[[int], BaseSampler]) -> list[dict[str, Any]]:
         study = optuna.create_study(direction="maximize")
