@@ -1,7 +1,7 @@
 """Writes ``search/command/keywords.py``: ``python docs/keywords.py``. A test fails where it was not run after a change.
 
 A type checker reads no signature that is made while a program runs, and the flags are told once, by the annotated
-fields of ``search/command/settings.py``.
+fields of ``search/command/settings.py`` and ``applying.py`` beside it.
 """
 
 import sys
@@ -47,7 +47,7 @@ def _class(command: str) -> str:
     kind = getattr(settings, f"{command}Settings")
     known = keywords(kind)
     lines = [f"    {name}: {_type(one, needed=_is_needed(command, one, known))}\n" for name, one in known.items()]
-    about = f"Of ``search.api.{command.lower()}``; see ``search.command.settings.{kind.__name__}``."
+    about = f"Of ``search.api.{command.lower()}``; see ``{kind.__module__}.{kind.__name__}``."
     return f'\n\nclass {command}Keywords(TypedDict, total=False):\n    """{about}"""\n\n{"".join(lines)}'
 
 

@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from search.answers import Best, Estimate, Exploration, Export, Model, Predictions, Report, Search, Study
+from search.command import applying
 from search.command import settings as of
 from search.command.called import call_of, settings_of, takes
 from search.command.guest import guest
@@ -153,7 +154,7 @@ def status(**asked: Unpack[StatusKeywords]) -> tuple[Study, ...]:
         return _studies(settings_of(of.parse_status, of.StatusSettings, asked).common)
 
 
-@takes(of.PredictSettings, out="default: none is written; what it would hold is returned")
+@takes(applying.PredictSettings, out="default: none is written; what it would hold is returned")
 def predict(*, progress: bool = True, **asked: Unpack[PredictKeywords]) -> Predictions:
     """Applies a final model to other patches, with or without labels.
 
@@ -165,9 +166,11 @@ def predict(*, progress: bool = True, **asked: Unpack[PredictKeywords]) -> Predi
         SearchFailed: a disk is full, or was taken away.
         KeyboardInterrupt: see the module.
     """
-    with guest(call_of(of.PredictSettings, asked), progress=progress):
+    with guest(call_of(applying.PredictSettings, asked), progress=progress):
         written = asked.get("out") is not None
-        settings = settings_of(of.parse_predict, of.PredictSettings, asked if written else {**asked, "out": "none.csv"})
+        settings = settings_of(
+            of.parse_predict, applying.PredictSettings, asked if written else {**asked, "out": "none.csv"}
+        )
         from search.applied import prediction  # takes seconds to import
 
         pieces: list[Mapping[str, Sequence[object]]] = []
@@ -178,7 +181,7 @@ def predict(*, progress: bool = True, **asked: Unpack[PredictKeywords]) -> Predi
         return Predictions(_arrays(pieces), settings.out if written else None)
 
 
-@takes(of.HeatmapSettings)
+@takes(applying.HeatmapSettings)
 def heatmap(*, progress: bool = True, **asked: Unpack[HeatmapKeywords]) -> Path:
     """Shows what a final model says of whole slides: one page, and a picture of each slide.
 
@@ -190,14 +193,14 @@ def heatmap(*, progress: bool = True, **asked: Unpack[HeatmapKeywords]) -> Path:
         SearchFailed: a disk is full, or was taken away.
         KeyboardInterrupt: see the module.
     """
-    with guest(call_of(of.HeatmapSettings, asked), progress=progress):
-        settings = settings_of(of.parse_heatmap, of.HeatmapSettings, asked)
+    with guest(call_of(applying.HeatmapSettings, asked), progress=progress):
+        settings = settings_of(of.parse_heatmap, applying.HeatmapSettings, asked)
         from search.applied.heatmap import heatmap as begin  # takes seconds to import
 
         return begin(settings)
 
 
-@takes(of.ExportSettings)
+@takes(applying.ExportSettings)
 def export(*, progress: bool = True, **asked: Unpack[ExportKeywords]) -> Export:
     """Writes a final model as one file that runs without HistoTune, with a model card beside it.
 
@@ -209,8 +212,8 @@ def export(*, progress: bool = True, **asked: Unpack[ExportKeywords]) -> Export:
         SearchFailed: the file does not say what PyTorch says.
         KeyboardInterrupt: see the module.
     """
-    with guest(call_of(of.ExportSettings, asked), progress=progress):
-        settings = settings_of(of.parse_export, of.ExportSettings, asked)
+    with guest(call_of(applying.ExportSettings, asked), progress=progress):
+        settings = settings_of(of.parse_export, applying.ExportSettings, asked)
         from search.applied.export import export as begin  # takes seconds to import
 
         card, check = begin(settings)

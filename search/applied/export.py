@@ -16,7 +16,7 @@ from search.applied.held_out import development_of, entry_of
 from search.applied.model_files import form_of
 from search.applied.seen import stored_in
 from search.applied.served import Outputs, Predictor
-from search.command.settings import ExportSettings
+from search.command.applying import ExportSettings
 from search.command.terminal import say, screen
 from search.command.writable import why_not_writable
 from search.errors import SearchFailed, UsageError

@@ -27,7 +27,7 @@ from search.applied.seen import (
     read,
     stored_in,
 )
-from search.command.settings import HeatmapSettings
+from search.command.applying import HeatmapSettings
 from search.command.terminal import say, screen
 from search.command.writable import why_not_writable
 from search.comparison import OUT_OF_FOLD

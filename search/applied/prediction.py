@@ -11,7 +11,7 @@ from search.applied.scorer import Scorer
 from search.applied.seen import check_side, looks, named, notices, pieces, read, stored_in
 from search.applied.surrounded import check_placed, surrounded, told
 from search.applied.table import Columns, table_at
-from search.command.settings import PredictSettings
+from search.command.applying import PredictSettings
 from search.command.terminal import say, screen
 from search.command.writable import why_not_writable
 from search.errors import UsageError

@@ -44,6 +44,7 @@ class LaunchKeywords(TypedDict, total=False):
     max_parameters: int | None
     max_ms_per_patch: float | None
     stop_when_flat: bool | None
+    metrics_port: int | None
     split: Text | Sequence[int] | None
     split_seed: int | None
     split_file: Text | None
@@ -117,7 +118,7 @@ class StatusKeywords(TypedDict, total=False):
 
 
 class PredictKeywords(TypedDict, total=False):
-    """Of ``search.api.predict``; see ``search.command.settings.PredictSettings``."""
+    """Of ``search.api.predict``; see ``search.command.applying.PredictSettings``."""
 
     model: Required[Text]
     out: Text | None
@@ -130,19 +131,20 @@ class PredictKeywords(TypedDict, total=False):
 
 
 class HeatmapKeywords(TypedDict, total=False):
-    """Of ``search.api.heatmap``; see ``search.command.settings.HeatmapSettings``."""
+    """Of ``search.api.heatmap``; see ``search.command.applying.HeatmapSettings``."""
 
     model: Required[Text]
     out: Required[Text]
     data: Texts | None
     patient: Texts | None
+    out_of_fold: bool | None
     storage: Text | None
     device: Text | None
     log_level: Text | None
 
 
 class ExportKeywords(TypedDict, total=False):
-    """Of ``search.api.export``; see ``search.command.settings.ExportSettings``."""
+    """Of ``search.api.export``; see ``search.command.applying.ExportSettings``."""
 
     model: Required[Text]
     out: Required[Text]

@@ -14,12 +14,12 @@ from typing import Annotated, Any, Literal
 from data_utils.quality.rules import RULE_NAMES
 from models._registry import model_names
 from search.command import _arguments as kinds
-from search.command import _shared as usual
 from search.command._arguments import positive, study_name_of, whole
 from search.command._flags import Asked, Flag, Group, Settings, Study, choice, command_of, options, purpose_of, switch
 from search.command._ray import settle_ray
 from search.command._shared import Data, Device, LogLevel, Patience, Positive, Storage, Weights
 from search.command._split import DRAW, LISTS, check_split
+from search.command.applying import ExportSettings, HeatmapSettings, PredictSettings
 from search.command.extents import Extent, assignments, settle_space
 from search.command.settings_file import read_settings
 from studies.secrets import with_password
@@ -131,6 +131,10 @@ class LaunchSettings:
         "default: none", choices=_NONE,
     )] = None  # fmt: skip
     stop_when_flat: Annotated[bool, switch("end a study with less to gain than its patients tell", kept=True)] = False
+    metrics_port: Annotated[int | None, Flag(
+        "N", whole(1, 65535), "show numbers of the search to Prometheus, on 127.0.0.1 alone", "default: none are shown",
+        kept=False,
+    )] = None  # fmt: skip
     dry_run: Annotated[bool, switch("show the space and what it would take, write nothing")] = False
     split: Annotated[tuple[int, int, int], Group("data and split, locked when a study begins"), Flag(
         "A/B/C", kinds.parts, "percent of patients for train, validation and test", between="/", instead_of=LISTS
@@ -238,48 +242,6 @@ class MoveSettings:
         "URL", kinds.storage_url, "one that holds no studies; a password comes from there as well", name="--to",
         kept=False,
     )] = field(repr=False)  # fmt: skip
-
-
-@dataclass(frozen=True, kw_only=True)
-class PredictSettings:
-    """Apply the final model of a comparison to other patches, with or without labels."""
-
-    model: Annotated[usual.Final, Group("prediction")]
-    out: Annotated[Path, Flag("FILE", kinds.new_file, "table to write: Parquet where it ends in .parquet, else CSV")]
-    data: usual.Paths = ()
-    abstain: Annotated[float | None, Flag(
-        "RATE", kinds.error_rate, "leave patches open, so that at most this share of a new patient's is called wrongly",
-        "default: every patch is called",
-    )] = None  # fmt: skip
-    neighbours: usual.Neighbours = False
-    storage: Storage = field(default="", repr=False)
-    device: Device = "auto"
-    log_level: LogLevel = "info"
-
-
-@dataclass(frozen=True, kw_only=True)
-class HeatmapSettings:
-    """Show what the final model of a comparison says of whole slides: one page, and a picture of each slide."""
-
-    model: Annotated[usual.Final, Group("heat map")]
-    out: Annotated[Path, Flag("DIR", kinds.folder, "folder for heatmap.html and a PNG file a slide")]
-    data: usual.Paths = ()
-    patient: usual.Patients = ()
-    out_of_fold: usual.OutOfFold = False
-    storage: Storage = field(default="", repr=False)
-    device: Device = "auto"
-    log_level: LogLevel = "info"
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExportSettings:
-    """Write the final model of a comparison as one file that runs without it, with a model card beside it."""
-
-    model: Annotated[usual.Final, Group("export")]
-    out: Annotated[Path, Flag("FILE", kinds.new_file, "file to write; the model card goes beside it, ending in .md")]
-    format: Annotated[str, choice(
-        "form of the file; onnx takes pip install 'histotune[export]'", "onnx", "torchscript", "safetensors"
-    )] = "onnx"  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,9 +12,7 @@ from rich.console import Console
 from data_utils.split.lock import SplitLock
 from data_utils.split.prepare import Prepared, prepare
 from models._foreign import import_folders
-from models._registry import load_model
 from models._spec import Model
-from models._weights import Weights
 from search.command.environment import environment
 from search.command.settings import LaunchSettings
 from search.command.settings_file import write_settings
@@ -36,9 +34,11 @@ from search.training.preprocess import place_of
 from search.trials.closing import standing, tell_end
 from search.trials.enqueue import enqueue_first
 from search.trials.flat import flat
+from search.trials.introduction import introduction
 from search.trials.launches import Presence, scratch
 from search.trials.limits import above
 from search.trials.marks import check_folder, check_new
+from search.trials.metrics import Metrics
 from search.trials.other_splits import check_warm_start
 from search.trials.refusals import begun, check_asked
 from search.trials.side_by_side import Searches, TimeLimitReached
@@ -102,7 +102,7 @@ def run_trials(
     context = _agreed(settings, comparison, prepared, asked, crew)
     used = _used(settings, context, crew)
     write_settings(comparison.folder / SETTINGS_FILE, used, signals.go_on)
-    say(console, _introduction(comparison, prepared, crew, context, log))
+    say(console, introduction(comparison, prepared, crew, context, log))
     if ray is not None and context.preprocessed is not None:
         say(console, f"pixels: {comparison.transformed(prepared, context.preprocess).words}")
     with quiet_optuna():
@@ -112,7 +112,8 @@ def run_trials(
         ]
         if ray is not None:
             interrupt(comparison.storage.engine, partial(check_both, signals, ray))
-            _run_to_the_end(settings, searches, context, crew, ray, console, signals, until)
+            metrics = Metrics(settings.metrics_port, searches, comparison.storage.engine)
+            _run_to_the_end(settings, searches, context, crew, ray, console, signals, metrics, until)
     tell_end(console, settings.common, comparison, searches)
     return 0
 
@@ -318,6 +319,7 @@ def _run_to_the_end(
     ray: RaySession,
     console: Console,
     signals: Signals,
+    metrics: Metrics,
     until: float | None,
 ) -> None:
     terminal = Terminal(
@@ -327,12 +329,16 @@ def _run_to_the_end(
         console=console,
     )
 
-    work = Searches(searches, until=until, watcher=terminal, check=partial(check_both, signals, ray))
+    def check() -> None:
+        check_both(signals, ray)
+        metrics.look()
+
+    work = Searches(searches, until=until, watcher=terminal, check=check)
     try:
         if work.unfinished():
-            with terminal.shown():
+            with terminal.shown(), metrics.served():
                 ray.ready()
-                _run(work, context, settings, crew, signals, terminal.warn)
+                _run(work, context, settings, crew, signals, terminal.warn, metrics.staffed)
     except TimeLimitReached:
         say(console, f"time limit reached; go on with: {signals.go_on}")
     finally:
@@ -346,6 +352,7 @@ def _run(
     crew: Crew,
     signals: Signals,
     tell: Callable[[str], None],
+    staffed: Callable[[int, int], None],
 ) -> None:
     """Runs trials until none is left; waits for those that another launch has in hand, and takes over if it dies."""
     with signals.deferred(), scratch() as folder:
@@ -365,33 +372,10 @@ def _run(
                     resources=crew.resources,
                     scratch=Path(folder) / str(attempt),
                     tell=tell,
+                    staffed=staffed,
                     results=None if crew.address is None else settings.common.runs / settings.common.study,
                 )
             if not work.unfinished():
                 return
             time.sleep(WAIT_SECONDS)
             work.tick()
-
-
-def _introduction(comparison: Comparison, prepared: Prepared, crew: Crew, context: WorkerContext, log: Path) -> str:
-    parts = ", ".join(f"{patches} {part} ({idc} IDC)" for part, _, patches, idc in prepared.parts)
-    ids = "" if prepared.lock.by == "patient" else "; no patient ids, so patients may overlap between the parts"
-    left_out = "".join(f"; left out: {count} {reason}" for reason, count in prepared.exclusions)
-    notes = "".join(f"{note}\n" for note in filter(None, (*prepared.notes, prepared.few_folds)))
-    lists = f"; split by {prepared.lock.lists}" if prepared.lock.lists else ""
-    slow = context.precision == "bf16" and crew.device not in crew.machines.bf16
-    precision = f"{context.precision}{' as the comparison was begun, slow on this hardware' if slow else ''}"
-    begins = "".join(f"{name} begins from {_beginning(weights)}\n" for name, weights in _pretrained(context))
-    return (
-        f"{comparison.name}: {prepared.source}, {parts}{ids}{left_out}{lists}\n{notes}{begins}"
-        f"lock {prepared.lock.digest[:12]}, {crew}, {precision}; log: {log}"
-    )
-
-
-def _pretrained(context: WorkerContext) -> list[tuple[str, Weights | None]]:
-    """The models that are meant to begin from pretrained layers, and what they begin from."""
-    return [(name, weights) for name, weights in context.weights.items() if load_model(name).pretrained]
-
-
-def _beginning(weights: Weights | None) -> str:
-    return "random weights, by choice" if weights is None else f"{weights.source}, sha256 {weights.sha256[:12]}"

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from data_utils.readers.patches import check_there
 from models._foreign import is_foreign
+from search.command.scraped import check_port
 from search.command.settings import CommonSettings, LaunchSettings
 from search.command.writable import why_not_writable
 from search.comparison import LOCK_FILE, Comparison, Division, data_source
@@ -21,11 +22,12 @@ def check_asked(settings: LaunchSettings) -> None:
         DataError: there are no patches, or the lists of patients cannot be read.
         DefinitionMismatchError: another program has a study of the same name.
         ModelError: a model of another package is not found.
-        UsageError: nothing can be written where it was asked for; see ``check_ray``, ``searched_models``,
-            ``read_configurations`` and ``older_study``.
+        UsageError: nothing can be written where it was asked for; see ``check_port``, ``check_ray``,
+            ``searched_models``, ``read_configurations`` and ``older_study``.
     """
     check_data(settings.common)
     _check_folders(settings.common)
+    check_port(settings.metrics_port)
     check_names(settings.common.storage, [f"{settings.common.study}-{model}" for model in settings.models])
     try:
         check_ray(settings.worker)

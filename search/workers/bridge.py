@@ -30,7 +30,7 @@ from search.workers._ray import (
 from search.workers.deaths import DEATHS_FORGIVEN, Deaths
 from search.workers.post import delivering
 from search.workers.probe import Proofs, Question, asked_by_ray
-from search.workers.room import Room, take_back
+from search.workers.room import Room, take_back, untold
 from search.workers.seats import Place, Seats
 from search.workers.silence import Silence
 
@@ -255,6 +255,7 @@ def run_work(
     resources: dict[str, float],
     scratch: Path,
     tell: Callable[[str], None],
+    staffed: Callable[[int, int], None] = untold,
     results: Path | None = None,
 ) -> None:
     """Runs jobs until ``work`` has none left to hand out and all that it handed out have ended.
@@ -267,6 +268,7 @@ def run_work(
         resources: of one worker, as Tune names them ("cpu", "gpu").
         scratch: an empty folder for what Tune wants to write.
         tell: shows the user a line, where workers wait for room.
+        staffed: is told how many jobs have a worker and how many wait for one, whenever that changes.
         results: folder of the comparison, on a Ray of which other nodes may not have it; None on one of its own.
 
     Raises:
@@ -280,7 +282,7 @@ def run_work(
         proofs.wait(work.tick)
         take_back(left_by_dead_drivers(), tell)
     seats = Seats(proofs, tell)
-    room = Room(resources, workers, tell, nodes=seats.nodes, own=results is None)
+    room = Room(resources, workers, tell, nodes=seats.nodes, own=results is None, staffed=staffed)
     room.check()
     with delivering(context, results) as delivered:
         searcher = _WorkSearcher(work, delivered, room, seats, resources, tell)

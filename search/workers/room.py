@@ -85,6 +85,10 @@ def take_back(held: Mapping[str, Mapping[str, float]], tell: Callable[[str], Non
         tell(f"{groups} that dead drivers had left in this Ray, with {what} asked for, were removed")
 
 
+def untold(placed: int, waiting: int) -> None:
+    """For nobody."""
+
+
 class Room:
     """Counts what the nodes hold, and which of the jobs that were handed out have no worker yet."""
 
@@ -98,15 +102,18 @@ class Room:
         nodes: Callable[[], Sequence[Node]] = live_nodes,
         free: Callable[[], Mapping[str, float]] = free_resources,
         clock: Callable[[], float] = time.monotonic,
+        staffed: Callable[[int, int], None] = untold,
     ) -> None:
         """``worker`` has the resources of one, as Tune names them; ``workers`` is None for as many as the nodes hold.
 
-        ``tell`` shows the user a line; ``own`` says that nobody else uses this Ray.
+        ``tell`` shows the user a line; ``own`` says that nobody else uses this Ray; ``staffed`` is told how many jobs
+        have a worker and how many wait for one, whenever that changes.
         """
         self._worker = {kind: share for kind, share in worker.items() if share}
         self._workers = workers
         self._tell, self._own = tell, own
         self._nodes, self._free, self._clock = nodes, free, clock
+        self._staffed = staffed
         self._counted = -RECOUNT_SECONDS
         self._slots: int | None = None  # not counted yet
         self._waiting: dict[str, float] = {}  # job -> since when it has no worker
@@ -140,16 +147,19 @@ class Room:
     def asked(self, job: str) -> None:
         """A job was handed out, which needs a worker."""
         self._waiting[job] = self._clock()
+        self._staffed(len(self._placed), len(self._waiting))
 
     def placed(self, job: str) -> None:
         """It has one."""
         if self._waiting.pop(job, None) is not None:
             self._placed.add(job)
+            self._staffed(len(self._placed), len(self._waiting))
 
     def ended(self, job: str) -> None:
         """It needs none any more."""
         self._waiting.pop(job, None)
         self._placed.discard(job)
+        self._staffed(len(self._placed), len(self._waiting))
 
     def look(self) -> None:
         """Tells of jobs that have waited for long; of each once."""

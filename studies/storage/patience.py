@@ -60,6 +60,7 @@ class Patience:
         self._url = url
         self._lock = threading.Lock()
         self._since: float | None = None  # monotonic seconds; None while all is well
+        self._times, self._away = 0, 0.0  # absences so far, and seconds of those that are over
         self._given_up = False
 
     def __call__(self, call: Callable[[], Made]) -> Made:
@@ -94,6 +95,12 @@ class Patience:
                 self.check()
             time.sleep(_PAUSE_SECONDS / _LOOKS_FOR_SIGNALS)
 
+    def waited(self) -> tuple[int, float]:
+        """How often the database was away, and for how many seconds together, an absence that lasts included."""
+        with self._lock:
+            lasts = 0.0 if self._since is None else time.monotonic() - self._since
+            return self._times, self._away + lasts
+
     def lost(self, reason: str) -> StorageLostError:
         """What is raised where the database is not what it was."""
         return StorageLostError(masked(self._url), without_password(reason, self._url))
@@ -114,6 +121,7 @@ class Patience:
             first = self._since is None
             if first:
                 self._since = time.monotonic()
+                self._times += 1
         return first
 
     def _note_return(self) -> None:
@@ -121,8 +129,10 @@ class Patience:
             return
         with self._lock:
             since, self._since = self._since, None
+            away = 0.0 if since is None else time.monotonic() - since
+            self._away += away
         if since is not None:
-            _tell(f"the database is back after {time.monotonic() - since:.0f} s")
+            _tell(f"the database is back after {away:.0f} s")
 
 
 def _tell(line: str) -> None:
@@ -187,6 +197,12 @@ def interrupt(engine: Engine, check: Callable[[], None]) -> None:
     patience = _patience_of(engine)
     if patience is not None:
         patience.check = check
+
+
+def waited(engine: Engine) -> tuple[int, float]:
+    """How often a database was away, and for how many seconds together; by whoever of this process waited for it."""
+    patience = _patience_of(engine)
+    return (0, 0.0) if patience is None else patience.waited()
 
 
 def _patience_of(engine: Engine) -> Patience | None:

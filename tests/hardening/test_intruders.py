@@ -53,6 +53,7 @@ class Seen:
         ray: what a worker of the launch, and one of the finalization, knows of its Ray.
         joined: what came of joining the launch's Ray without its token, and with it.
         page: what the dashboard served.
+        numbers: what Prometheus would read while the launch's first trial trains.
     """
 
     told: dict[str, str] = field(default_factory=dict)
@@ -63,6 +64,7 @@ class Seen:
     ray: list[dict[str, str]] = field(default_factory=list)
     joined: tuple[str, str] = ("", "")
     page: str = ""
+    numbers: str = ""
     files: dict[str, bytes] = field(default_factory=dict)
     rows: str = ""
 
@@ -104,10 +106,13 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
         (folder / "probe.py").write_text(PROBE)
         probing = {"TINY_PROBE": str(folder / "probe.py"), "SEEN": str(folder / "ray"), "GO_ON": str(folder / "on")}
         tree.environment = {**probing, "HISTOTUNE_STORAGE": url, "PGPASSWORD": PLANTED}
-        launch = tree.start("launch", *LAUNCH)
+        port = free_port()
+        launch = tree.start("launch", *LAUNCH, "--metrics-port", str(port))
         wait_until((folder / "ray").exists, 300, "a worker")
         found.ray.append(json.loads((folder / "ray").read_text()))
         found.look_at(psutil.Process(launch.pid))
+        wait_until(lambda: 'state="RUNNING"} 1' in got(f"http://127.0.0.1:{port}/metrics"), 30, "a trial that runs")
+        found.numbers = got(f"http://127.0.0.1:{port}/metrics")
         found.joined = (
             join(found.ray[0]["gcs"], None, folder),
             join(found.ray[0]["gcs"], found.ray[0]["token"], folder),
@@ -145,18 +150,26 @@ def join(address: str, token: str | None, folder: Path) -> str:
     return done.stdout + done.stderr
 
 
-def look_at_dashboard(found: Seen, tree: Tree) -> None:
+def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+        return int(free.getsockname()[1])
+
+
+def got(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=60) as answer:
+        return str(answer.read().decode())
+
+
+def look_at_dashboard(found: Seen, tree: Tree) -> None:
+    port = free_port()
     dashboard = tree.start("dashboard", "--port", str(port))
     assert dashboard.stdout is not None
     lines = [dashboard.stdout.readline()]
     while not lines[-1].startswith("http://"):
         lines.append(dashboard.stdout.readline())
     found.look_at(psutil.Process(dashboard.pid))
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/studies", timeout=60) as answer:
-        found.page = answer.read().decode()
+    found.page = got(f"http://127.0.0.1:{port}/api/studies")
     dashboard.terminate()
     found.told["dashboard"] = "".join(lines) + dashboard.communicate(timeout=60)[0]
 
@@ -171,6 +184,18 @@ def test_the_onlooker_saw_what_there_is_to_see(seen: Seen) -> None:
     assert any(path.endswith("report.html") for path in seen.files)
     assert any(path.endswith("gcs_server.out") for path in seen.files)
     assert "password authentication" in seen.told["refused"] or "does not exist" in seen.told["refused"]
+
+
+def test_numbers_are_read_in_the_middle_of_a_search(seen: Seen) -> None:
+    read = dict(line.rsplit(" ", 1) for line in seen.numbers.splitlines() if not line.startswith("#"))
+    states = {
+        state: read[f'histotune_trials{{study="seen-tiny",state="{state}"}}'] for state in ("RUNNING", "COMPLETE")
+    }
+    assert states == {"RUNNING": "1", "COMPLETE": "0"}
+    assert read['histotune_trials_wanted{study="seen-tiny"}'] == "2"
+    assert (read["histotune_workers_placed"], read["histotune_workers_waiting"]) == ("1", "0")
+    assert (read["histotune_database_waits_total"], read["histotune_database_wait_seconds_total"]) == ("0", "0.0")
+    assert PLANTED not in seen.numbers
 
 
 def test_no_command_prints_the_password(seen: Seen) -> None:

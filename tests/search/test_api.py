@@ -14,7 +14,7 @@ import pytest
 from forks import Forks
 
 from search import api
-from search.command import settings
+from search.command import applying, settings
 from search.command.called import call_of, keywords, settings_of
 from search.errors import UsageError
 
@@ -193,7 +193,7 @@ def test_keywords_become_the_settings_that_flags_would() -> None:
     typed = ["--model", "cnn,vgg16", "--trials", "3", "--data", "x", "--split", "60/20/20"]
     assert read == settings.parse_launch(typed)
     many = settings_of(
-        settings.parse_predict, settings.PredictSettings, {"model": "m", "out": "o", "data": ["-a", "b"]}
+        settings.parse_predict, applying.PredictSettings, {"model": "m", "out": "o", "data": ["-a", "b"]}
     )
     assert many.data == ("-a", "b")
 

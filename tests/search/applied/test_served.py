@@ -19,7 +19,7 @@ from search.applied import model_files
 from search.applied.export import TOLERANCE, about, compare, export
 from search.applied.model_files import FORMS, form_of
 from search.applied.served import Predictor, predict, read_tensors, serve
-from search.command.settings import ExportSettings
+from search.command.applying import ExportSettings
 from search.errors import SearchFailed, UsageError
 from search.final.members import MODEL_FILE, StoredModel, load_member, member_logits
 from search.final.stored_ensemble import StoredEnsemble, StoredPart
