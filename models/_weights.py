@@ -1,6 +1,8 @@
 """Where VGG16's pretrained weights come from: found, fetched, verified; their mean and std travel with them.
 
 The same weights come by every default route, whatever the file's bytes: their identity is the sha256 of the tensors.
+What reads and keeps files is imported there: networks are built, and trained from random weights, where PyTorch alone
+is installed (benchmarks/gpu.py).
 """
 
 import functools
@@ -18,9 +20,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import platformdirs
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from models._errors import WeightsError
 from models._torch_file import is_torch_file, read_torch_file
@@ -107,7 +106,7 @@ def vgg16_weights(option: str | None, environ: Mapping[str, str], cache: Path | 
         WeightsError: they cannot be had, or are not VGG16's.
     """
     wanted = option or environ.get(VARIABLE)
-    folder = cache or Path(platformdirs.user_cache_dir("histotune"))
+    folder = cache or _cache()
     if wanted == "none":
         return None
     if wanted == "torchvision":
@@ -117,6 +116,13 @@ def vgg16_weights(option: str | None, environ: Mapping[str, str], cache: Path | 
     return _pinned(folder / OXFORD_FILE)
 
 
+def _cache() -> Path:
+    """The user's cache folder."""
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("histotune"))
+
+
 def weights_at_hand(option: str | None, environ: Mapping[str, str], cache: Path | None = None) -> Weights | None:
     """As ``vgg16_weights``, but nothing is fetched: None where that would take a download.
 
@@ -124,7 +130,7 @@ def weights_at_hand(option: str | None, environ: Mapping[str, str], cache: Path 
         WeightsError: the weights that are there are not VGG16's.
     """
     wanted = option or environ.get(VARIABLE)
-    folder = cache or Path(platformdirs.user_cache_dir("histotune"))
+    folder = cache or _cache()
     file = folder / (TORCHVISION_FILE if wanted == "torchvision" else OXFORD_FILE)
     if (not wanted or wanted == "torchvision") and not file.is_file():
         return None
@@ -195,6 +201,8 @@ def _of_torch(path: Path) -> tuple[Tensors, dict[str, str]]:
 
 def _of_safetensors(path: Path) -> tuple[Tensors, dict[str, str]]:
     """Shapes are checked before a tensor is read."""
+    from safetensors import SafetensorError, safe_open
+
     try:
         with safe_open(path, framework="numpy") as file:
             _check_shapes({name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}, path)  # noqa: SIM118 - no dict
@@ -257,6 +265,8 @@ def _source(metadata: Mapping[str, str], digest: str, path: Path) -> str:
 
 def _write(tensors: Tensors, path: Path, source: str, mean: Triple, std: Triple) -> None:
     """Whole or not at all, also when two launches fetch at once."""
+    from safetensors.numpy import save_file
+
     path.parent.mkdir(parents=True, exist_ok=True)
     metadata = {"source": source, "mean": json.dumps(mean), "std": json.dumps(std)}
     with tempfile.TemporaryDirectory(dir=path.parent) as draft:
@@ -363,5 +373,5 @@ def _fetch_torchvision() -> tuple[Tensors, Triple, Triple]:
 def _help() -> str:
     return (
         f"Where there is no network, fetch {OXFORD_FILE} elsewhere (this command leaves it in "
-        f"{platformdirs.user_cache_dir('histotune')}) and name it by --vgg16-weights PATH or ${VARIABLE}."
+        f"{_cache()}) and name it by --vgg16-weights PATH or ${VARIABLE}."
     )

@@ -6,7 +6,6 @@ import resource
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import torch
 from torch import Tensor, nn
 
@@ -131,6 +130,8 @@ def held_memory(device: str) -> int:
     """Bytes that this process holds now: on a GPU what PyTorch has allocated, on a CPU what it shares with nobody."""
     if torch.device(device).type == "cuda":
         return torch.cuda.memory_allocated(device)
+    import psutil  # the only thing here beside PyTorch, with which alone benchmarks/gpu.py runs
+
     memory = psutil.Process().memory_info()
     return int(memory.rss - getattr(memory, "shared", 0))  # pages of mapped files are shared
 
