@@ -31,6 +31,7 @@ BENCHMARKS = (
     "whole_search",
     "quality",
     "trials",
+    "cluster",
     "data",
     "ingest",
     "report",
