@@ -78,7 +78,7 @@ def test_parameters_that_were_drawn_are_known_as_they_are_stored(
     trial = study.ask()
     study.get_trials(deepcopy=False)
     with at_once(storage, id_of(storage, trial.number)):
-        load_model("vgg16").suggest(trial)
+        load_model("cnn").suggest(trial)
     with selected(storage) as written:
         assert study.get_trials(deepcopy=False)[trial.number].params == trial.params
     assert len(written) == 1
@@ -113,8 +113,9 @@ def test_what_others_do_to_trials_in_hand_is_seen(study: optuna.Study, storage: 
     assert trials[2].intermediate_values == {1: 0.5, 2: 0.8}
     other.set_trial_intermediate_value(id_of(other, 2), 3, 0.9)
     assert study.get_trials(deepcopy=False)[2].intermediate_values == {1: 0.5, 2: 0.8, 3: 0.9}
-    theirs = optuna.load_study(study_name=study.study_name, storage=other).ask()
-    for epoch in (1, 2):
+    theirs = optuna.load_study(study_name=study.study_name, storage=other).ask()  # the one that waits
+    assert theirs.number == 1
+    for epoch in (2, 3):
         theirs.report(epoch / 10, epoch)
         assert study.get_trials(deepcopy=False)[theirs.number].last_step == epoch
     assert same_as_optuna_reads(study, storage_url)
