@@ -29,6 +29,12 @@ OF_OTHERS = {
     "ray start --address",
     "make bench ARGS=--write",
     "benchmarks.coverage --runs 250 --ours",
+    "docker compose run --rm",
+    "docker compose up --detach --build",
+    "down --volumes",
+    "--profile run",
+    "docker compose up --detach --scale",
+    "git describe --always --dirty --abbrev",
 }
 """Flags in the text that are no flags of ours, with the program that takes them."""
 
