@@ -7,7 +7,7 @@ its small form on the CPU.
 - *correctness*: logits of one network on CPU and GPU, losses of the same epochs on both, views and stain jitter, a
   training that goes on from its state. The exit code is 1 where one of these is off.
 - *speed*: patches a second of ours and of the plain loop, by model, precision and batch.
-- *waits*: how often an epoch waits for the device, as PyTorch's profiler counts it; on a CPU fused AdamW reads a number of
+- *waits*: how often an epoch waits for the device, by PyTorch's profiler; on a CPU fused AdamW reads a number of
   each tensor at each step, which takes no waiting.
 - *together*: patches a second of several networks at once, each in a process of its own, all on one device.
 - *payback*: how many patches a network must train on until torch.compile, or CUDA graphs, have paid for themselves.
