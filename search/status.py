@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Group
     from sqlalchemy.engine import Engine
 
-    from studies.records import StudySummary, TrialResult
+    from studies.records import HostLent, StudySummary, TrialResult
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -116,7 +116,8 @@ def _entry(study: "StudySummary", comparison: str, engine: "Engine") -> dict[str
     from studies.storage.results import by_hand, cut_short, taken_over, way_out
 
     states = Counter(trial.state for trial in study.trials)
-    left = _left(study, comparison, engine)
+    left, hosts = _at_work(study, comparison, engine)
+    running = [_running(trial, trial.number in left) for trial in study.trials if trial.state == "RUNNING"]
     best = next((trial for trial in study.trials if trial.number == study.best), None)
     return {
         "study": study.name,
@@ -129,7 +130,8 @@ def _entry(study: "StudySummary", comparison: str, engine: "Engine") -> dict[str
         "taken_over": taken_over(study),
         "best": None if best is None else _best(best, study),
         "cost": asdict(cost_of(study)),
-        "running": [_running(trial, trial.number in left) for trial in study.trials if trial.state == "RUNNING"],
+        "running": running,
+        "hosts": _hosts(hosts, running),
         "failures": Counter(
             trial.attributes.get("failure", "unknown") for trial in study.trials if trial.state == "FAIL"
         ),
@@ -139,18 +141,19 @@ def _entry(study: "StudySummary", comparison: str, engine: "Engine") -> dict[str
     }
 
 
-def _left(study: "StudySummary", comparison: str, engine: "Engine") -> list[int]:
-    """Trials that nobody works on, although they are RUNNING."""
+def _at_work(study: "StudySummary", comparison: str, engine: "Engine") -> tuple[list[int], "list[HostLent]"]:
+    """Trials that nobody works on, although they are RUNNING; and the hosts of the launches that are at work."""
     from search.trials.launches import is_alive
+    from studies.ledger.hosts import hosts_of
     from studies.ledger.invariants import left_running
     from studies.ledger.ledger import Ledger
 
     running = [trial.number for trial in study.trials if trial.state == "RUNNING"]
     if not running:
-        return []
+        return [], []
     ledger = Ledger(engine)
-    launches = ledger.open_launches(comparison)
-    return left_running(running, ledger.owners(study.name), {launch.id for launch in launches if is_alive(launch)})
+    alive = {launch.id for launch in ledger.open_launches(comparison) if is_alive(launch)}
+    return left_running(running, ledger.owners(study.name), alive), hosts_of(engine, alive)
 
 
 def _running(trial: "TrialResult", left: bool) -> dict[str, Any]:
@@ -159,6 +162,24 @@ def _running(trial: "TrialResult", left: bool) -> dict[str, Any]:
     launch = "died" if left else "alive"
     where = {key: trial.attributes.get(key) for key in ("worker", "device")}  # of none before its first epoch
     return {"trial": trial.number, "epoch": epoch, "value": value, "seconds": seconds, "launch": launch, **where}
+
+
+def _hosts(told: "list[HostLent]", running: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Each host with the workers that it holds, where its launch has told, and trials known to be there."""
+    trials: dict[str, list[int]] = {host.host: [] for host in told}
+    for trial in running:
+        if trial["worker"] and trial["launch"] == "alive":
+            trials.setdefault(trial["worker"].rpartition(":")[0], []).append(trial["trial"])
+    known = {host.host: host for host in told}
+    return [
+        {
+            "host": host,
+            "slots": known[host].slots if host in known else None,
+            "reason": known[host].reason if host in known else None,
+            "trials": numbers,
+        }
+        for host, numbers in sorted(trials.items())
+    ]
 
 
 def _show(settings: StatusSettings, seen: Seen) -> None:
@@ -209,14 +230,21 @@ def _parts(entry: dict[str, Any]) -> list[Any]:
         else:
             on = "" if trial["worker"] is None else f" on {trial['worker']} ({trial['device']})"
             table.add_row("running", f"{place}, {trial['seconds']} s{on}")
-    hosts = Counter(str(trial["worker"]).rpartition(":")[0] for trial in entry["running"] if trial["worker"])
-    if len(hosts) > 1:
-        table.add_row("hosts", ", ".join(f"{count} on {host}" for host, count in sorted(hosts.items())))
+    for host in entry["hosts"]:
+        table.add_row("host", Text(_host(host)))
     for label, told in _told(entry):
         table.add_row(label, Text(told))
     if entry["next"] is not None:
         table.add_row("next", Text(worded(entry["next"])))
     return [Text(entry["study"], style="bold"), table]
+
+
+def _host(host: dict[str, Any]) -> str:
+    if host["reason"] is not None:
+        return f"{host['host']} gets no trials: {host['reason']}"
+    slots = "" if host["slots"] is None else f" with room for {_counted(host['slots'], 'worker', 'workers')}"
+    trials = ", ".join(map(str, host["trials"]))
+    return f"{host['host']}{slots}{f': trial {trials}' if trials else ''}"
 
 
 def _told(entry: dict[str, Any]) -> list[tuple[str, str]]:

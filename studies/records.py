@@ -203,6 +203,21 @@ class AnalysisPlan:
 
 
 @dataclass(frozen=True)
+class HostLent:
+    """A host that a launch may place workers on.
+
+    Attributes:
+        host: its name.
+        slots: workers that it holds.
+        reason: why it gets no trials; None where it does.
+    """
+
+    host: str
+    slots: int
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
 class Terms:
     """What all models of a comparison have in common, so that a difference between them is none of these.
 

@@ -20,6 +20,7 @@ from search.final.race import Race, Rows
 from search.training.jobs import EpochReport, Job, forget_checkpoint
 from search.trials.side_by_side import Watcher
 from studies.final_models import CandidateResult, Dropped, FinalModel, Fit, Gain, MemberResult
+from studies.records import HostLent
 from studies.statistics.calibration import fit_temperature, sigmoid
 from studies.statistics.metrics import auc, balanced_accuracy
 from studies.statistics.nested import nested_gain
@@ -141,6 +142,9 @@ class Members:
             self._waiting.append(job)
         if self.watcher is not None:
             self.watcher.epoch(job, EpochReport(0, {}, float("nan"), failure=why), "WAITING")
+
+    def hosts(self, lent: Sequence[HostLent]) -> None:
+        """Nothing: nobody looks at a retraining from elsewhere."""
 
     def tick(self) -> None:
         """Ends the run on a signal."""

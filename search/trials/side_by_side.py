@@ -10,6 +10,7 @@ from search.errors import SearchFailed
 from search.training.jobs import EpochReport, Job
 from search.trials.failures import Failures
 from search.trials.study_search import FINISHED, RUNNING, Outlook, StudySearch
+from studies.records import HostLent
 
 _ENDED = {state.name for state in FINISHED}
 
@@ -106,6 +107,10 @@ class Searches:
         self._watcher.epoch(
             job, EpochReport(0, {}, float("nan"), failure=why), self._searches[job.model].give_back(job)
         )
+
+    def hosts(self, lent: Sequence[HostLent]) -> None:
+        """Has them stored, once for all studies: they belong to the launch."""
+        next(iter(self._searches.values())).keep_hosts(lent)
 
     def _ended(self, job: Job, worker: str, failure: str | None, *, ended_badly: bool) -> None:
         """Counts a failure; where a study never went well, also what did not fit, which is none in a row."""

@@ -25,9 +25,10 @@ from search.trials.enqueue import check_inside
 from search.trials.ignored import ignored
 from search.trials.in_hand import InHand
 from search.trials.launches import Presence
+from studies.ledger.hosts import keep_hosts
 from studies.ledger.ledger import Ledger
 from studies.measure import NOW, Measure
-from studies.records import BEST_EPOCH, TRAINED_AS
+from studies.records import BEST_EPOCH, TRAINED_AS, HostLent
 from studies.storage.attributes import at_once, set_attributes
 from studies.storage.results import CUT_SHORT, IGNORED, own_trials, trained_as
 
@@ -113,6 +114,7 @@ class StudySearch:
         self.stopped = ""  # why it ends before that
         self._storage = storage
         self._places: dict[int, dict[str, ParamValue]] = {}  # trial -> its worker and device, as the database has them
+        self._presence = presence
         self._hand = InHand(study, storage=storage, ledger=ledger, presence=presence)
         self._make_sampler = make_sampler
         self._epochs = epochs
@@ -262,6 +264,10 @@ class StudySearch:
     def give_back(self, job: Job) -> str:
         """Puts a trial back to WAITING whose worker died before it began with it; its state, or "LOST"."""
         return TrialState.WAITING.name if self._hand.give_back(job.number) else LOST
+
+    def keep_hosts(self, lent: Sequence[HostLent]) -> None:
+        """Stores which hosts the launch may use."""
+        keep_hosts(self._storage.engine, self._presence.launch, lent)
 
     def _written_down(self, job: Job, note: Callable[[], str]) -> str:
         """The state that ``note`` finds for the trial; what it sets is written by then, in one transaction."""

@@ -7,7 +7,7 @@ writer, and workers hold no credentials.
 
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -28,11 +28,13 @@ from search.workers._ray import (
     worker_of,
 )
 from search.workers.deaths import DEATHS_FORGIVEN, Deaths
+from search.workers.lent import Lent
 from search.workers.post import delivering
 from search.workers.probe import Proofs, Question, asked_by_ray
 from search.workers.room import Room, take_back, untold
 from search.workers.seats import Place, Seats
 from search.workers.silence import Silence
+from studies.records import HostLent
 
 _QUIET = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # no result files: the database has every value
@@ -66,6 +68,10 @@ class Work(Protocol):
 
     def give_back(self, job: Job, why: str) -> None:
         """Takes a job back that its worker could not begin with; ``next_job`` hands it out again."""
+        ...
+
+    def hosts(self, lent: Sequence[HostLent]) -> None:
+        """Takes note of the hosts that may have workers, as often as that changes."""
         ...
 
     def tick(self) -> None:
@@ -104,6 +110,7 @@ class _WorkSearcher(_Stateless, Searcher):
         self.deaths = Deaths()
         self.given_back = 0
         self._given_back: Counter[str] = Counter()  # as Tune gave them up
+        self._lent = Lent(lambda: seats.lent(resources), work.hosts)
         self._work = work
         self._context = context
         self._tell = tell
@@ -185,8 +192,9 @@ class _WorkSearcher(_Stateless, Searcher):
             self.seats.taken(trial_id, worker)
 
     def look(self) -> None:
-        """Tells of jobs that wait for a worker, and ends workers that say nothing any more."""
+        """Tells of jobs that wait for a worker, and of the hosts; ends workers that say nothing any more."""
         self.room.look()
+        self._lent.look()
         for trial_id, seconds, longest in self.silence.look():
             who = f"{self.jobs[trial_id].label} on {self.seats.host(trial_id)}"
             self._tell(

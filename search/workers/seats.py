@@ -11,6 +11,7 @@ from search.workers.deaths import Seat
 from search.workers.hosts import Hosts
 from search.workers.probe import Proofs
 from search.workers.room import Node, live_nodes
+from studies.records import HostLent
 
 _NODE = "ray.io/node-id"
 """Ray's label of each node."""
@@ -42,6 +43,20 @@ class Seats:
         """Nodes that never will have workers; one that is still to be proven may."""
         left_out = set() if self._proofs is None else set(self._proofs.left_out)
         return left_out | {node.id for node in live_nodes() if node.name in self.hosts.barred}
+
+    def lent(self, worker: Mapping[str, float]) -> tuple[HostLent, ...]:
+        """How many workers of these resources each host holds, and why one gets none."""
+        slots: dict[tuple[str, str | None], int] = {}
+        for node in live_nodes():
+            held = node.holds(worker)
+            if held:
+                key = node.name, self._why_not(node)
+                slots[key] = slots.get(key, 0) + held
+        return tuple(HostLent(host, count, reason) for (host, reason), count in sorted(slots.items(), key=str))
+
+    def _why_not(self, node: Node) -> str | None:
+        left_out = None if self._proofs is None else self._proofs.left_out.get(node.id)
+        return left_out or self.hosts.barred.get(node.name)
 
     def taken(self, job: str, actor: Any) -> None:
         """A job has this worker, which is ended where its node may have none."""

@@ -46,6 +46,12 @@ launches = sa.Table(
     sa.Column("beat_at", sa.Float, nullable=False),
     sa.Column("ended_at", sa.Float),
 )
+hosts = sa.Table(
+    "histotune_hosts",
+    METADATA,
+    sa.Column("launch", sa.String(32), primary_key=True),
+    sa.Column("text", sa.Text, nullable=False),
+)
 leases = sa.Table(
     "histotune_leases",
     METADATA,

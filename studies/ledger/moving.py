@@ -1,6 +1,7 @@
 """Moves a whole database to another: studies and trials, seals, plans, openings and the chain over them.
 
-Left out is what belongs to processes that have ended: leases, and the notes of calls that may have to be tried again.
+Left out is what belongs to processes that have ended: leases, hosts of launches, and notes of calls that may have to be
+tried again.
 """
 
 from collections.abc import Callable
@@ -13,7 +14,8 @@ from studies.errors import StorageError
 from studies.ledger import _tables as tables
 from studies.storage.copying import OF_OPTUNA, copy, count, digest, names_of_studies, writing
 
-_OWN = (table for table in tables.METADATA.sorted_tables if table is not tables.leases)
+_OF_PROCESSES = (tables.leases, tables.hosts)
+_OWN = (table for table in tables.METADATA.sorted_tables if table not in _OF_PROCESSES)
 MOVED: tuple[sa.Table, ...] = (*OF_OPTUNA, *_OWN)
 """Tables whose rows are moved, those first that others refer to."""
 TURNS = 3

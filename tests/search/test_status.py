@@ -11,7 +11,9 @@ from stored import own_study
 
 from search.status import main
 from search.trials.launches import Presence
+from studies.ledger.hosts import keep_hosts
 from studies.ledger.ledger import Ledger
+from studies.records import HostLent
 from studies.storage.attributes import set_attributes
 from studies.storage.studies import open_storage
 
@@ -60,7 +62,33 @@ def test_who_is_on_what_is_shown(storage: RDBStorage, tmp_path: Path, capsys: py
     assert main(["--runs", str(tmp_path)]) == 0
     shown = capsys.readouterr().out
     assert " s on b:7 (cuda)" in shown
-    assert "1 on a, 1 on b" in shown
+    assert entry["hosts"] == [{"host": "b", "slots": None, "reason": None, "trials": [1]}]
+
+
+def test_the_hosts_of_a_launch_are_shown_with_their_workers_and_why_one_gets_none(
+    storage: RDBStorage, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dead, alive = (launch.id for launch in Ledger(storage.engine).open_launches("idc"))
+    keep_hosts(storage.engine, dead, [HostLent("a", 9), HostLent("gone", 1)])
+    keep_hosts(storage.engine, alive, [HostLent("b", 1)])
+    keep_hosts(
+        storage.engine, alive, [HostLent("a", 1, "RuntimeError: CUDA error"), HostLent("b", 2), HostLent("c", 1)]
+    )
+    set_attributes(storage, storage.get_trial_id_from_study_id_trial_number(1, 1), {"worker": "b:7", "device": "cpu"})
+    assert main(["--json", "--runs", str(tmp_path)]) == 0
+    (entry,) = json.loads(capsys.readouterr().out)
+    assert entry["hosts"] == [
+        {"host": "a", "slots": 1, "reason": "RuntimeError: CUDA error", "trials": []},
+        {"host": "b", "slots": 2, "reason": None, "trials": [1]},
+        {"host": "c", "slots": 1, "reason": None, "trials": []},
+    ]
+    assert main(["--runs", str(tmp_path)]) == 0
+    shown = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert [line for line in shown if line.startswith("host ")] == [
+        "host a gets no trials: RuntimeError: CUDA error",
+        "host b with room for 2 workers: trial 1",
+        "host c with room for 1 worker",
+    ]
 
 
 @pytest.mark.usefixtures("storage")
