@@ -36,6 +36,7 @@ from search.workers._ray import (
 )
 from search.workers.machines import Machines, this_machine
 from search.workers.place import OF_THE_DATABASE, address_of, ray_folder
+from search.workers.room import Node
 
 MEMORY_OF_A_WORKER = 2 * 2**30
 """Bytes of a process with torch, its patches and a network in training, at the usual side of a patch."""
@@ -118,6 +119,9 @@ def plan_crew(asked: WorkerSettings, device: str, gpus: int, side: int = USUAL_S
         gpus: GPUs that PyTorch sees, here or on the nodes of the Ray that is joined.
         side: of a patch in pixels.
         root: as ``data_utils.machine`` takes it.
+
+    Raises:
+        UsageError: this machine holds no such worker, or not so many, where they would be on it.
     """
     here = cores(root)
     packs = device == "cuda" and asked.gpus_per_worker == "auto"
@@ -135,6 +139,11 @@ def plan_crew(asked: WorkerSettings, device: str, gpus: int, side: int = USUAL_S
     own = asked.ray_address is None
     shared_out = max(1.0, here // workers) if own and workers else 1.0  # of others' cores nothing is known
     cpus_each = asked.cpus_per_worker or shared_out
+    if own and cpus_each > here:
+        lent = Node(os.uname().nodename, here, max(gpus, 0))
+        raise UsageError(
+            f"this machine holds no worker with {cpus_each:g} CPU: {lent}; ask for less (--cpus-per-worker)"
+        )
     if own and workers and workers * gpus_each > max(gpus, 0) + 1e-6:
         raise UsageError(
             f"{workers} workers with {gpus_each:g} GPU each need more than the {gpus} GPU here: "

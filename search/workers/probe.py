@@ -8,7 +8,7 @@ import importlib.metadata
 import platform
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.machinery import PathFinder
@@ -89,7 +89,12 @@ def _version(library: str) -> str:
 
 def difference(here: Answer, there: Answer) -> str | None:
     """How another's answer differs from this one's, in words; None where it does not."""
-    sources = sorted(name for name in here[0].keys() | there[0].keys() if here[0].get(name) != there[0].get(name))
+    lacks = _packages(here[0]) - _packages(there[0])
+    sources = sorted(
+        name
+        for name in here[0].keys() | there[0].keys()
+        if here[0].get(name) != there[0].get(name) and _package(name) not in lacks
+    )
     told = [
         f"its {name} is {there[1].get(name)}, not {version}"
         for name, version in here[1].items()
@@ -98,7 +103,18 @@ def difference(here: Answer, there: Answer) -> str | None:
     if sources:
         more = f" and {len(sources) - _SHOWN} more" if len(sources) > _SHOWN else ""
         told.insert(0, f"its sources are others ({', '.join(sources[:_SHOWN])}{more})")
+    if lacks:
+        told.insert(0, f"it lacks the package {' and '.join(sorted(lacks))}")
     return "; ".join(told) or None
+
+
+def _packages(sources: Iterable[str]) -> set[str]:
+    return {_package(name) for name in sources}
+
+
+def _package(source: str) -> str:
+    """Of which a file is, by its name as ``prove`` has it."""
+    return source.partition("/")[0].removesuffix(".py")
 
 
 class Proofs:

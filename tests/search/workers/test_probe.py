@@ -50,7 +50,8 @@ ANSWER: Answer = ({"search/a.py": "1", "search/b.py": "2"}, {"torch": "2.14.1", 
     ("there", "told"),
     [
         (({**ANSWER[0], "search/a.py": "9"}, *ANSWER[1:]), "its sources are others (search/a.py)"),
-        (({}, *ANSWER[1:]), "its sources are others (search/a.py, search/b.py)"),
+        (({}, *ANSWER[1:]), "it lacks the package search"),
+        (({"search/a.py": "1", "search/b.py": "3"}, *ANSWER[1:]), "its sources are others (search/b.py)"),
         (
             (ANSWER[0] | {"search/c.py": "3", "search/a.py": "9", "search/d.py": "4"}, *ANSWER[1:]),
             "its sources are others (search/a.py, search/c.py and 1 more)",
@@ -60,6 +61,19 @@ ANSWER: Answer = ({"search/a.py": "1", "search/b.py": "2"}, {"torch": "2.14.1", 
 )
 def test_a_difference_is_told_in_words(there: Answer, told: str) -> None:
     assert difference(ANSWER, there) == told
+
+
+def test_a_package_of_the_users_that_a_node_lacks_is_named_before_any_job(tmp_path: Path) -> None:
+    (tmp_path / "theirs").mkdir()
+    for name in ("__init__.py", "net.py"):
+        (tmp_path / "theirs" / name).touch()
+    question = Question(("models", "theirs"), (str(tmp_path),))
+    there = prove(question.packages, ["/only/on/the/host/of/the/launch"], LIBRARIES)
+    proofs = Proofs(question, print, answering(question.answered_here(), n2=there), nodes=lambda: [HEAD, OTHER])
+    with pytest.raises(
+        UsageError, match=r"\(other: it lacks the package theirs\): install there what is installed here"
+    ):
+        proofs.wait(lambda: None)
 
 
 def answering(here: Answer, **others: Answer | str) -> Callable[[Question, str], Poll]:
@@ -93,7 +107,7 @@ def test_where_every_node_differs_that_is_one_line_with_all_of_them(context: Wor
     question = Question.of(context)
     proofs = Proofs(question, print, answering(({}, {}), n2="no process"), nodes=lambda: [HERE, OTHER, HEAD])
     with pytest.raises(
-        UsageError, match=r"no node of this Ray can have jobs \(here: its sources .*; other: no process"
+        UsageError, match=r"no node of this Ray can have jobs \(here: it lacks the package .*; other: no process"
     ):
         proofs.wait(lambda: None)
 
