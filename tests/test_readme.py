@@ -32,6 +32,7 @@ OF_OTHERS = {
     "docker compose run --rm",
     "docker compose up --detach --build",
     "down --volumes",
+    "earlier `--scale`",
     "--profile run",
     "docker compose up --detach --scale",
     "git describe --always --dirty --abbrev",
