@@ -1,5 +1,6 @@
 """What all tests share: a quiet, local environment and the place of real data."""
 
+import compileall
 import os
 import signal
 import time
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from optuna.storages import RDBStorage
 from server import empty_database, new_database, running_server
-from tree import copy_tree
+from tree import PACKAGES, copy_tree
 
 from search.workers._ray import NICENESS
 from studies.storage.studies import open_storage
@@ -23,6 +24,7 @@ LONGEST = (
 os.environ.update(
     TZ="UTC",  # Optuna stores local time; the tests compare it with ours
     OMP_NUM_THREADS="1",  # workers side by side are faster on one thread each than all on all
+    OMP_WAIT_POLICY="passive",  # threads that wait for one another spin, and others wait for the core
     RAY_USAGE_STATS_ENABLED="0",
     TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1",
 )
@@ -32,6 +34,13 @@ for variable in ("HISTOTUNE_DATA", "HISTOTUNE_STORAGE", "RAY_ADDRESS"):
 time.tzset()
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background job; what tests start inherits it
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compiles the packages once, where the environment has Python write no bytecode: each command would do so anew."""
+    if not hasattr(config, "workerinput"):
+        for package in PACKAGES:
+            compileall.compile_dir(ROOT / package, quiet=1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -32,7 +32,8 @@ LIBRARIES = (
     "sklearn.pipeline", "statsmodels.genmod.generalized_linear_model", "statsmodels.stats.multitest",
     "statsmodels.stats.proportion", "statsmodels.stats.contingency_tables", "plotly.graph_objects", "plotly.offline",
     "jinja2", "PIL.Image", "rich.console", "rich.live", "rich.progress", "rich.table", "pydantic", "safetensors.torch",
-    "psutil", "imagecodecs",
+    "psutil", "imagecodecs", "optuna.importance", "optuna_dashboard", "platformdirs", "http.server", "statistics",
+    "plotly.graph_objs", "sqlalchemy.dialects.sqlite", "torch.utils.flop_counter",
 )  # fmt: skip
 """What commands import; none of ours, none that starts a thread."""
 _ENOUGH = 2**20  # bytes of a request
