@@ -74,7 +74,7 @@ test-faults: JOBS = 4 # they wait for one another, for leases and for servers mo
 test-faults: $(STAMP) ## run the long ones: kill processes, stop servers, set clocks, fill disks, search twice
 	$(PYTEST) $(LONG) $(ARGS)
 
-test-all: JOBS = 6
+test-all: JOBS = 4
 test-all: $(STAMP) ## run both, as CI does: the libraries are imported once, and no core waits for the last file of the first
 	$(PYTEST) $(ARGS)
 

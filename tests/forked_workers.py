@@ -27,6 +27,16 @@ def before_ray_is_imported() -> None:
     os.environ |= {"RAY_JOB_ID": "01000000", "RAY_RAYLET_PID": str(os.getpid())}
 
 
+def import_for_agents() -> None:
+    """What Ray's agent of environments imports from a folder of Ray's own, which each of them would do anew."""
+    import ray
+
+    own = f"{ray.__path__[0]}/_private/runtime_env/agent/thirdparty_files"
+    sys.path.insert(0, own)
+    __import__("aiohttp.web")
+    sys.path.remove(own)
+
+
 def with_nursery(request: dict[str, Any]) -> dict[str, Any]:
     """Makes a nursery; returns in the command with its request, and in each worker with the worker's.
 

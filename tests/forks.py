@@ -22,7 +22,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from forked_workers import before_ray_is_imported, read_environment, with_nursery
+from forked_workers import before_ray_is_imported, import_for_agents, read_environment, with_nursery
 
 LIBRARIES = (
     "numpy", "torch", "torch.optim", "optuna", "optuna.artifacts", "optuna.storages._rdb.models",
@@ -264,5 +264,6 @@ if __name__ == "__main__":
     before_ray_is_imported()
     for library in LIBRARIES:
         __import__(library)
+    import_for_agents()
     gc.freeze()  # nothing of the libraries is ever garbage: a fork that looked would copy all of their memory
     _become(_serve(socket.socket(fileno=int(sys.argv[1]))))
