@@ -65,8 +65,9 @@ class Memory:
         self._read: dict[int, FrozenTrial] = {}
 
     def begin(self, trial_id: int) -> None:
-        """It runs from now on, by this process."""
+        """It runs from now on, by this process; SQLite gives the id of one that was deleted to the next."""
         self._begins[trial_id] = None
+        self._read.pop(trial_id, None)
 
     def end(self, trial_id: int) -> None:
         """It does not any more."""

@@ -296,7 +296,7 @@ class _Tpe(RememberingTpe):
 
     def __init__(self, seed: int, space: SharedSpace) -> None:
         super().__init__(seed=seed, multivariate=True, constant_liar=True)
-        self._shared, self.rows = space, space.rows
+        self._shared, self.rows, self.space = space, space.rows, {}
 
     def infer_relative_search_space(
         self,
