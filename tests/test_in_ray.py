@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,9 @@ def around(tmp_path: Path) -> dict[str, str]:
 
 
 def start(around: dict[str, str], *typed: str) -> subprocess.Popen[str]:
-    return subprocess.Popen([SCRIPT, *typed], env=around, stdout=-1, stderr=-1, text=True)
+    """Starts it as a terminal does: what ignores a hang-up, as nohup, has all that it starts ignore it."""
+    hears = partial(signal.signal, signal.SIGHUP, signal.SIG_DFL)
+    return subprocess.Popen([SCRIPT, *typed], env=around, stdout=-1, stderr=-1, text=True, preexec_fn=hears)
 
 
 def seen(around: dict[str, str]) -> list[str]:

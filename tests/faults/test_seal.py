@@ -87,7 +87,7 @@ def looked_around(tree: Tree, seen: Path, name: str, *arguments: str) -> tuple[l
     """Runs a command; what was seen in its workers, and in the process of the command itself."""
     tree.environment["SEEN"] = str(seen)
     driver = tree.start(name, *arguments, "--study", "seal", "--workers", "1")
-    output, _ = driver.communicate(timeout=300)
+    output, _ = driver.communicate(timeout=550)
     assert driver.returncode == 0, output
     looks = [(path.parent.name, json.loads(path.read_text())) for path in sorted(seen.rglob("*.json"))]
     workers = [told for pid, told in looks if pid != str(driver.pid)]

@@ -21,6 +21,8 @@ def weights() -> str:
     return str(file) if file.is_file() else "none"
 
 
+pytestmark = pytest.mark.timeout(1200)  # two whole comparisons, beside other tests
+
 SMALL = (
     *("--model", "cnn,vgg16", "--data", "synthetic:80", "--trials", "2", "--epochs", "1", "--vgg16-weights", weights()),
     *("--set", "cnn.width=16,cnn.kernel=3,vgg16.frozen_blocks=5,vgg16.input_size=32,vgg16.stain_jitter=0"),
