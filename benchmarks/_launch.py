@@ -197,8 +197,12 @@ def launch(model: str, source: Source, runs: Path, *more: str, folder: Path = RO
     """``search.launch`` with two workers of one core each."""
     fixed = ("--workers", str(WORKERS), "--cpus-per-worker", "1", "--device", "cpu", "--study", STUDY)
     weights = () if model in ("cnn", "empty") else ("--vgg16-weights", weights_option())
-    place = ("--data", source.data, "--runs", str(runs), "--storage", f"sqlite:///{runs}/studies.db")
-    return Command("search.launch", ("--model", model, *fixed, *weights, *place, *more), folder)
+    return Command("search.launch", ("--model", model, *fixed, *weights, *place(source, runs), *more), folder)
+
+
+def place(source: Source, runs: Path) -> tuple[str, ...]:
+    """Flags for the patches, and for where results go."""
+    return ("--data", source.data, "--runs", str(runs), "--storage", f"sqlite:///{runs}/studies.db")
 
 
 def stored_trials(runs: Path, model: str) -> list[FrozenTrial]:

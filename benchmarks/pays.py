@@ -17,7 +17,6 @@ import argparse
 import json
 import shutil
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,11 +26,12 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks._launch import STUDY, WORKERS, Command, Source, launch
+from benchmarks._launch import STUDY, WORKERS, Command, Source, launch, place
 from benchmarks._report import conditions
 from data_utils.colour.preprocessing import Moments, Preprocessing
 from data_utils.readers.patches import read_patches
 from data_utils.readers.patchset import Ints, PatchSet, known
+from studies.files import write_whole
 
 FLIPPED = 0.15
 ELSEWHERE = Moments(mean=(58.0, 32.0, -16.0), spread=(11.0, 9.0, 5.0))
@@ -49,7 +49,7 @@ class Gained:
         models: of each, the chosen configuration over the default one.
         ensemble: over the better single model; None where there is none.
         control: of the ensemble over its control; None where there is none.
-        hours: of a core, in search and retraining, with all that waits.
+        hours: of a core, in search and retraining, however often they were interrupted.
     """
 
     models: Mapping[str, Mapping[str, Any]]
@@ -108,19 +108,17 @@ def search(regime: str, data: str, folder: Path, models: str, trials: int, epoch
     Raises:
         RuntimeError: a command failed; with the end of what it printed.
     """
-    place = folder / regime
-    if not (place / DONE).is_file():
-        if not (place / "patches").is_dir():
-            write(REGIMES[regime](read_patches(data), np.random.default_rng(0)), place / "patches")
-        source = Source(str(place / "patches"), regime)
-        began = time.perf_counter()
+    own = folder / regime
+    if not (own / DONE).is_file():
+        if not (own / "patches").is_dir():
+            write(REGIMES[regime](read_patches(data), np.random.default_rng(0)), own / "patches")
+        source = Source(str(own / "patches"), regime)
         size = ("--trials", str(trials), "--epochs", str(epochs))
-        launch(models, source, place / "runs", *size).seconds(place / "launch.log")
-        finalize(source, place / "runs").seconds(place / "finalize.log")
-        hours = WORKERS * (time.perf_counter() - began) / 3600
-        report = json.loads((place / "runs" / STUDY / "report.json").read_text(encoding="utf-8"))
-        (place / DONE).write_text(json.dumps({"hours": hours, **gains(report)}), encoding="utf-8")
-    return Gained(**json.loads((place / DONE).read_text(encoding="utf-8")))
+        launch(models, source, own / "runs", *size).seconds(own / "launch.log")
+        finalize(source, own / "runs").seconds(own / "finalize.log")
+        report = json.loads((own / "runs" / STUDY / "report.json").read_text(encoding="utf-8"))
+        write_whole(own / DONE, json.dumps({"hours": hours(report), **gains(report)}))
+    return Gained(**json.loads((own / DONE).read_text(encoding="utf-8")))
 
 
 def write(patches: PatchSet, folder: Path) -> None:
@@ -135,8 +133,8 @@ def write(patches: PatchSet, folder: Path) -> None:
 
 def finalize(source: Source, runs: Path) -> Command:
     """``search.finalize`` of what ``launch`` has searched, with the ensemble's control."""
-    place = ("--data", source.data, "--runs", str(runs), "--storage", f"sqlite:///{runs}/studies.db")
-    return Command("search.finalize", ("--study", STUDY, "--control", "--workers", str(WORKERS), *place))
+    fixed = ("--study", STUDY, "--control", "--workers", str(WORKERS))
+    return Command("search.finalize", (*fixed, *place(source, runs)))
 
 
 def gains(report: Mapping[str, Any]) -> dict[str, Any]:
@@ -148,6 +146,18 @@ def gains(report: Mapping[str, Any]) -> dict[str, Any]:
         "ensemble": None if ensemble is None else ensemble["gain"],
         "control": None if beside is None else beside["gain"],
     }
+
+
+def hours(report: Mapping[str, Any]) -> float:
+    """What report.json tells of hours of a core: each worker has one."""
+    plan = report["plan"]
+    control = ((plan["ensemble"] or {}).get("control") or {}).get("parts", [])
+    retrained = [
+        *(one for model in plan["models"] for one in model["candidates"]),
+        *(one["retrained"] for one in control),
+    ]
+    searched = sum(one["cost"]["used"] for one in report["searches"].values())
+    return float(searched + sum(member["seconds"] for one in retrained for member in one["members"])) / 3600
 
 
 def words(gain: Mapping[str, Any] | None) -> str:

@@ -77,6 +77,17 @@ def test_gains_are_told_with_their_intervals_or_why_there_is_none() -> None:
     assert pays.row("few", alone)[2:4] == ["none", "none"]
 
 
+def test_hours_are_those_on_record_of_search_retraining_and_control() -> None:
+    members = {"members": [{"seconds": 600.0}, {"seconds": 300.0}]}
+    control = {"parts": [{"retrained": members}]}
+    searches = {"a-cnn": {"cost": {"used": 1800.0}}, "a-vgg16": {"cost": {"used": 900.0}}}
+    plan = {"models": [{"candidates": [members, members]}], "ensemble": {"control": control}}
+    assert pays.hours({"searches": searches, "plan": plan}) == pytest.approx((2700 + 3 * 900) / 3600)
+    for ensemble in (None, {"control": None}):
+        without = {"searches": searches, "plan": {**plan, "ensemble": ensemble}}
+        assert pays.hours(without) == pytest.approx((2700 + 2 * 900) / 3600)
+
+
 def test_unknown_data_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         pays.main(["fewer", "--data", "x", "--folder", "y"])

@@ -12,6 +12,8 @@ from search.errors import UsageError
 
 HERE = "127.0.0.1"
 PATH = "/metrics"
+_NAMES = (HERE, "localhost")
+"""By which it is asked; another one may be that of a page, in a browser of this machine, that has it lead here."""
 _FORM = "text/plain; version=0.0.4; charset=utf-8"
 _LOOK_SECONDS = 0.1  # between two looks of the server whether it is to end
 
@@ -73,10 +75,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answers with all numbers."""
-        if self.headers.get("Host", HERE).split(":")[0] not in (
-            HERE,
-            "localhost",
-        ):  # a page in a browser of this machine that has its name lead here
+        if self.headers.get("Host", HERE).split(":")[0] not in _NAMES:
             self.send_error(403)
         elif self.path != PATH:
             self.send_error(404)

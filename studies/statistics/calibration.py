@@ -16,6 +16,9 @@ from studies.statistics.thresholds import refuse_one_class
 _NONE = Estimate(None, None, None)
 _TEMPERATURES = (0.05, 20.0)
 _NEAR = 1.05  # within 5 % of an end the search for a temperature has stopped there
+_SMALL_STEP = 0.02
+"""Of the logits, in the mean square; what is left to go after a step of Newton's is about its square."""
+_STEPS, _THERE = 100, 1e-8  # of Newton, and the logits' largest change by which there is no further one
 
 
 def fit_temperature(logits: Floats, labels: Ints) -> float:
@@ -141,11 +144,6 @@ def _refitted(regression: "_Regression", whole: Floats, resampling: Resampling) 
         refitted[one] = regression.fit(weights[resampling.clusters], whole)
     first: Floats = refitted[:, 0]
     return first
-
-
-_SMALL_STEP = 0.02
-"""Of the logits, in the mean square; what is left to go after a step of Newton's is about its square."""
-_STEPS, _THERE = 100, 1e-8
 
 
 @dataclass(frozen=True, eq=False)
