@@ -23,16 +23,27 @@ def run_with(make, tmp_path):
     ("make", "code"),
     [
         ("true", 0),
-        ('test "$1" != lint', 1),
-        ('test "$1" != docs', 1),
+        ('test "$1" != install', 1),
+        ('test "${1#--jobs}" = "$1"', 1),
         ('test "$1" != test-all', 1),
         ("false", 1),
     ],
 )
 def test_it_fails_when_lint_docs_or_the_tests_fail_and_runs_all(tmp_path, make, code):
-    done = run_with(f'echo "ran $1"; {make}', tmp_path)
+    done = run_with(f'echo "ran $*"; {make}', tmp_path)
     assert done.returncode == code
-    assert done.stdout.split("\n")[:3] == ["ran lint", "ran docs", "ran test-all"]
+    both = "ran --jobs=2 --keep-going --output-sync=target lint docs"
+    assert done.stdout.split("\n")[:3] == ["ran install", both, "ran test-all"]
+
+
+@pytest.mark.parametrize("failing", ["lint", "docs"])
+def test_make_fails_and_runs_both_when_one_of_the_two_at_once_fails(tmp_path, failing):
+    targets = "".join(f"{name}:\n\techo ran {name}{'; exit 3' * (name == failing)}\n" for name in ("lint", "docs"))
+    (tmp_path / "Makefile").write_text(targets)
+    command = next(line for line in (ROOT / ".ci/run").read_text().splitlines() if line.startswith("make --jobs"))
+    done = subprocess.run(["bash", "-c", command.partition("||")[0]], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert {"ran lint", "ran docs"} <= set(done.stdout.split("\n"))
 
 
 def test_it_ends_what_the_tests_left_behind(tmp_path):
