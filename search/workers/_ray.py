@@ -230,6 +230,14 @@ def place_of_actor(actor: Any) -> tuple[str, int]:
     return found["Address"]["NodeID"], found["Pid"]
 
 
+def free_by_node() -> dict[str, dict[str, float]]:
+    """What nobody has taken of each live node, by its id and by Ray's names."""
+    from ray._private import state
+
+    free: dict[str, dict[str, float]] = state.available_resources_per_node()  # type: ignore[no-untyped-call]
+    return free
+
+
 def left_by_dead_drivers() -> dict[str, dict[str, float]]:
     """Placement groups that no living driver has asked for: id -> what they hold together, by Ray's names.
 

@@ -169,11 +169,11 @@ class _WorkSearcher(_Stateless, Searcher):
         return True
 
     def died(self, trial_id: str, error: str) -> None:
-        """Takes note of the death of a job's worker; one on a host that is barred is none of the job's."""
+        """Takes note of the death of a job's worker; of one whose node died, or whose host is barred, it is none."""
         label, seat = self.jobs[trial_id].label, self.seats.left(trial_id)
         self.silence.ended(trial_id)
         host = "" if seat is None else seat.host
-        if host in self.seats.hosts.barred:
+        if host in self.seats.hosts.barred or (seat is not None and self.seats.is_gone(seat.node)):
             return
         by_memory = self.deaths.note(label, error, seat)
         if not by_memory and not self.seats.hosts.failed(host, label, "its worker died"):

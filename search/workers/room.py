@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from search.errors import UsageError
+from search.workers._ray import free_by_node
 
 RECOUNT_SECONDS = 5.0
 """Between two counts of the nodes, which may join and leave at any time."""
@@ -58,14 +59,6 @@ def slots(worker: Mapping[str, float], nodes: Sequence[Node]) -> int:
     return sum(node.holds(worker) for node in nodes)
 
 
-def free_resources() -> dict[str, float]:
-    """What of all nodes nobody has taken, by the names of a worker's resources."""
-    import ray
-
-    free = ray.available_resources()  # type: ignore[no-untyped-call]
-    return {kind: float(free.get(word, 0.0)) for kind, word in _WORDS.items()}
-
-
 def take_back(held: Mapping[str, Mapping[str, float]], tell: Callable[[str], None]) -> None:
     """Frees what placement groups hold that drivers left behind: Ray keeps it for them for ever.
 
@@ -100,7 +93,7 @@ class Room:
         *,
         own: bool = False,
         nodes: Callable[[], Sequence[Node]] = live_nodes,
-        free: Callable[[], Mapping[str, float]] = free_resources,
+        free: Callable[[], Mapping[str, Mapping[str, float]]] = free_by_node,
         clock: Callable[[], float] = time.monotonic,
         staffed: Callable[[int, int], None] = untold,
     ) -> None:
@@ -180,8 +173,10 @@ class Room:
 
     def _lent(self, nodes: Sequence[Node]) -> str:
         free = self._free()
+        of_ours = [free.get(node.id, {}) for node in nodes]  # others are left out, or barred
         lent = [
-            f"{free.get(kind, 0.0):g} of {sum(getattr(node, kind) for node in nodes):g} {_WORDS[kind]} free"
+            f"{sum(one.get(_WORDS[kind], 0.0) for one in of_ours):g} of {sum(getattr(node, kind) for node in nodes):g} "
+            f"{_WORDS[kind]} free"
             for kind in self._worker
         ]
         return f"{', '.join(lent)} on {_few(nodes)}"

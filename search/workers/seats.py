@@ -75,6 +75,10 @@ class Seats:
         """Of the worker of a job; "" where it has none."""
         return self._seats[job].host if job in self._seats else ""
 
+    def is_gone(self, node: str) -> bool:
+        """Whether a node has left, with whatever was on it."""
+        return all(one.id != node for one in live_nodes())
+
     def end(self, job: str) -> None:
         """Ends the worker of a job, which begins again in another one."""
         import ray

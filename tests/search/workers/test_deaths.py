@@ -1,11 +1,16 @@
 """Of what a worker died: memory is named where memory it was."""
 
 from pathlib import Path
+from typing import cast
+from unittest.mock import Mock
 
 from containers import GB, machine
 
 from search.workers._ray import what_ended
-from search.workers.deaths import Deaths
+from search.workers.bridge import _WorkSearcher
+from search.workers.deaths import Deaths, Seat
+from search.workers.hosts import Hosts
+from search.workers.seats import Seats
 
 BY_RAY = "Failure # 1 (occurred at noon)\n1 worker(s) were killed due to the node running low on memory. Refer to\n"
 OTHER = "Failure # 2 (occurred at one)\nThe actor died unexpectedly before finishing this task.\n"
@@ -58,3 +63,30 @@ def test_only_the_last_of_a_trial_s_deaths_is_asked_about(tmp_path: Path) -> Non
     assert "low on memory" not in what_ended(_Trial(tmp_path / "error.txt"))
     assert "died unexpectedly" in what_ended(_Trial(tmp_path / "error.txt"))
     assert what_ended(_Trial(None)) == what_ended(_Trial(tmp_path / "none")) == ""
+
+
+class _Gone:
+    """Seats of workers of which the first was on a node that has left."""
+
+    def __init__(self) -> None:
+        self.hosts = Hosts(lambda host: False, print)  # noqa: ARG005
+        self._seats = [Seat("left", "a", 1), Seat("there", "b", 2)]
+
+    def left(self, job: str) -> Seat:  # noqa: ARG002
+        return self._seats.pop(0)
+
+    def is_gone(self, node: str) -> bool:
+        return node == "left"
+
+    def kept_away_from(self) -> set[str]:
+        return set()
+
+
+def test_a_job_whose_node_has_left_did_not_die(tmp_path: Path) -> None:
+    searcher = _WorkSearcher(Mock(), Mock(), Mock(), cast("Seats", _Gone()), {"cpu": 1.0}, print)
+    searcher.deaths = Deaths(killing(tmp_path, 0))
+    searcher.jobs["tune"] = Mock(label="cnn 1")
+    searcher.died("tune", OTHER)
+    assert searcher.deaths.of("cnn 1") == 0
+    searcher.died("tune", OTHER)
+    assert searcher.deaths.of("cnn 1") == 1

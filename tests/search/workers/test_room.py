@@ -7,7 +7,7 @@ import pytest
 from search.errors import UsageError
 from search.workers.room import RECOUNT_SECONDS, WAIT_SECONDS, Node, Room
 
-SMALL, LARGE = Node("small", 4, 0), Node("large", 8, 2)
+SMALL, LARGE = Node("small", 4, 0, "s"), Node("large", 8, 2, "l")
 
 
 class Clock:
@@ -27,9 +27,8 @@ def room(
     free: float = 0.0,
     own: bool = False,
 ) -> Room:
-    return Room(
-        worker, 4, tell, own=own, nodes=lambda: nodes, free=lambda: {"cpu": free, "gpu": 0.0}, clock=clock or Clock()
-    )
+    left = {"s": {"CPU": free}, "l": {"CPU": 7.0, "GPU": 2.0}}
+    return Room(worker, 4, tell, own=own, nodes=lambda: nodes, free=lambda: left, clock=clock or Clock())
 
 
 @pytest.mark.parametrize(
