@@ -57,20 +57,19 @@ def test_it_stands_alone_draws_everything_and_shows_every_patch(wide: Opened) ->
 
 
 @pytest.mark.parametrize("which", ["wide", "phone"])
-def test_it_fits_every_screen_and_every_reader(
-    which: str, page: Path, axe: str, request: pytest.FixtureRequest
-) -> None:
+def test_it_fits_every_screen(which: str, page: Path, request: pytest.FixtureRequest) -> None:
     opened: Opened = request.getfixturevalue(which)
     opened.page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
     seen.does_not_scroll_sideways(opened)
-    seen.is_accessible(opened, axe)
 
 
 def test_it_is_dark_where_that_is_wanted(phone: Opened) -> None:
     seen.is_dark(phone)
 
 
-def test_it_prints(browser: Browser, page: Path) -> None:
+@pytest.mark.parametrize("page", ["real"], indirect=True)  # whoever is named in it changes neither
+def test_it_fits_every_reader_and_paper(phone: Opened, browser: Browser, page: Path, axe: str) -> None:
+    seen.is_accessible(phone, axe)
     seen.prints_every_figure(browser, page)
 
 
