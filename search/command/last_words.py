@@ -37,7 +37,7 @@ class LastWords:
         )
         died = (
             f"the driver (process {os.getpid()}) ended without a word: it was killed, the machine ran out of memory, "
-            "or Ray's control store (GCS) died and took it along"
+            "or Ray's control store (GCS), or the way to it, died and took it along"
         )
         self._say(f"{self._log}\n{self.told(died)}")
         return self

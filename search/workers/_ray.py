@@ -25,9 +25,9 @@ PRESTART = "RAY_prestart_worker_first_driver"
 _TOKEN = "RAY_AUTH_TOKEN"
 TEMP_DIR = "_temp_dir"
 """Argument of ``ray.init``: the folder of its sockets and logs."""
-_NO_NODE, _DEAD_NODE = 3, 4
+_NO_NODE = 3
 _GREETING = f"""
-import socket, sys
+import sys
 from ray._private.services import find_node_ids
 from ray._raylet import GcsClient
 
@@ -36,8 +36,7 @@ client.check_alive([], timeout=10)
 nodes = client.get_all_node_info(timeout=10).values()
 alive = {{node.node_id.hex() for node in nodes if node.state == 0}}
 if not alive & set(find_node_ids()):
-    here = any(node.node_manager_hostname == socket.gethostname() for node in nodes)
-    sys.exit({_DEAD_NODE} if here else {_NO_NODE})
+    sys.exit({_NO_NODE})
 """
 _OF_A_TOKEN = re.compile("unauthenticated|authentication|token", re.IGNORECASE)
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -170,24 +169,24 @@ def running_address() -> str | None:
     return address
 
 
-def why_no_ray(address: str, seconds: float, environ: Mapping[str, str]) -> str | None:
-    """Why the Ray at HOST:PORT cannot be joined, or what listens there is none, told in time; None where it can.
+def greet(address: str, seconds: float, environ: Mapping[str, str]) -> tuple[str | None, bool]:
+    """Asks the Ray at HOST:PORT, for so long.
 
-    Another process asks, as Ray's C++ waits for a minute where it finds none, and then ends its process.
+    Another process does, as Ray's C++ waits for a minute where it finds none, and then ends its process.
+
+    Returns:
+        Why it cannot be joined, or what listens there is none; None where it can. Whether this machine is a node of it.
     """
     ask = [sys.executable, "-P", "-c", _GREETING, address]
     try:
         done = subprocess.run(ask, env=environ, capture_output=True, text=True, timeout=seconds, check=False)
     except subprocess.TimeoutExpired:
-        return no_ray(address, "what listens there does not answer as the control store, GCS, of one")
-    join = f"'ray start --address={address}'"
-    if done.returncode == _NO_NODE:
-        return f"the Ray at {address} answers, but this machine is no node of it: join it with {join}"
-    if done.returncode == _DEAD_NODE:
-        return f"the Ray at {address} answers, but this machine's node of it has died: join it again with {join}"
+        return no_ray(address, "what listens there does not answer as the control store, GCS, of one"), False
+    if done.returncode in (0, _NO_NODE):
+        return None, done.returncode == 0
     if _OF_A_TOKEN.search(done.stderr):
-        return f"the Ray at {address} does not let this command in: give RAY_AUTH_TOKEN as it was started with"
-    return no_ray(address, "what listens there is none") if done.returncode else None
+        return f"the Ray at {address} does not let this command in: give RAY_AUTH_TOKEN as it was started with", False
+    return no_ray(address, "what listens there is none"), False
 
 
 def no_ray(address: str, reason: str) -> str:

@@ -35,7 +35,8 @@ from search.workers._ray import (
     use_token,
 )
 from search.workers.machines import Machines, this_machine
-from search.workers.place import OF_THE_DATABASE, address_of, ray_folder
+from search.workers.own_node import own_node
+from search.workers.place import OF_THE_DATABASE, ray_folder, running_ray
 from search.workers.room import Node
 
 MEMORY_OF_A_WORKER = 2 * 2**30
@@ -242,7 +243,7 @@ class RaySession:
         _LOGGER.error("Ray is not there", exc_info=problem)
         reason = next(iter(str(problem).strip().splitlines()), type(problem).__name__).rstrip(".")
         if (address := self._asked.ray_address) is not None:
-            return UsageError(f"Ray at {address} cannot be joined: {reason}. A search runs on a machine of that Ray")
+            return UsageError(f"Ray at {address} cannot be joined: {reason}")
         folder = ray_folder(self._asked.ray_temp_dir)
         return SearchFailed(
             f"Ray cannot be started in {folder}: {reason}. Its logs are in {folder}/session_latest/logs; run the same "
@@ -352,8 +353,10 @@ def _start_ray(asked: WorkerSettings, at_the_end: ExitStack) -> None:
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     quiet["job_config"] = finds_packages_in(Path(__file__).resolve().parents[2])
     if asked.ray_address is not None:
-        address = address_of(asked.ray_address)
+        address, is_node = running_ray(asked.ray_address)
         _warn_of_open_ray(asked.ray_address)
+        if not is_node:
+            at_the_end.enter_context(own_node(address))
         import torch  # noqa: F401 - twice a driver died of a segmentation fault where the main thread imported it meanwhile
 
         ray.init(address=address, **quiet)

@@ -12,7 +12,7 @@ from pathlib import Path
 from search.command.settings import WorkerSettings
 from search.command.writable import why_not_writable
 from search.errors import UsageError
-from search.workers._ray import no_ray, running_address, why_no_ray
+from search.workers._ray import greet, no_ray, running_address
 
 OF_THE_DATABASE = ("HISTOTUNE_STORAGE", "PGPASSWORD")
 """Variables that are none of Ray's business."""
@@ -34,7 +34,7 @@ def check_ray(asked: WorkerSettings) -> None:
     if asked.ray_address is None:
         ray_folder(asked.ray_temp_dir)
     else:
-        address_of(asked.ray_address)
+        running_ray(asked.ray_address)
 
 
 def ray_folder(asked: Path | None, environ: Mapping[str, str] = os.environ) -> Path:
@@ -71,8 +71,8 @@ def why_not(folder: Path) -> str | None:
     return why_not_writable(folder)
 
 
-def address_of(asked: str) -> str:
-    """HOST:PORT of the running Ray that is to be joined.
+def running_ray(asked: str) -> tuple[str, bool]:
+    """HOST:PORT of the Ray that is to be joined, and whether this machine is a node of it.
 
     Raises:
         UsageError: there is none, or what listens there is no Ray that lets this driver in.
@@ -86,6 +86,7 @@ def address_of(asked: str) -> str:
     except OSError as error:
         raise UsageError(no_ray(asked, str(error))) from error
     environ = {name: value for name, value in os.environ.items() if name not in OF_THE_DATABASE}
-    if problem := why_no_ray(address, ANSWER_SECONDS, environ):
+    problem, is_node = greet(address, ANSWER_SECONDS, environ)
+    if problem is not None:
         raise UsageError(problem)
-    return address
+    return address, is_node

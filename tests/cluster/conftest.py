@@ -1,35 +1,28 @@
-"""A Ray of several hosts."""
+"""Hosts with a network of their own, that are nodes of one Ray; they are made once for a file."""
 
-import json
-import os
-import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from hosts import HEAD, QUICK, Hosts
+import sqlalchemy
+from hosts import Hosts, why_none
+from server import new_database
 
 
 @pytest.fixture(scope="module")
-def hosts() -> Iterator[Hosts]:
-    """One host, and more as a test adds them."""
-    tried = ["unshare", "--uts", "--mount", "hostname", "other"]
-    if shutil.which("unshare") is None or subprocess.run(tried, capture_output=True, check=False).returncode:
-        pytest.skip("no namespaces can be made here: hosts need Linux and root")
-    head = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", HEAD],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env={**os.environ, **QUICK},
-    )
-    assert head.stdout is not None
-    hosts = Hosts(json.loads(next(line for line in head.stdout if line.startswith("{")))["address"], head)
-    yield hosts
-    for other in hosts.others:
-        other.terminate()
-    for other in hosts.others:
-        other.wait(60)
-    head.communicate(timeout=60)
+def database(postgresql: str) -> str:
+    """URL of an empty database, by the server's socket."""
+    return new_database(postgresql)
+
+
+@pytest.fixture(scope="module")
+def hosts(database: str) -> Iterator[Hosts]:
+    """The head alone, from which the database is reached; a test adds others."""
+    if problem := why_none():
+        pytest.skip(f"no hosts can be made here, which takes root on Linux, and iproute2: {problem}")
+    hosts = Hosts()
+    try:
+        hosts.begin(Path(str(sqlalchemy.make_url(database).query["host"])) / ".s.PGSQL.5432")
+        yield hosts
+    finally:
+        hosts.close()
