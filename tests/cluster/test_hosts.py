@@ -127,6 +127,8 @@ def story(packages: Path, tmp_path_factory: pytest.TempPathFactory, hosts: Hosts
     folder = tmp_path_factory.mktemp("hosts")
     gate, runs = Gate(folder / "gate"), folder / "runs"
     runs.mkdir()
+    watch = packages / "search" / "workers" / "cluster.py"
+    watch.write_text(watch.read_text().replace("SILENCE_SECONDS = 120.0", "SILENCE_SECONDS = 20.0"))
     nodes = _others(hosts, packages, folder, runs)
     there = Tree(
         packages, runs, storage=f"postgresql://postgres@{hosts.database}/{sqlalchemy.make_url(database).database}"
@@ -161,7 +163,7 @@ def story(packages: Path, tmp_path_factory: pytest.TempPathFactory, hosts: Hosts
     gate.wait("a", "b")
 
     hosts.cut("driver")
-    output, _ = first.communicate(timeout=120)
+    output, _ = first.communicate(timeout=240)
     hosts.join("driver")
     wait_until(lambda: "driver" not in hosts.nodes(), 60, "the end of its node")
     left = _leave_groups(hosts, lost)
