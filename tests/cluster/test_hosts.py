@@ -19,6 +19,7 @@ from hosts import HEAD, PATIENT, Hosts
 from tree import Tree, copy_tree, wait_until
 
 TRIALS = 10
+pytestmark = pytest.mark.timeout(900)  # of waiting, mostly
 LAUNCH = ("--model", "tiny", "--data", "synthetic:300", "--study", "story", "--trials", str(TRIALS), "--epochs", "4")
 WORKERS = ("--pruner", "none", "--workers", "3", "--cpus-per-worker", "1")
 SICK = 'raise RuntimeError("CUDA error: an uncorrectable ECC error")'
@@ -188,9 +189,9 @@ def _others(hosts: Hosts, packages: Path, folder: Path, runs: Path) -> dict[str,
         flags = ["--num-gpus=1"] if name == "b" else []
         probe = sick if name == "sick" else gate
         hosts.start_ray(name, *flags, HISTOTUNE_NODE_FOLDER=str(own), TINY_PROBE=str(probe))
+        wait_until(lambda here=name: here in hosts.nodes(), 240, name)  # two that start at once disturb each other
     for name in ("driver", "second"):  # a launch makes its host a node as long as it runs
         hosts.add(name)
-    wait_until(lambda: len(hosts.nodes()) == len(nodes) + 1, 240, "all nodes")
     return nodes
 
 
