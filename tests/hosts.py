@@ -78,8 +78,6 @@ if child := os.fork():  # whose processes are those of the host
 sys.argv = [module, *arguments]
 runpy.run_module(module, run_name="__main__", alter_sys=True)
 """
-PATIENT = {"RAY_gcs_rpc_server_reconnect_timeout_s": "300"}
-"""For a driver that is to outlive a cut link."""
 RAY = {
     "RAY_health_check_initial_delay_ms": "0",  # a node is dead after ten seconds, not a minute
     "RAY_health_check_period_ms": "1000",
@@ -198,6 +196,15 @@ class Hosts:
     def join(self, name: str) -> None:
         """Puts it in again."""
         self._run(f"ip link set to-{name} up")
+
+    def kill_ray(self, name: str) -> None:
+        """Kills what makes a host a node."""
+        (raylet,) = [
+            process
+            for process in psutil.Process(self._all[name].ray[0].pid).children(recursive=True)
+            if process.name() == "raylet"
+        ]
+        raylet.kill()
 
     def wait_for_end_of_ray(self, name: str) -> None:
         """Until a host is no node any more and knows it."""
