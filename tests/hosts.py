@@ -59,7 +59,7 @@ for _ in sys.stdin:
     nodes = [node.node_manager_hostname for node in found if node.state == 0]
     ends = {node.node_manager_hostname: node.death_info.reason for node in found if node.state == 1}
     groups = sorted(one["state"] for one in placement_group_table().values() if one["state"] != "REMOVED")
-    left = [name for name, reason in ends.items() if reason == 1]
+    left = [name for name, reason in ends.items() if reason in (1, 3)]  # 3: SIGTERM has ended it
     print(json.dumps({"nodes": nodes, "groups": groups, "left": left}), flush=True)
 """
 # A command of the packages on a host, in a fork that has the libraries already.

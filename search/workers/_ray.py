@@ -185,7 +185,8 @@ def greet(address: str, seconds: float, environ: Mapping[str, str]) -> tuple[str
     if done.returncode in (0, _NO_NODE):
         return None, done.returncode == 0
     if _OF_A_TOKEN.search(done.stderr):
-        return f"the Ray at {address} does not let this command in: give RAY_AUTH_TOKEN as it was started with", False
+        why = "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN as it was started with"
+        return f"the Ray at {address} does not let this command in: {why}", False
     return no_ray(address, "what listens there is none"), False
 
 
