@@ -17,7 +17,7 @@ from studies.storage.studies import open_storage
 
 ROOT = Path(__file__).resolve().parent.parent
 LONGEST = (
-    *("faults/test_kills", "test_repeats", "faults/", "test_intruders", "test_real_page", "test_whole"),
+    *("cluster/", "faults/test_kills", "test_repeats", "faults/", "test_intruders", "test_real_page", "test_whole"),
     *("search/test_", "search/upkeep/", "test_contract", "test_preprocess", "test_benchmarks", "in_browser"),
 )
 

@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+import imageio.v3 as imageio
 import numpy as np
 import pytest
 from PIL import Image
@@ -147,6 +148,17 @@ def test_a_jpeg_file_is_read_as_pillow_reads_it(options: dict[str, int]) -> None
         patch, was = read(content)
         assert was == ("JPEG" if pixels is PATCH else "JPEG+grey")
         np.testing.assert_array_equal(patch, np.asarray(Image.open(io.BytesIO(content)).convert("RGB")))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:imageio")  # its own TIFF writer is to go
+@pytest.mark.parametrize("ending", ["png", "tif"])
+@pytest.mark.parametrize("pixels", [PATCH, PATCH[:, :, 0]], ids=["colour", "grey"])
+def test_a_file_is_read_as_imageio_has_written_it(ending: str, pixels: np.ndarray, tmp_path: Path) -> None:
+    """Whose TIFF writer is not Pillow's."""
+    path = tmp_path / f"patch.{ending}"
+    imageio.imwrite(path, pixels)
+    patch, _ = read(path.read_bytes())
+    assert np.array_equal(patch, pixels if pixels.ndim == 3 else as_grey(pixels))
 
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_blocks": 2}])
