@@ -23,7 +23,7 @@ class Normalise(nn.Module):
 
 
 class GlobalPool(nn.Module):
-    """Feature maps -> one vector a patch: their "mean", their "max", or "both" beside each other."""
+    """Feature maps -> one vector a patch; see ``pooled``."""
 
     def __init__(self, kind: str) -> None:
         super().__init__()
@@ -31,12 +31,17 @@ class GlobalPool(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C), or (N, 2 C) for "both"."""
-        parts = {
-            "mean": lambda: [maps.mean((2, 3))],
-            "max": lambda: [maps.amax((2, 3))],
-            "both": lambda: [maps.mean((2, 3)), maps.amax((2, 3))],
-        }[self.kind]()
-        return torch.cat(parts, dim=1)
+        return pooled(self.kind, maps)
+
+
+def pooled(kind: str, maps: Tensor) -> Tensor:
+    """(N, C, H, W) -> (N, C), their "mean" or their "max", or (N, 2 C), "both" beside each other."""
+    parts = {
+        "mean": lambda: [maps.mean((2, 3))],
+        "max": lambda: [maps.amax((2, 3))],
+        "both": lambda: [maps.mean((2, 3)), maps.amax((2, 3))],
+    }[kind]()
+    return torch.cat(parts, dim=1)
 
 
 def pooled_channels(kind: str, channels: int) -> int:

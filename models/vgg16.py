@@ -3,9 +3,11 @@
 Simonyan & Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", arXiv:1409.1556; layers and
 names as in torchvision. The fifth block's max pooling is left out: the head pools instead, since at 50 pixels only one
 value a channel would be left to pool. The first blocks may be frozen: they are the network's ``prefix``, whose outputs
-no training changes; from three blocks on they are worth keeping.
+no training changes; from three blocks on they are worth keeping. The head may see the blocks before the fifth as well:
+what they tell of a nucleus is no longer in the last map.
 """
 
+import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,15 +17,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models._layers import GlobalPool, Normalise, pooled_channels
+from models._layers import GlobalPool, Normalise, pooled, pooled_channels
 from models._spec import ParamValue, Recipe, TrialLike, suggest_or_none
 from models._weights import BLOCKS, Weights, read_tensors
 
 PRETRAINED = True
 LAYOUT = "contiguous"
 BLOCK_ENDS = (0, 5, 10, 17, 24, 30)  # torchvision's features[: BLOCK_ENDS[k]] are the first k blocks
-CHANNELS = 512
+CHANNELS = tuple(widths[-1] for widths in BLOCKS)
 KEPT_FROM = 3  # frozen blocks; the outputs of fewer are larger than the time they save is worth (LOG.md)
+RGB = 3
+MOST_JOINED = 3  # blocks that the head sees; the first two tell little that the third does not
 UNTRAINED = ((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))  # mean and std of the input where there are no weights to say
 
 
@@ -34,7 +38,8 @@ class Vgg16Config:
     Attributes:
         frozen_blocks: how many of the five blocks keep their weights; with 5 only the head learns.
         input_size: side to which patches are resized before the first layer, in pixels.
-        pooling: of the last feature map: "mean", "max" or "both".
+        joined_blocks: how many blocks the head sees, from the last one backwards: 1 is the fifth alone.
+        pooling: of each of their feature maps: "mean", "max" or "both".
         head_width: neurons of the hidden layer of the head; 0 for none.
         dropout: before each layer of the head, in [0, 0.6].
         backbone_rate: peak learning rate of the blocks that learn, 0 where none does; the recipe's rate is the head's.
@@ -43,6 +48,7 @@ class Vgg16Config:
 
     frozen_blocks: int
     input_size: int
+    joined_blocks: int
     pooling: str
     head_width: int
     dropout: float
@@ -53,6 +59,7 @@ class Vgg16Config:
 DEFAULT: dict[str, ParamValue] = {
     "frozen_blocks": 2,
     "input_size": 50,
+    "joined_blocks": 1,
     "pooling": "mean",
     "head_width": 128,
     "dropout": 0.2,
@@ -68,6 +75,7 @@ DEFAULT: dict[str, ParamValue] = {
 }
 ALLOWED: dict[str, Sequence[ParamValue]] = {
     "input_size": (32, 50, 64, 80, 96, 112, 128, 160, 192, 224),
+    "joined_blocks": (1, len(BLOCKS)),
     "head_width": (0, 16, 32, 64, 128, 256, 512, 1024),
     "dropout": (0.0, 0.9),
     "backbone_learning_rate": (1e-7, 1e-1),
@@ -86,6 +94,7 @@ def suggest(trial: TrialLike) -> Vgg16Config:
     return Vgg16Config(
         frozen_blocks=frozen,
         input_size=trial.suggest_categorical("input_size", [50, 64, 96]),
+        joined_blocks=trial.suggest_int("joined_blocks", 1, MOST_JOINED),
         pooling=trial.suggest_categorical("pooling", ["mean", "max", "both"]),
         head_width=trial.suggest_categorical("head_width", [0, 64, 128, 256]),
         dropout=trial.suggest_float("dropout", 0.0, 0.6),
@@ -115,7 +124,7 @@ def parameter_groups(network: nn.Module, config: Vgg16Config) -> list[dict[str, 
     assert isinstance(network, Vgg16)
     groups = [
         {"params": list(network.tail.parameters()), "lr": config.backbone_rate},
-        {"params": list(network.head.parameters()), "lr": config.recipe.learning_rate},
+        {"params": [*network.norms.parameters(), *network.head.parameters()], "lr": config.recipe.learning_rate},
     ]
     return [group for group in groups if group["params"]]
 
@@ -124,7 +133,14 @@ def prefix_name(config: Vgg16Config) -> str | None:
     """The frozen blocks whose outputs are worth keeping."""
     if config.frozen_blocks < KEPT_FROM:
         return None
-    return f"blocks 1 to {config.frozen_blocks} at {config.input_size} pixels"
+    name = f"blocks 1 to {config.frozen_blocks} at {config.input_size} pixels"
+    beside = [str(block) for block in _joined(config) if block <= config.frozen_blocks]
+    return f"{name}, {config.pooling} of {' and '.join(beside)}" if beside else name
+
+
+def _joined(config: Vgg16Config) -> list[int]:
+    """The blocks before the fifth that the head sees, from 1."""
+    return list(range(len(BLOCKS) - config.joined_blocks + 1, len(BLOCKS)))
 
 
 def frozen_features(weights: Weights, blocks: int) -> nn.Module:
@@ -139,21 +155,28 @@ class Vgg16(nn.Module):
     def __init__(self, config: Vgg16Config, weights: Weights | None) -> None:
         super().__init__()
         mean, std = (weights.mean, weights.std) if weights else UNTRAINED
-        features = _features(weights)
         split = BLOCK_ENDS[config.frozen_blocks]
         entry = [("normalise", Normalise(mean, std)), ("resize", _Resize(config.input_size))]
         # Layers keep torchvision's numbers: tail.17.weight is features.17.weight.
-        named = [(str(number), layer) for number, layer in enumerate(features)]
-        self.prefix = nn.Sequential(OrderedDict([*entry, *named[:split]]))
-        self.tail = nn.Sequential(OrderedDict(named[split:]))
-        self.head = _head(config)
+        named = [(str(number), layer) for number, layer in enumerate(_features(weights))]
+        joined = _joined(config)
+        self.prefix = _Blocks([*entry, *named[:split]], joined, config.pooling)
+        self.tail = _Blocks(named[split:], joined, config.pooling)
+        self.last = nn.Identity()
+        lengths = [pooled_channels(config.pooling, CHANNELS[block - 1]) for block in (*joined, len(BLOCKS))]
+        # Pretrained activations reach thousands: a head without this would need a rate of its own for each depth.
+        self.norms = nn.ModuleList(nn.LayerNorm(length) for length in lengths)
+        self.head = _head(config, sum(lengths))
+        self._pooling = config.pooling
+        self._channels = CHANNELS[config.frozen_blocks - 1] if config.frozen_blocks else RGB
+        self._beside = [length for block, length in zip(joined, lengths, strict=False) if block <= config.frozen_blocks]
         self._rounds = prefix_name(config) is not None
         self.prefix.requires_grad_(False)
 
     @property
     def last_features(self) -> nn.Module:
         """The module whose output Grad-CAM looks at."""
-        return self.tail  # passes the prefix's output on where all blocks are frozen
+        return self.last
 
     def forward(self, rgb: Tensor) -> Tensor:
         """(N, 3, S, S) float in [0, 1] -> (N,) logits."""
@@ -162,9 +185,56 @@ class Vgg16(nn.Module):
         return self.after_prefix(kept.bfloat16() if self._rounds else kept)
 
     def after_prefix(self, kept: Tensor) -> Tensor:
-        """(N, C, h, w) outputs of the prefix, bf16 or fp32 -> (N,) logits."""
-        logits: Tensor = self.head(self.tail(kept.float()))
+        """Outputs of the prefix, bf16 or fp32, as ``_Blocks`` packs them -> (N,) logits."""
+        maps, *vectors = _unpacked(kept.float(), self._channels, self._beside)
+        maps, *more = self.tail.apart(maps)
+        seen = [*vectors, *more, pooled(self._pooling, self.last(maps))]
+        logits: Tensor = self.head(torch.cat([norm(one) for norm, one in zip(self.norms, seen, strict=True)], dim=1))
         return logits.squeeze(1)
+
+
+class _Blocks(nn.Sequential):
+    """Layers one after the other; behind some blocks the maps are pooled as well, for the head."""
+
+    def __init__(self, named: Sequence[tuple[str, nn.Module]], joined: Sequence[int], pooling: str) -> None:
+        super().__init__(OrderedDict(named))
+        ends = {str(BLOCK_ENDS[block] - 1): block for block in joined}
+        self._joined = [name for name, _ in named if name in ends]
+        self._pooling = pooling
+
+    def extra_repr(self) -> str:
+        """What is beside the maps makes another prefix."""
+        return f"{self._pooling} behind {self._joined}" if self._joined else ""
+
+    def apart(self, maps: Tensor) -> list[Tensor]:
+        """(N, C, H, W) -> (N, c, h, w) last maps, and the pooled ones, (N, p) each."""
+        beside = []
+        for name, layer in self.named_children():
+            maps = layer(maps)
+            if name in self._joined:
+                beside.append(pooled(self._pooling, maps))
+        return [maps, *beside]
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(N, C, H, W) -> the last maps, or, with pooled ones beside them, all in one, (N, c h w + p, 1, 1)."""
+        maps, *beside = self.apart(maps)
+        return torch.cat([maps.flatten(1), *beside], dim=1)[:, :, None, None] if beside else maps
+
+
+def _unpacked(kept: Tensor, channels: int, beside: Sequence[int]) -> list[Tensor]:
+    """What ``_Blocks.forward`` has packed, as ``_Blocks.apart`` gives it: square maps of so many channels, and vectors.
+
+    Args:
+        kept: what was packed.
+        channels: of the maps.
+        beside: length of each vector.
+    """
+    if not beside:
+        return [kept]
+    length = kept.shape[1] - sum(beside)
+    maps, *vectors = kept.flatten(1).split([length, *beside], dim=1)
+    side = math.isqrt(length // channels)
+    return [maps.reshape(-1, channels, side, side), *vectors]
 
 
 class _Resize(nn.Module):
@@ -213,10 +283,8 @@ def _initialise(layer: nn.Module) -> None:
         nn.init.zeros_(layer.bias)
 
 
-def _head(config: Vgg16Config) -> nn.Sequential:
-    length = pooled_channels(config.pooling, CHANNELS)
-    # Pretrained activations reach thousands: a head without this would need a rate of its own for each depth.
-    layers: list[nn.Module] = [GlobalPool(config.pooling), nn.LayerNorm(length)]
+def _head(config: Vgg16Config, length: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
     if config.head_width:
-        layers += [nn.Dropout(config.dropout), nn.Linear(length, config.head_width), nn.ReLU()]
+        layers = [nn.Dropout(config.dropout), nn.Linear(length, config.head_width), nn.ReLU()]
     return nn.Sequential(*layers, nn.Dropout(config.dropout), nn.Linear(config.head_width or length, 1))

@@ -11,6 +11,7 @@ from safetensors.numpy import load_file, save_file
 from torchvision.models.vgg import cfgs, make_layers
 
 from models import vgg16
+from models._layers import pooled
 from models._weights import Weights, expected_shapes, read_weights
 from search.training._recipe import make_optimizer
 
@@ -38,14 +39,14 @@ def patches(count: int = 2) -> torch.Tensor:
     return torch.rand(count, 3, 50, 50, generator=torch.Generator().manual_seed(1))
 
 
-def torchvision_features(weights: Weights, rgb: torch.Tensor) -> torch.Tensor:
-    """What torchvision's own layers make of a batch, up to the last pooling."""
+def torchvision_features(weights: Weights, rgb: torch.Tensor, layers_taken: int = 30) -> torch.Tensor:
+    """What torchvision's own layers make of a batch, by default up to the last pooling."""
     layers = make_layers(cfgs["D"])
     tensors = load_file(weights.path)
     layers.load_state_dict({name.removeprefix("features."): torch.from_numpy(tensors[name]) for name in tensors})
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (weights.mean, weights.std))
     with torch.inference_mode():
-        return layers[:-1]((rgb - mean) / std)
+        return layers[:layers_taken]((rgb - mean) / std)
 
 
 def features(network: torch.nn.Module, rgb: torch.Tensor) -> torch.Tensor:
@@ -106,11 +107,15 @@ def test_frozen_blocks_stay_and_the_others_move(frozen: int, made_up: Weights) -
     learning = {name.split(".")[1] for name in moved if name.startswith("tail.")}
     assert len(learning) == sum(len(block) for block in vgg16.BLOCKS[frozen:])
     assert "head.1.weight" in moved
+    assert "norms.0.weight" in moved
 
 
+@pytest.mark.parametrize("joined", [1, 3])
 @pytest.mark.parametrize("frozen", [2, 4])
-def test_the_prefix_is_the_frozen_part_and_the_rest_takes_its_output(frozen: int, made_up: Weights) -> None:
-    config = configuration(frozen_blocks=frozen)
+def test_the_prefix_is_the_frozen_part_and_the_rest_takes_its_output(
+    frozen: int, joined: int, made_up: Weights
+) -> None:
+    config = configuration(frozen_blocks=frozen, joined_blocks=joined)
     network = vgg16.build(config, made_up).eval()
     assert not any(parameter.requires_grad for parameter in network.prefix.parameters())
     with torch.inference_mode():
@@ -123,6 +128,30 @@ def test_outputs_of_three_and_more_frozen_blocks_are_worth_keeping_each_under_it
     names = [vgg16.prefix_name(configuration(frozen_blocks=frozen, input_size=64)) for frozen in range(6)]
     assert names[:3] == [None, None, None]
     assert names[3:] == [f"blocks 1 to {frozen} at 64 pixels" for frozen in (3, 4, 5)]
+
+
+@pytest.mark.parametrize("frozen", [0, 3, 4, 5])
+def test_the_head_sees_the_joined_blocks_wherever_they_are_frozen(frozen: int, made_up: Weights) -> None:
+    network = vgg16.build(configuration(frozen_blocks=frozen, joined_blocks=3, pooling="both", head_width=0), made_up)
+    given: list[torch.Tensor] = []
+    for norm in network.norms:
+        norm.register_forward_pre_hook(lambda _module, inputs: given.append(inputs[0]))
+    with torch.inference_mode():
+        network(patches())
+    expected = [pooled("both", torchvision_features(made_up, patches(), last)) for last in (17, 24, 30)]
+    for one, other in zip(given, expected, strict=True):
+        tolerance = {"rtol": 1e-2, "atol": 1e-2} if frozen >= vgg16.KEPT_FROM else {}  # kept ones are rounded to bf16
+        torch.testing.assert_close(one, other, **tolerance)
+
+
+def test_what_is_joined_makes_another_prefix_with_another_name() -> None:
+    alone, joined, maximum = (
+        configuration(frozen_blocks=4, **more)
+        for more in ({}, {"joined_blocks": 3}, {"joined_blocks": 3, "pooling": "max"})
+    )
+    names = [vgg16.prefix_name(one) for one in (alone, joined, maximum)]
+    assert names[1:] == [f"{names[0]}, {kind} of 3 and 4" for kind in ("mean", "max")]
+    assert len({repr(vgg16.build(one, None).prefix) for one in (alone, joined, maximum)}) == 3
 
 
 def test_backbone_and_head_learn_at_their_own_rates(made_up: Weights) -> None:
