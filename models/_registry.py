@@ -53,6 +53,7 @@ def load_model(name: str) -> Model:
         layout=getattr(module, "LAYOUT", "contiguous"),
         prefix_name=getattr(module, "prefix_name", no_prefix),
         allowed=getattr(module, "ALLOWED", {}),
+        before=getattr(module, "BEFORE", {}),
     )
 
 

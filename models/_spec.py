@@ -13,6 +13,8 @@ Every file in ``models/`` without a leading underscore is one searchable model. 
 ``ALLOWED`` (optional, {})
     How far a search may widen the space, by parameter, where that is further than ``suggest`` goes by itself: the two
     ends of a range, or all choices. What is not named keeps to its space.
+``BEFORE`` (optional, {})
+    What an older form of the file meant that did not have a parameter yet: its trials and final models lack it.
 ``PRETRAINED`` (optional, False)
     True where ``build`` takes the tensors of ``models._weights``; otherwise it is called with None.
 ``LAYOUT`` (optional, "contiguous")
@@ -151,6 +153,7 @@ class Model:
     layout: str
     prefix_name: Callable[[Any], str | None]
     allowed: Mapping[str, Sequence[ParamValue]] = field(default_factory=dict)
+    before: Mapping[str, ParamValue] = field(default_factory=dict)
 
     def configuration(self, params: Mapping[str, ParamValue]) -> ModelConfig:
         """That of stored parameters.
@@ -158,4 +161,4 @@ class Model:
         Raises:
             ModelError: one is missing.
         """
-        return self.suggest(Stored(params))
+        return self.suggest(Stored({**self.before, **params}))

@@ -73,6 +73,7 @@ DEFAULT: dict[str, ParamValue] = {
     "class_weighting": False,
     "stain_jitter": 0.05,
 }
+BEFORE: dict[str, ParamValue] = {"joined_blocks": 1}
 ALLOWED: dict[str, Sequence[ParamValue]] = {
     "input_size": (32, 50, 64, 80, 96, 112, 128, 160, 192, 224),
     "joined_blocks": (1, len(BLOCKS)),
@@ -124,7 +125,7 @@ def parameter_groups(network: nn.Module, config: Vgg16Config) -> list[dict[str, 
     assert isinstance(network, Vgg16)
     groups = [
         {"params": list(network.tail.parameters()), "lr": config.backbone_rate},
-        {"params": [*network.norms.parameters(), *network.head.parameters()], "lr": config.recipe.learning_rate},
+        {"params": list(network.head.parameters()), "lr": config.recipe.learning_rate},
     ]
     return [group for group in groups if group["params"]]
 
@@ -164,9 +165,7 @@ class Vgg16(nn.Module):
         self.tail = _Blocks(named[split:], joined, config.pooling)
         self.last = nn.Identity()
         lengths = [pooled_channels(config.pooling, CHANNELS[block - 1]) for block in (*joined, len(BLOCKS))]
-        # Pretrained activations reach thousands: a head without this would need a rate of its own for each depth.
-        self.norms = nn.ModuleList(nn.LayerNorm(length) for length in lengths)
-        self.head = _head(config, sum(lengths))
+        self.head = _head(config, lengths)
         self._pooling = config.pooling
         self._channels = CHANNELS[config.frozen_blocks - 1] if config.frozen_blocks else RGB
         self._beside = [length for block, length in zip(joined, lengths, strict=False) if block <= config.frozen_blocks]
@@ -189,7 +188,7 @@ class Vgg16(nn.Module):
         maps, *vectors = _unpacked(kept.float(), self._channels, self._beside)
         maps, *more = self.tail.apart(maps)
         seen = [*vectors, *more, pooled(self._pooling, self.last(maps))]
-        logits: Tensor = self.head(torch.cat([norm(one) for norm, one in zip(self.norms, seen, strict=True)], dim=1))
+        logits: Tensor = self.head(torch.cat(seen, dim=1))
         return logits.squeeze(1)
 
 
@@ -232,9 +231,25 @@ def _unpacked(kept: Tensor, channels: int, beside: Sequence[int]) -> list[Tensor
     if not beside:
         return [kept]
     length = kept.shape[1] - sum(beside)
-    maps, *vectors = kept.flatten(1).split([length, *beside], dim=1)
+    maps, *vectors = torch.split(kept.flatten(1), [length, *beside], 1)
     side = math.isqrt(length // channels)
     return [maps.reshape(-1, channels, side, side), *vectors]
+
+
+class _NormEach(nn.LayerNorm):
+    """Normalises the vector of each block by itself.
+
+    Pretrained activations reach thousands: a head without this would need a rate of its own for each depth.
+    """
+
+    def __init__(self, lengths: Sequence[int]) -> None:
+        super().__init__(sum(lengths))
+        self._lengths = list(lengths)
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """(N, all lengths), beside each other -> the same."""
+        parts = zip(*(torch.split(one, self._lengths, -1) for one in (vectors, self.weight, self.bias)), strict=True)
+        return torch.cat([F.layer_norm(x, x.shape[-1:], weight, bias, self.eps) for x, weight, bias in parts], dim=1)
 
 
 class _Resize(nn.Module):
@@ -283,8 +298,9 @@ def _initialise(layer: nn.Module) -> None:
         nn.init.zeros_(layer.bias)
 
 
-def _head(config: Vgg16Config, length: int) -> nn.Sequential:
-    layers: list[nn.Module] = []
+def _head(config: Vgg16Config, lengths: Sequence[int]) -> nn.Sequential:
+    length = sum(lengths)
+    layers: list[nn.Module] = [nn.Identity(), _NormEach(lengths)]  # the first once pooled: stored heads have its number
     if config.head_width:
-        layers = [nn.Dropout(config.dropout), nn.Linear(length, config.head_width), nn.ReLU()]
+        layers += [nn.Dropout(config.dropout), nn.Linear(length, config.head_width), nn.ReLU()]
     return nn.Sequential(*layers, nn.Dropout(config.dropout), nn.Linear(config.head_width or length, 1))

@@ -124,10 +124,11 @@ def check_model(stored: StoredModel, path: Path) -> None:
             f"{words_for(stored.model)} has changed since {path} was written: it would predict as another "
             "model. Put the file back as it was, or search anew: python -m search.launch --study NEW"
         )
-    space = widest_space(load_model(stored.model))
+    model = load_model(stored.model)
+    space = widest_space(model)
     check_inside(stored.params, space, str(path))
     sound = {
-        "params": space.keys() <= stored.params.keys(),
+        "params": space.keys() <= stored.params.keys() | model.before.keys(),
         "members": len(stored.members) > 0,
         "temperature": 0 < stored.temperature < float("inf"),
         "threshold": 0 <= stored.threshold <= 1,

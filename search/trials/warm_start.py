@@ -84,13 +84,13 @@ def _left_out(count: int) -> str:
 
 
 def _as_here(model: Model, space: Mapping[str, BaseDistribution], trial: TrialResult) -> TrialResult:
-    """A trial with none, which is stored below 0, as this space has it where it does not reach as far."""
+    """A trial as this space has it: none, which is stored below 0, where it does not reach as far; and what is new."""
     none = {
         name: 0.0
         for name in none_parameters(model)
         if isinstance(value := trial.params.get(name), float) and value < 0 and not holds(space[name], value)
     }
-    return replace(trial, params={**trial.params, **none})
+    return replace(trial, params={**model.before, **trial.params, **none})
 
 
 def _fits(trial: TrialResult, space: Mapping[str, BaseDistribution]) -> bool:

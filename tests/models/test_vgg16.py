@@ -12,6 +12,7 @@ from torchvision.models.vgg import cfgs, make_layers
 
 from models import vgg16
 from models._layers import pooled
+from models._registry import load_model
 from models._weights import Weights, expected_shapes, read_weights
 from search.training._recipe import make_optimizer
 
@@ -107,7 +108,6 @@ def test_frozen_blocks_stay_and_the_others_move(frozen: int, made_up: Weights) -
     learning = {name.split(".")[1] for name in moved if name.startswith("tail.")}
     assert len(learning) == sum(len(block) for block in vgg16.BLOCKS[frozen:])
     assert "head.1.weight" in moved
-    assert "norms.0.weight" in moved
 
 
 @pytest.mark.parametrize("joined", [1, 3])
@@ -134,14 +134,31 @@ def test_outputs_of_three_and_more_frozen_blocks_are_worth_keeping_each_under_it
 def test_the_head_sees_the_joined_blocks_wherever_they_are_frozen(frozen: int, made_up: Weights) -> None:
     network = vgg16.build(configuration(frozen_blocks=frozen, joined_blocks=3, pooling="both", head_width=0), made_up)
     given: list[torch.Tensor] = []
-    for norm in network.norms:
-        norm.register_forward_pre_hook(lambda _module, inputs: given.append(inputs[0]))
+    network.head[1].register_forward_pre_hook(lambda _module, inputs: given.append(inputs[0]))
     with torch.inference_mode():
         network(patches())
+        (normed,) = map(network.head[1], given[:1])
     expected = [pooled("both", torchvision_features(made_up, patches(), last)) for last in (17, 24, 30)]
-    for one, other in zip(given, expected, strict=True):
-        tolerance = {"rtol": 1e-2, "atol": 1e-2} if frozen >= vgg16.KEPT_FROM else {}  # kept ones are rounded to bf16
-        torch.testing.assert_close(one, other, **tolerance)
+    tolerance = {"rtol": 1e-2, "atol": 1e-2} if frozen >= vgg16.KEPT_FROM else {}  # kept ones are rounded to bf16
+    torch.testing.assert_close(given[0], torch.cat(expected, 1), **tolerance)
+    each = [torch.nn.functional.layer_norm(one, one.shape[1:]) for one in given[0].split([512, 1024, 1024], 1)]
+    torch.testing.assert_close(normed, torch.cat(each, 1))
+
+
+def test_a_stored_network_of_before_the_joined_blocks_is_still_one() -> None:
+    """Tensors as they were stored then, and a configuration without the parameter."""
+    before = {name: value for name, value in vgg16.DEFAULT.items() if name != "joined_blocks"}
+    config = load_model("vgg16").configuration(before)
+    assert config == configuration()
+    names = {name: tuple(one.shape) for name, one in vgg16.build(config, None).head.state_dict().items()}
+    assert names == {
+        "1.weight": (512,),
+        "1.bias": (512,),
+        "3.weight": (128, 512),
+        "3.bias": (128,),
+        "6.weight": (1, 128),
+        "6.bias": (1,),
+    }
 
 
 def test_what_is_joined_makes_another_prefix_with_another_name() -> None:
