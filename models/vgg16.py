@@ -248,8 +248,9 @@ class _NormEach(nn.LayerNorm):
 
     def forward(self, vectors: Tensor) -> Tensor:
         """(N, all lengths), beside each other -> the same."""
-        parts = zip(*(torch.split(one, self._lengths, -1) for one in (vectors, self.weight, self.bias)), strict=True)
-        return torch.cat([F.layer_norm(x, x.shape[-1:], weight, bias, self.eps) for x, weight, bias in parts], dim=1)
+        each = (torch.split(one, self._lengths, -1) for one in (vectors, self.weight, self.bias))
+        parts = zip(self._lengths, *each, strict=True)
+        return torch.cat([F.layer_norm(x, (n,), weight, bias, self.eps) for n, x, weight, bias in parts], dim=1)
 
 
 class _Resize(nn.Module):

@@ -83,7 +83,7 @@ def test_an_ensemble_is_one_file_as_well(tmp_path: Path, form: str) -> None:
 
 @pytest.mark.parametrize("form", ["onnx", "torchscript"])
 def test_layers_that_members_share_are_in_a_file_once(tmp_path: Path, form: str) -> None:
-    model = stored(tmp_path, "vgg16", {"frozen_blocks": 5, "head_width": 0, "input_size": 64})
+    model = stored(tmp_path, "vgg16", {"frozen_blocks": 5, "joined_blocks": 3, "head_width": 0, "input_size": 64})
     FORMS[form].write(tmp_path / "m", model, members_of(model, tmp_path), 50, {})
     check = compare(model, tmp_path, PIXELS[:2], FORMS[form].open(tmp_path / "m"))
     assert check.logit <= TOLERANCE, str(check)  # frozen layers hand on bf16, which each runtime rounds alike
