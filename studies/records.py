@@ -347,7 +347,7 @@ class ReportData:
     openings: tuple[Opening, ...]  # every reading of these test patches, under any name, oldest first
     chain_head: str  # newest link of the chain of records (studies.ledger.chain)
     test: Predictions
-    out_of_fold: dict[str, Predictions]  # model -> its development rows, entries as in test
+    out_of_fold: dict[str, Predictions]  # model, or "ensemble" -> its development rows, entries as in test
     examples: tuple[Example, ...]
     environment: dict[str, str]  # versions, hardware, commit, commands
     broken: tuple[str, ...] = ()  # what was changed after it was recorded, in words

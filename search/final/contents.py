@@ -1,6 +1,7 @@
 """Gathers all that a report is made of, from the database and ``runs/NAME`` alone; touches no patch."""
 
 import json
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from search.trials.marks import lost
 from search.trials.other_splits import overlaps
 from studies.errors import RecordError, SealBrokenError
 from studies.files import read_file, write_whole
+from studies.findings.ensemble import ENSEMBLE
 from studies.findings.examples import load_examples
 from studies.findings.measured import load_measures
 from studies.findings.predictions import TABLE_FILE, as_table, load_predictions, problem_with
@@ -19,7 +21,7 @@ from studies.findings.robustness import load_disturbed
 from studies.findings.slides import SLIDES, load_tissue
 from studies.ledger.chain import broken, head, is_first
 from studies.ledger.ledger import OpeningRecord
-from studies.records import AnalysisPlan, DataSummary, Disturbed, Floats, ReportData, from_json
+from studies.records import AnalysisPlan, DataSummary, Disturbed, Floats, Predictions, ReportData, from_json
 from studies.report.dashboard import ARTIFACTS, publish
 from studies.report.page import REPORT_HTML, REPORT_JSON, write_report
 
@@ -65,7 +67,7 @@ def gather(comparison: Comparison) -> ReportData:
         openings=comparison.ledger.openings_of_same_patches(comparison.name),
         chain_head=head(engine),
         test=test,
-        out_of_fold=out_of_fold,
+        out_of_fold=out_of_fold | _of_ensemble(plan, folder / OUT_OF_FOLD),
         disturbed=_disturbed(plan, folder),
         measured=_measured(folder, len(next(iter(out_of_fold.values())).labels), len(test.labels)),
         examples=load_examples(folder / "examples") + load_examples(folder / OPENING / "examples"),
@@ -77,6 +79,12 @@ def gather(comparison: Comparison) -> ReportData:
         speeds=stored_speeds(folder),
         later=came_later(comparison, plan),
     )
+
+
+def _of_ensemble(plan: AnalysisPlan, place: Path) -> dict[str, Predictions]:
+    """The same of the ensemble, where it was chosen; none of one that an earlier version has published."""
+    chosen = plan.ensemble is not None and plan.ensemble.chosen
+    return {ENSEMBLE: load_predictions(place)} if chosen and os.path.lexists(place) else {}
 
 
 def _disturbed(plan: AnalysisPlan, folder: Path) -> dict[str, Disturbed]:

@@ -60,7 +60,7 @@ class LeftOpen:
         kept: at each of ``COVERAGES``.
         aurc: area under the curve of errors.
         errors: error rate of what is kept against coverage.
-        promises: none of the ensemble, or where patients are unknown or too few.
+        promises: none where patients are unknown or too few, or of an ensemble that is not the final one.
     """
 
     kept: tuple[Kept, ...]

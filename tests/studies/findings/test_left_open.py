@@ -26,6 +26,10 @@ def test_promises_are_those_of_abstain(data: ReportData, tmp_path: Path) -> None
     found = find_left_open(data, resample(test.patients, test.labels, 100, 0))
     assert list(found) == ["cnn", "vgg16", "ensemble"]
     assert found["ensemble"].promises == (), "no scores of it out of fold are kept"
+    rows = data.out_of_fold["cnn"]
+    kept = data.out_of_fold | {"ensemble": replace(rows, probabilities={"ensemble": rows.probabilities["cnn"]})}
+    whole = find_left_open(replace(data, out_of_fold=kept), resample(test.patients, test.labels, 100, 0))["ensemble"]
+    assert [one.rate for one in whole.promises] == list(RATES)
     (tmp_path / OUT_OF_FOLD).mkdir()
     save_predictions(data.out_of_fold["cnn"], tmp_path / OUT_OF_FOLD)
     model = stored(tmp_path, "cnn", {})
