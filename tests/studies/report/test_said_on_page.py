@@ -41,6 +41,17 @@ def test_a_margin_of_the_plan_stands_in_the_verdict_and_beside_the_tests(tmp_pat
     assert find(data).verdict.claim == "none", "without a plan nothing is claimed"
 
 
+def test_who_lies_outside_is_farther_than_all_but_a_few(small: ReportData, tmp_path: Path) -> None:
+    page = write_report(small, tmp_path).read_text(encoding="utf-8")
+    text = " ".join(re.sub(r"<[^>]+>", "", page[page.index('id="closer"') :]).split())
+    drift = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["closer"]["drift"]
+    known = drift["development"]
+    assert f"farther from the {known} development patients than all but 5.0 % of these are from all others" in text
+    far = [one["distance"] for one in drift["places"] if one["part"] == "development"]
+    assert sum(one > 1 for one in far) <= 0.05 * known
+    assert f"{drift['outside']} of {drift['test']} test patients {'does' if drift['outside'] == 1 else 'do'}." in text
+
+
 def test_over_patches_and_over_patients_stand_side_by_side(small: ReportData, tmp_path: Path) -> None:
     text = write_report(small, tmp_path).read_text(encoding="utf-8")
     shown = set(re.findall(r'data-path="([^"]+)"', text))
@@ -88,8 +99,12 @@ def test_what_neighbours_gain_is_told_or_why_there_are_none(small: ReportData, t
     assert found["verdict"]["headline"] in text
     assert 'data-path="/neighbours/gain/value"' in text
     settings = {**small.plan.settings, "neighbours": "a development patch has 0.4 neighbours"}
-    sparse = replace(small, plan=replace(small.plan, neighbours=None, settings=settings))
-    assert "was left out: a development patch has 0.4 neighbours." in write_report(sparse, tmp_path).read_text("utf-8")
+    assert small.plan.ensemble is not None
+    unsure = replace(small.plan.ensemble, gain=replace(small.plan.ensemble.gain, low=None, high=None, reason="of two"))
+    sparse = replace(small, plan=replace(small.plan, neighbours=None, settings=settings, ensemble=unsure))
+    text = write_report(sparse, tmp_path).read_text("utf-8")
+    assert "was left out: a development patch has 0.4 neighbours." in text
+    assert '<span class="reason">no interval: of two</span>, the mean of the differences within folds' in text
     earlier = replace(small, plan=replace(small.plan, neighbours=None))
     assert 'id="neighbours"' not in write_report(earlier, tmp_path).read_text("utf-8"), "of a plan from before"
 
