@@ -44,6 +44,7 @@ from search.command.outcome import of_two_kinds
 from search.command.versions import tell_untried
 from search.errors import Interrupted, SearchError, SearchFailed, UsageError
 from studies.exploration.finding import Finding
+from studies.storage.closing import closed_afterwards
 
 __all__ = [
     "Best", "Estimate", "Exploration", "Export", "Finding", "Interrupted", "Model", "Predictions", "Report", "Search",
@@ -150,7 +151,7 @@ def status(**asked: Unpack[StatusKeywords]) -> tuple[Study, ...]:
         UsageError: there is no database, or it holds no study of that name.
         SearchFailed: it does not answer.
     """
-    with of_two_kinds(lambda: call_of(of.StatusSettings, asked)):
+    with of_two_kinds(lambda: call_of(of.StatusSettings, asked)), closed_afterwards():
         return _studies(settings_of(of.parse_status, of.StatusSettings, asked).common)
 
 

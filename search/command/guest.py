@@ -21,6 +21,7 @@ from search.command.outcome import RAY_THREAD, of_two_kinds, told
 from search.command.signals import Signals
 from search.command.terminal import LOGGER, called
 from search.errors import Interrupted, SearchError, UsageError
+from studies.storage.closing import closed_afterwards
 
 _ALONE = threading.Lock()
 _ENDING_SECONDS = 60.0
@@ -47,7 +48,7 @@ def guest(go_on: str, *, progress: bool) -> Iterator[Signals]:
     if not _ALONE.acquire(blocking=False):
         raise UsageError("another call of search.api is at work in this process: wait for its end, or start a process")
     try:
-        with _as_it_was(), called(progress=progress):
+        with _as_it_was(), closed_afterwards(), called(progress=progress):
             yield from _working(go_on)
     except Interrupted as ended:
         if ended.signal == signal.SIGINT:

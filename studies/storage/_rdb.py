@@ -22,6 +22,7 @@ from studies.storage._draft import Draft, set_open
 from studies.storage._once import make_table, once
 from studies.storage._optuna import OpenStorage, add_study, remove_study, unique_name
 from studies.storage._reading import Memory, read_distribution, read_trial, read_trials
+from studies.storage.closing import opened
 from studies.storage.patience import waits
 
 _MANY = 1000
@@ -53,6 +54,7 @@ class PatientStorage(OpenStorage):
     def __init__(self, *args: Any, **settings: Any) -> None:
         """As Optuna's."""
         super().__init__(*args, **settings)
+        opened(self.engine)
         self._noted = False  # whether calls can be noted
         self._memory = Memory()
 

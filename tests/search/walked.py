@@ -4,7 +4,6 @@ Not imported: it is the program of a process of its own, whose state it compares
 """
 
 import faulthandler
-import gc
 import io
 import json
 import logging
@@ -42,6 +41,7 @@ def state() -> dict[str, object]:
         "raising": logging.raiseExceptions,
         "folder": str(Path.cwd()),
         "path": list(sys.path),
+        "databases": [file.path for file in psutil.Process().open_files() if file.path.endswith(".db")],
         "locale": str(sys.stdout.encoding),
     }
 
@@ -98,7 +98,6 @@ def main() -> None:
         print(printed.getvalue(), warned.getvalue(), file=sys.stderr)
         raise
     logging.getLogger("histotune").handlers.clear()  # the docs add one
-    gc.collect()
     until = time.monotonic() + 30  # the last of Ray's agents end a moment after it, on a busy machine
     while len(psutil.Process().children(recursive=True)) > len(before["children"]) and time.monotonic() < until:
         time.sleep(0.1)
