@@ -225,6 +225,7 @@ class Neighbours:
         usual: neighbours of a development patch, in the mean.
         fit: temperature and threshold of the sum, fitted to out-of-fold scores.
         gain: over the score that it is made of; each fold by weights that were fitted to the others.
+        step: of the development patches' grid, in the unit of their coordinates; None of earlier versions.
     """
 
     of: str
@@ -236,3 +237,4 @@ class Neighbours:
     usual: float
     fit: Fit
     gain: Gain
+    step: int | None = None

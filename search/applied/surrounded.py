@@ -57,7 +57,7 @@ def _places(sets: Sequence[PatchSet]) -> tuple[Strings, Ints, Ints]:
 def told(sets: Sequence[PatchSet], neighbours: Neighbours) -> str:
     """How many neighbours there are, beside how many there were."""
     patients, x, y = _places(sets)
-    _, counts = around(patients, x, y, np.zeros(len(x)))
+    _, counts = around(patients, x, y, np.zeros(len(x)), neighbours.step)
     return (
         f"a patch has {counts.mean():.1f} neighbours of 8 in the mean; in the development patches it was "
         f"{neighbours.usual:.1f}"

@@ -21,7 +21,7 @@ from studies.files import write_whole
 from studies.final_models import Ensemble, Neighbours
 from studies.findings.ensemble import ENSEMBLE
 from studies.records import from_json, to_json
-from studies.statistics.grid import are_placed, around
+from studies.statistics.grid import are_placed, around, step_of
 from studies.statistics.nested import gain_over
 
 NEIGHBOURS_FILE = "neighbours.json"
@@ -46,6 +46,12 @@ def why_none(development: PatchSet) -> str:
 def _usual(patches: PatchSet) -> float:
     _, counts = around(patients_of(patches), patches.x, patches.y, np.zeros(len(patches)))
     return float(counts.mean())
+
+
+def _step(patches: PatchSet) -> int | None:
+    patients = patients_of(patches)
+    placed = are_placed(patients, patches.x, patches.y)
+    return step_of(patients[placed], patches.x[placed], patches.y[placed])
 
 
 def surround(
@@ -81,6 +87,7 @@ def surround(
         usual=_usual(development),
         fit=fitted(held_out, rows.labels, rows.patients),
         gain=gain_over(rows.labels, rows.patients, rows.fold, held_out, logits, [f"{of} with its neighbours"]),
+        step=_step(development),
     )
 
 
@@ -92,9 +99,9 @@ def _made_of(retrained: Sequence[Retrained], ensemble: Ensemble | None) -> tuple
     return best.final.model, best.logits[best.final.chosen], best.final.temperature
 
 
-def _seen(patients: Strings, x: Ints, y: Ints, scores: Floats) -> Floats:
+def _seen(patients: Strings, x: Ints, y: Ints, scores: Floats, step: int | None = None) -> Floats:
     """(N, 3) own logit, mean of the neighbours' logits, how many there are."""
-    means, counts = around(patients, x, y, scores)
+    means, counts = around(patients, x, y, scores, step)
     return np.stack([scores, means, counts], axis=1)
 
 
@@ -113,7 +120,8 @@ def neighbours_logit(neighbours: Neighbours, patients: Strings, x: Ints, y: Ints
         logits: (N,) by the score that it is made of, before their temperature.
     """
     weights = np.array([neighbours.own, neighbours.around, neighbours.count])
-    score: Floats = _seen(patients, x, y, logits / neighbours.temperature) @ weights + neighbours.intercept
+    seen = _seen(patients, x, y, logits / neighbours.temperature, neighbours.step)
+    score: Floats = seen @ weights + neighbours.intercept
     return score
 
 
@@ -169,6 +177,7 @@ def load_neighbours(folder: Path, plan_digest: str) -> Neighbours:
         "temperature": 0 < one.temperature < float("inf") and 0 < one.fit.temperature < float("inf"),
         "threshold": 0 <= one.fit.threshold <= 1,
         "weights": bool(np.isfinite(numbers).all()),
+        "step": one.step is None or one.step > 0,
     }
     wrong = [name for name, holds in sound.items() if not holds]
     if wrong:

@@ -51,7 +51,7 @@ def find_neighbours(
         return None
     (comparison,) = compare_all(test.labels, [contestants[NEIGHBOURS], contestants[planned.of]], resampling)
     named = f"{planned.of} with neighbours"
-    _, counts = around(test.patients, test.x, test.y, np.zeros(len(test.labels)))
+    _, counts = around(test.patients, test.x, test.y, np.zeros(len(test.labels)), planned.step)
     return NeighboursFindings(
         of=planned.of,
         weights={

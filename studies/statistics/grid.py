@@ -83,7 +83,7 @@ def by_slide(slides: Names) -> list[Ints]:
     return np.split(order, begin[1:])
 
 
-def around(slides: Names, x: Ints, y: Ints, scores: Floats) -> tuple[Floats, Ints]:
+def around(slides: Names, x: Ints, y: Ints, scores: Floats, usual: int | None = None) -> tuple[Floats, Ints]:
     """What is said of the places around each patch: the mean score of its up to 8 neighbours, and how many there are.
 
     Args:
@@ -91,6 +91,8 @@ def around(slides: Names, x: Ints, y: Ints, scores: Floats) -> tuple[Floats, Int
         x: (N,) from the left, -1 where unknown.
         y: (N,) from the top, likewise.
         scores: (N,).
+        usual: step of the grid that is meant, where that is known. Few patches of it show a multiple alone: two that
+            lie three places apart would be each other's neighbours.
 
     Returns:
         (N,) means, its own score of a patch without neighbours, and (N,) counts.
@@ -100,6 +102,8 @@ def around(slides: Names, x: Ints, y: Ints, scores: Floats) -> tuple[Floats, Int
     step = step_of(slides[placed], x[placed], y[placed]) if len(placed) else None
     if step is None:
         return means, counts
+    if usual is not None and step % usual == 0:
+        step = usual
     for slide in by_slide(slides[placed]):
         rows = placed[slide]
         means[rows], counts[rows] = _around(Grid.of(x[rows], y[rows], step), scores[rows])

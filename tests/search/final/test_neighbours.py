@@ -77,6 +77,7 @@ def test_it_gains_on_noisy_scores_of_tissue_that_hangs_together(found: Neighbour
     assert (found.of, found.temperature) == ("cnn", 1.5)
     assert found.around > found.own > 0
     assert found.usual == pytest.approx((64 * 8 + 32 * 5 + 4 * 3) / 100)
+    assert found.step == 50
     score = neighbours_logit(found, rows.patients, patches.x, patches.y, alone)
     assert found.gain.low is not None
     assert 0 < found.gain.low < auc(rows.labels, score) - auc(rows.labels, alone)
@@ -152,7 +153,7 @@ def test_it_lies_beside_what_it_is_made_of_and_belongs_to_that_plan_alone(found:
 
 
 def test_a_patch_that_lies_alone_is_scored_by_its_own_logit(found: Neighbours) -> None:
-    score = neighbours_logit(
-        found, np.array(["p"]), np.array([1]), np.array([51]), np.array([logit(0.7) * found.temperature])
-    )
-    assert score == pytest.approx(found.intercept + (found.own + found.around) * logit(0.7))
+    for x in ([1], [1, 151]):  # the second of them is no neighbour
+        y, logits = np.full(len(x), 51), np.full(len(x), logit(0.7) * found.temperature)
+        score = neighbours_logit(found, np.full(len(x), "p"), np.array(x), y, logits)
+        assert score == pytest.approx(found.intercept + (found.own + found.around) * logit(0.7))

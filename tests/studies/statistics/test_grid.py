@@ -52,6 +52,14 @@ def test_the_step_is_found_of_sparse_patches_and_of_grids_that_are_shifted(step:
     assert step_of(*second) == step, "one that lies askew changes nothing"
 
 
+def test_few_patches_of_a_known_grid_are_neighbours_by_its_step() -> None:
+    x, y = np.array([1, 151, 201]), np.ones(3, dtype=np.int64)
+    assert around(np.full(2, "a"), x[:2], y[:2], np.arange(2.0))[1].tolist() == [1, 1], "three places apart"
+    assert around(np.full(2, "a"), x[:2], y[:2], np.arange(2.0), 50)[1].tolist() == [0, 0]
+    assert around(np.full(3, "a"), x, y, np.arange(3.0), 50)[1].tolist() == [0, 1, 1]
+    assert around(np.full(3, "a"), 2 * x, y, np.arange(3.0), 224)[1].tolist() == [0, 1, 1], "another unit"
+
+
 def test_there_is_no_step_of_patches_that_lie_alone() -> None:
     assert step_of(np.array(["a", "b"]), np.array([1, 51]), np.array([1, 51])) is None
 
