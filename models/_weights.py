@@ -265,13 +265,14 @@ def _source(metadata: Mapping[str, str], digest: str, path: Path) -> str:
 
 def _write(tensors: Tensors, path: Path, source: str, mean: Triple, std: Triple) -> None:
     """Whole or not at all, also when two launches fetch at once."""
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     path.parent.mkdir(parents=True, exist_ok=True)
     metadata = {"source": source, "mean": json.dumps(mean), "std": json.dumps(std)}
     with tempfile.TemporaryDirectory(dir=path.parent) as draft:
-        save_file(tensors, Path(draft) / path.name, metadata)
-        (Path(draft) / path.name).replace(path)
+        file = Path(draft) / path.name
+        file.write_bytes(save(tensors, metadata))  # save_file leaves one that nobody else may read
+        file.replace(path)
 
 
 # --- fetching -------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from data_utils.colour.augment import VIEWS, view_sources
@@ -140,7 +140,7 @@ def write_tensors(path: Path, networks: Networks, about: Mapping[str, str]) -> N
         for number, member in enumerate(member for members in networks for member in members)
         for name, tensor in member.state_dict().items()
     }
-    save_file(tensors, path, dict(about))
+    path.write_bytes(save(tensors, dict(about)))  # save_file leaves one that nobody else may read
 
 
 def read_tensors(path: Path) -> Predictor:

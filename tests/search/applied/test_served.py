@@ -94,6 +94,8 @@ def test_what_is_to_be_known_is_in_each_file(tmp_path: Path) -> None:
     model = stored(tmp_path, "cnn", CNN)
     for name, form in FORMS.items():
         form.write(tmp_path / name, model, members_of(model, tmp_path), 50, about(model, 50))
+    (tmp_path / "plain").touch()
+    assert {(tmp_path / name).stat().st_mode for name in FORMS} == {(tmp_path / "plain").stat().st_mode}
     said = {one.key: one.value for one in onnx.load(tmp_path / "onnx").metadata_props}
     with safe_open(tmp_path / "safetensors", framework="pt") as file:
         assert file.metadata() == said
