@@ -47,6 +47,11 @@ def test_who_lies_outside_is_farther_than_all_but_a_few(small: ReportData, tmp_p
     drift = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["closer"]["drift"]
     known = drift["development"]
     assert f"farther from the {known} development patients than all but 5.0 % of these are from all others" in text
+    told = [
+        "Sharpness stands here as its logarithm." in text,
+        "sharpness" in [one["measure"] for one in drift["shifts"]],
+    ]
+    assert told in ([True, True], [False, False])
     far = [one["distance"] for one in drift["places"] if one["part"] == "development"]
     assert sum(one > 1 for one in far) <= 0.05 * known
     assert f"{drift['outside']} of {drift['test']} test patients {'does' if drift['outside'] == 1 else 'do'}." in text
