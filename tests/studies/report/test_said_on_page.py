@@ -279,6 +279,7 @@ def test_cost_stands_beside_accuracy_and_an_old_comparison_says_that_it_was_not_
     assert [name for name, row in rows.items() if row["final"]] == ["cnn best", "vgg16 default", "ensemble"]
     assert (rows["cnn finalist-2"]["auc"], rows["cnn finalist-2"]["cost"]["networks"]) == (None, 5)
     assert "Cost beside accuracy" in text
+    assert "share are run once for all, and counted among the parameters of each." in text
     assert 'data-figure-table="cost"' in text
     assert "was not measured" not in text
     old = write_report(replace(small, speeds=None), tmp_path / "old").read_text(encoding="utf-8")
