@@ -277,8 +277,10 @@ def test_the_ensemble_is_the_mean_of_its_parts_and_predicts_alike_where_it_was_c
     whole: Tree, tmp_path: Path
 ) -> None:
     folder = whole.runs / "whole"
-    ensemble = json.loads((folder / "report.json").read_text(encoding="utf-8"))["ensemble"]
-    chosen = json.loads((folder / "report.json").read_text(encoding="utf-8"))["models"]["tiny"]["chosen"]
+    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    ensemble, chosen = report["ensemble"], report["models"]["tiny"]["chosen"]
+    promises = {entry: found["promises"] for entry, found in report["closer"]["left_open"].items()}
+    assert bool(promises["ensemble"]) == (ensemble["chosen"] and bool(promises["tiny"]))
     with (folder / "test_predictions.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     said = {
