@@ -52,8 +52,9 @@ class Abstaining:
 
     def told(self, left_open: int, count: int) -> str:
         """What came of it, in words."""
+        many = f"{left_open} of {count} patches {'is' if left_open == 1 else 'are'}"
         return (
-            f"--abstain {self.rate:g}: {left_open} of {count} patches are left open; of a new patient who is like the "
-            f"{self.patients} development patients, a patch has its true class in the set with a probability of at "
-            f"least {1 - self.rate:.3g} (conformal, by patients: docs/predictions.md)"
+            f"--abstain {self.rate:g}: {many} left open; of a new patient who is like the {self.patients} development "
+            f"patients, a patch has its true class in the set with a probability of at least {1 - self.rate:.3g} "
+            "(conformal, by patients: docs/predictions.md)"
         )

@@ -79,7 +79,8 @@ def score(settings: PredictSettings, table: AbstractContextManager[Callable[[Col
     for line in said:
         say(console, line)
     by = f"{named(stored)}{' with neighbours' if settings.neighbours else ''}"
-    return f"{pace.done} predictions by {by}, {pace.rate()}"
+    many = "1 prediction" if pace.done == 1 else f"{pace.done} predictions"
+    return f"{many} by {by}, {pace.rate()}"
 
 
 def _scored(sets: Sequence[PatchSet], scorer: Scorer, pace: Pace, neighbours: Neighbours | None) -> Iterator[Columns]:

@@ -105,10 +105,8 @@ class Scorer:
                 f"what is usual of these; python -m search.finalize --study {self._stored.study} adds it"
             )
         kinds = ", ".join(f"{kind} {self._unlike[kind] / max(self._count, 1):.1%}" for kind in self._judge[0].kinds)
-        return (
-            f"{self._unlike['any']} of {self._count} patches are unlike the development patches: beyond the bounds of "
-            f"{kinds} ({USUAL:.0%} each is usual)"
-        )
+        many = f"{self._unlike['any']} of {self._count} patches {'is' if self._unlike['any'] == 1 else 'are'}"
+        return f"{many} unlike the development patches: beyond the bounds of {kinds} ({USUAL:.0%} each is usual)"
 
 
 def _silent(_done: int, _of: int) -> None:
