@@ -36,8 +36,9 @@ $(STAMP): pyproject.toml constraints.txt
 	  echo "Making $(VENV) with $(PYTHON)"; $(PYTHON) -m venv --clear $(VENV); }
 	@echo "Installing into $(VENV): about 2 minutes and 7 GB, most of it PyTorch"
 	@$(BIN)/python -m pip install -qq --upgrade --constraint constraints.txt pip
-	@$(BIN)/python -m pip install -qq --constraint constraints.txt --build-constraint constraints.txt \
+	@$(BIN)/python -m pip install -qq --no-compile --constraint constraints.txt --build-constraint constraints.txt \
 	  --editable . --group dev
+	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true # on all cores, where pip takes one; templates do not compile
 	@touch $@
 
 demo: $(STAMP) ## search, prune, retrain and report on made-up patches, both models (3 minutes)
