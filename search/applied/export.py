@@ -1,6 +1,7 @@
 """Writes a final model as one file with a model card beside it, once the file says what PyTorch says."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import file_digest, sha256
 from pathlib import Path
@@ -14,6 +15,7 @@ from data_utils.readers.patchset import Pixels, chunks
 from search import __version__
 from search.applied.held_out import development_of, entry_of
 from search.applied.model_files import form_of
+from search.applied.pace import Pace
 from search.applied.seen import stored_in
 from search.applied.served import Outputs, Predictor
 from search.command.applying import ExportSettings
@@ -90,7 +92,10 @@ def export(settings: ExportSettings) -> tuple[Path, Check]:
     with whole(settings.out) as draft:
         form.write(draft, stored, networks, side, about(stored, side))
         say(console, f"written; it is compared with PyTorch on {len(patches)} development patches")
-        check = compare(stored, folder, patches, form.open(draft))
+        predict = form.open(draft)
+        pace = Pace(console, len(patches))
+        with pace.shown():
+            check = compare(stored, folder, patches, predict, pace.advance)
         if not check.logit <= TOLERANCE:
             raise SearchFailed(f"{settings.out} was not kept: {check}; use another --format")
         exported = Exported(
@@ -137,7 +142,13 @@ def about(stored: Final, side: int) -> dict[str, str]:
     }
 
 
-def compare(stored: Final, folder: Path, pixels: Pixels, predict: Predictor) -> Check:
+def _uncounted(_patches: int) -> None:
+    """For nobody."""
+
+
+def compare(
+    stored: Final, folder: Path, pixels: Pixels, predict: Predictor, advance: Callable[[int], None] = _uncounted
+) -> Check:
     """Holds a file against the networks that it was made of.
 
     Args:
@@ -145,8 +156,9 @@ def compare(stored: Final, folder: Path, pixels: Pixels, predict: Predictor) -> 
         folder: of its members.
         pixels: (N, side, side, 3) uint8 RGB, as they are in files.
         predict: by the file.
+        advance: is told how many more patches the file has predicted.
     """
-    logit, probability, called = _in_batches(predict, pixels)
+    logit, probability, called = _in_batches(predict, pixels, advance)
     expected = _expected(each_with(stored, precision="fp32"), folder, pixels)
     chance = sigmoid(expected, 1.0)
     clear = np.abs(chance - stored.threshold) > TOLERANCE
@@ -168,8 +180,11 @@ def _expected(stored: Final, folder: Path, pixels: Pixels) -> npt.NDArray[np.flo
     return np.asarray(logits / stored.temperature)
 
 
-def _in_batches(predict: Predictor, pixels: Pixels) -> Outputs:
-    parts = [predict(np.ascontiguousarray(pixels[piece])) for piece in chunks(len(pixels), _BATCH)]
+def _in_batches(predict: Predictor, pixels: Pixels, advance: Callable[[int], None]) -> Outputs:
+    parts = []
+    for piece in chunks(len(pixels), _BATCH):
+        parts.append(predict(np.ascontiguousarray(pixels[piece])))
+        advance(len(parts[-1][0]))
     return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
 
 
