@@ -24,6 +24,7 @@ from search.workers.cluster import Crew
 _PROBE_PATCHES = 512
 _BYTES_OF_A_WEIGHT = 4
 _BYTES_OF_A_PARAMETER = 16  # the weight, its average and two moments of its optimizer, as a checkpoint holds them
+_LONG_SECONDS = 3600.0
 _CANDIDATES = 5  # whose members search.finalize trains by default at most: of the four best and the default one
 
 
@@ -98,7 +99,17 @@ def _cost(
         f"(pruning saves, larger configurations cost)\n"
         f"memory: about {peak_memory(context.device) / 2**30:.1f} GB a worker\n"
         f"disk: checkpoints about {checkpoints:.0f} MB, members of search.finalize about {members:.0f} MB"
+        f"{cheaper(model, context.device, whole)}"
     )
+
+
+def cheaper(model: Model, device: str, seconds: float) -> str:
+    """A line on how a search of so many seconds takes less; "" where it is short, or nothing is known."""
+    learns = model.pretrained and model.prefix_name(model.configuration(model.default)) is None
+    if device != "cpu" or not learns or not _keeps_features(model) or seconds < _LONG_SECONDS:
+        return ""
+    way = "where its pretrained layers stay as they are: docs/runs.md"
+    return f"\nwithout a GPU, {model.name} is searched in a fraction of that {way}"
 
 
 def _probe(development: DevelopmentSet, context: WorkerContext, model: Model) -> tuple[Training, float]:
