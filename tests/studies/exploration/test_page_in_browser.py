@@ -15,7 +15,7 @@ from tests.studies import seen
 from tests.studies.exploration import made_up_exploration as made_up
 from tests.studies.seen import Opened
 
-REAL_PATCHES = 900
+REAL_PATCHES = 450
 
 
 @pytest.fixture(scope="module", params=["made-up", "real"])

@@ -1,7 +1,7 @@
 """Optuna's own suites for storages and samplers, on ours.
 
-The storage runs it on both databases, bare and behind the cache that Optuna puts before it, on a database that stays
-and on one that goes away at random: each call must do then, once, what it does otherwise.
+The storage runs it on both databases, and behind the cache that Optuna puts before it, on a database that stays and on
+one that goes away at random: each call must do then, once, what it does otherwise.
 """
 
 import gc
@@ -23,19 +23,21 @@ from studies.storage.patience import Patience, set_patience
 from studies.storage.studies import make_sampler, open_storage
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*was deleted while still open:ResourceWarning")
+CACHED = "sqlite-cached"
+"""The cache knows nothing of the database behind it."""
 LOST_ANSWERS, LOST_STATEMENTS = 0.2, 0.02
 """Shares; a call has one COMMIT, but some ten statements."""
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+@pytest.fixture(scope="module", params=["sqlite", CACHED, "postgresql"])
 def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RDBStorage]:
     """One for all tests of the suite: to make its tables takes longer than most of them."""
-    if request.param == "sqlite":
+    if request.param != "postgresql":
         url = f"sqlite:///{tmp_path_factory.mktemp('contract')}/studies.db"
     else:
         url = new_database(request.getfixturevalue("postgresql"))
     storage = open_storage(url)
-    if request.param == "sqlite":  # nothing of a test need outlive the machine
+    if request.param != "postgresql":  # nothing of a test need outlive the machine
         sa.event.listen(storage.engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous = OFF"))
         storage.engine.dispose()
     storage.create_new_study([StudyDirection.MAXIMIZE])  # makes the table of calls, which is kept
@@ -61,9 +63,9 @@ def empty(database: RDBStorage, tables: list[sa.Table]) -> RDBStorage:
     return database
 
 
-@pytest.fixture(params=["bare", "cached"])
+@pytest.fixture
 def storage(empty: RDBStorage, request: pytest.FixtureRequest) -> Iterator[BaseStorage]:
-    yield get_storage(empty) if request.param == "cached" else empty
+    yield get_storage(empty) if request.node.callspec.params["database"] == CACHED else empty
     if "pickle" in request.node.name:
         gc.collect()  # the suite leaves a copy with open connections to whoever tidies up
 
