@@ -161,4 +161,8 @@ class Model:
         Raises:
             ModelError: one is missing.
         """
-        return self.suggest(Stored({**self.before, **params}))
+        return self.suggest(Stored(self.completed(params)))
+
+    def completed(self, params: Mapping[str, ParamValue]) -> dict[str, ParamValue]:
+        """Stored parameters, with what the model meant before it had the others."""
+        return {**self.before, **params}

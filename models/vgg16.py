@@ -197,7 +197,7 @@ class _Blocks(nn.Sequential):
 
     def __init__(self, named: Sequence[tuple[str, nn.Module]], joined: Sequence[int], pooling: str) -> None:
         super().__init__(OrderedDict(named))
-        ends = {str(BLOCK_ENDS[block] - 1): block for block in joined}
+        ends = {str(BLOCK_ENDS[block] - 1) for block in joined}
         self._joined = [name for name, _ in named if name in ends]
         self._pooling = pooling
 

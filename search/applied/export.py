@@ -1,7 +1,6 @@
 """Writes a final model as one file with a model card beside it, once the file says what PyTorch says."""
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import file_digest, sha256
 from pathlib import Path
@@ -92,10 +91,10 @@ def export(settings: ExportSettings) -> tuple[Path, Check]:
     with whole(settings.out) as draft:
         form.write(draft, stored, networks, side, about(stored, side))
         say(console, f"written; it is compared with PyTorch on {len(patches)} development patches")
-        predict = form.open(draft)
         pace = Pace(console, len(patches))
+        predict = _counted(form.open(draft), pace)
         with pace.shown():
-            check = compare(stored, folder, patches, predict, pace.advance)
+            check = compare(stored, folder, patches, predict)
         if not check.logit <= TOLERANCE:
             raise SearchFailed(f"{settings.out} was not kept: {check}; use another --format")
         exported = Exported(
@@ -142,13 +141,18 @@ def about(stored: Final, side: int) -> dict[str, str]:
     }
 
 
-def _uncounted(_patches: int) -> None:
-    """For nobody."""
+def _counted(predict: Predictor, pace: Pace) -> Predictor:
+    """The same, which tells how far it has come."""
+
+    def counting(pixels: Pixels) -> Outputs:
+        outputs = predict(pixels)
+        pace.advance(len(pixels))
+        return outputs
+
+    return counting
 
 
-def compare(
-    stored: Final, folder: Path, pixels: Pixels, predict: Predictor, advance: Callable[[int], None] = _uncounted
-) -> Check:
+def compare(stored: Final, folder: Path, pixels: Pixels, predict: Predictor) -> Check:
     """Holds a file against the networks that it was made of.
 
     Args:
@@ -156,9 +160,8 @@ def compare(
         folder: of its members.
         pixels: (N, side, side, 3) uint8 RGB, as they are in files.
         predict: by the file.
-        advance: is told how many more patches the file has predicted.
     """
-    logit, probability, called = _in_batches(predict, pixels, advance)
+    logit, probability, called = _in_batches(predict, pixels)
     expected = _expected(each_with(stored, precision="fp32"), folder, pixels)
     chance = sigmoid(expected, 1.0)
     clear = np.abs(chance - stored.threshold) > TOLERANCE
@@ -180,11 +183,8 @@ def _expected(stored: Final, folder: Path, pixels: Pixels) -> npt.NDArray[np.flo
     return np.asarray(logits / stored.temperature)
 
 
-def _in_batches(predict: Predictor, pixels: Pixels, advance: Callable[[int], None]) -> Outputs:
-    parts = []
-    for piece in chunks(len(pixels), _BATCH):
-        parts.append(predict(np.ascontiguousarray(pixels[piece])))
-        advance(len(parts[-1][0]))
+def _in_batches(predict: Predictor, pixels: Pixels) -> Outputs:
+    parts = [predict(np.ascontiguousarray(pixels[piece])) for piece in chunks(len(pixels), _BATCH)]
     return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
 
 

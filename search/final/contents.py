@@ -82,7 +82,7 @@ def gather(comparison: Comparison) -> ReportData:
 
 
 def _of_ensemble(plan: AnalysisPlan, place: Path) -> dict[str, Predictions]:
-    """The same of the ensemble, where it was chosen; none of one that an earlier version has published."""
+    """Its out-of-fold predictions, where it was chosen; none of one that an earlier version has published."""
     chosen = plan.ensemble is not None and plan.ensemble.chosen
     return {ENSEMBLE: load_predictions(place)} if chosen and os.path.lexists(place) else {}
 

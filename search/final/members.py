@@ -128,7 +128,7 @@ def check_model(stored: StoredModel, path: Path) -> None:
     space = widest_space(model)
     check_inside(stored.params, space, str(path))
     sound = {
-        "params": space.keys() <= stored.params.keys() | model.before.keys(),
+        "params": space.keys() <= model.completed(stored.params).keys(),
         "members": len(stored.members) > 0,
         "temperature": 0 < stored.temperature < float("inf"),
         "threshold": 0 <= stored.threshold <= 1,

@@ -90,7 +90,7 @@ def _as_here(model: Model, space: Mapping[str, BaseDistribution], trial: TrialRe
         for name in none_parameters(model)
         if isinstance(value := trial.params.get(name), float) and value < 0 and not holds(space[name], value)
     }
-    return replace(trial, params={**model.before, **trial.params, **none})
+    return replace(trial, params={**model.completed(trial.params), **none})
 
 
 def _fits(trial: TrialResult, space: Mapping[str, BaseDistribution]) -> bool:

@@ -4,13 +4,12 @@ Ray wants a driver on one of its nodes. A node that goes with its container has 
 who search next.
 """
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from search.workers.place import OF_THE_DATABASE
+from search.workers.place import without_database
 
 _START = """
 import ctypes, runpy, signal
@@ -28,14 +27,14 @@ def own_node(address: str) -> Iterator[None]:
     """Within the block this machine is a node of the Ray at HOST:PORT, or about to be one."""
     lends = ("--num-cpus=0", "--num-gpus=0", f"--object-store-memory={_OBJECT_STORE}", "--include-log-monitor=false")
     free = [f"--{port}-port=0" for port in _PORTS]  # whoever else is a node here has the usual ones
-    hidden = {name: value for name, value in os.environ.items() if name not in OF_THE_DATABASE}
     node = subprocess.Popen(
         [sys.executable, "-W", "ignore", "-c", _START, "start", "--block", f"--address={address}", *lends, *free],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,  # Ctrl-C and a closed terminal are the driver's to answer
-        env={"RAY_AUTH_MODE": "disabled", **hidden},  # as this process has it, whatever token a file of the user's has
+        # The token is as this process has it, whatever one a file of the user's has.
+        env={"RAY_AUTH_MODE": "disabled", **without_database()},
     )
     try:
         yield

@@ -85,8 +85,12 @@ def running_ray(asked: str) -> tuple[str, bool]:
         socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
     except OSError as error:
         raise UsageError(no_ray(asked, str(error))) from error
-    environ = {name: value for name, value in os.environ.items() if name not in OF_THE_DATABASE}
-    problem, is_node = greet(address, ANSWER_SECONDS, environ)
+    problem, is_node = greet(address, ANSWER_SECONDS, without_database())
     if problem is not None:
         raise UsageError(problem)
     return address, is_node
+
+
+def without_database() -> dict[str, str]:
+    """This process's environment, for what Ray runs."""
+    return {name: value for name, value in os.environ.items() if name not in OF_THE_DATABASE}

@@ -95,25 +95,29 @@ class Gate:
             (self._folder / f"{host}.hold").unlink()
 
 
-def epochs(database: str) -> Counter[str]:
-    """Epochs in the database so far, by the host that has trained."""
+def column(database: str, statement: str) -> list[str]:
+    """What a statement finds in the database: one text a row."""
     engine = sqlalchemy.create_engine(database.replace("postgresql://", "postgresql+psycopg://"))
     with engine.connect() as connection:
-        rows = connection.exec_driver_sql(
-            "select value_json from trial_intermediate_values "
-            "join trial_user_attributes using (trial_id) where key = 'worker'"
-        ).all()
+        found = connection.exec_driver_sql(statement).scalars().all()
     engine.dispose()
-    return Counter(worker.strip('"').partition(":")[0] for (worker,) in rows)
+    return [str(one) for one in found]
+
+
+def epochs(database: str) -> Counter[str]:
+    """Epochs in the database so far, by the host that has trained."""
+    workers = column(
+        database,
+        "select value_json from trial_intermediate_values "
+        "join trial_user_attributes using (trial_id) where key = 'worker'",
+    )
+    return Counter(worker.strip('"').partition(":")[0] for worker in workers)
 
 
 def told_hosts(database: str) -> str:
     """What launches have told of their hosts."""
-    engine = sqlalchemy.create_engine(database.replace("postgresql://", "postgresql+psycopg://"))
-    with engine.connect() as connection:
-        (text,) = connection.exec_driver_sql("select text from histotune_hosts").scalars()
-    engine.dispose()
-    return str(text)
+    (text,) = column(database, "select text from histotune_hosts")
+    return text
 
 
 def more_epochs(database: str, *hosts: str) -> None:

@@ -68,7 +68,8 @@ def test_it_is_dark_where_that_is_wanted(phone: Opened) -> None:
 
 
 @pytest.mark.parametrize("page", ["real"], indirect=True)  # whoever is named in it changes neither
-def test_it_fits_every_reader_and_paper(phone: Opened, browser: Browser, page: Path, axe: str) -> None:
+def test_it_fits_every_reader_and_paper(wide: Opened, phone: Opened, browser: Browser, page: Path, axe: str) -> None:
+    seen.is_accessible(wide, axe)
     seen.is_accessible(phone, axe)
     seen.prints_every_figure(browser, page)
 
