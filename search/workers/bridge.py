@@ -189,7 +189,7 @@ class _WorkSearcher(_Stateless, Searcher):
         if trial_id in self.jobs:
             self.room.placed(trial_id)
             self.silence.placed(trial_id, self.jobs[trial_id].model)
-            self.seats.taken(trial_id, worker)
+            self.deaths.watch(self.seats.taken(trial_id, worker))
 
     def look(self) -> None:
         """Tells of jobs that wait for a worker, and of the hosts; ends workers that say nothing any more."""

@@ -1,11 +1,11 @@
-"""What workers died of, as far as this machine can tell."""
+"""What workers died of, as far as Ray and the kernels of their nodes can tell."""
 
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_utils.machine import ROOT, killed_for_memory, memory
+from data_utils.machine import ROOT, memory
 from search.training.jobs import EpochReport
+from search.workers.kills import Kills
 
 DEATHS_FORGIVEN = 2
 """How often a job is started again after its worker died."""
@@ -15,11 +15,12 @@ _BY_RAY = "low on memory"
 
 @dataclass(frozen=True)
 class Seat:
-    """Where a worker was: its node by Ray's id, its host by name, its process."""
+    """Where a worker was: its node by Ray's id, its host by name, its process; whether the driver is there too."""
 
     node: str
     host: str
     process: int
+    here: bool = True
 
     def __str__(self) -> str:
         return f"{self.host}:{self.process}"
@@ -28,12 +29,17 @@ class Seat:
 class Deaths:
     """Deaths of workers, by the label of the job that they had or were to have."""
 
-    def __init__(self, root: Path = ROOT) -> None:
+    def __init__(self, root: Path = ROOT, kills: Kills | None = None) -> None:
         """``root`` as ``data_utils.machine`` takes it: which processes the kernel has killed is told there."""
         self._all: dict[str, list[Seat | None]] = {}  # None where the worker had no place yet
-        self._by_memory: Counter[str] = Counter()
+        self._by_memory: dict[str, list[Seat | None]] = {}
         self._root = root
-        self._kills = killed_for_memory(root)  # that are accounted for
+        self._kills = kills or Kills(root)
+
+    def watch(self, seat: Seat) -> None:
+        """A worker is there: what the kernel of its node kills from now on may be it."""
+        if not seat.here:
+            self._kills.begin(seat.node)
 
     def note(self, label: str, error: str, seat: Seat | None = None) -> bool:
         """Takes note of one; ``error`` is what Ray says of it, which knows nothing of the kernel's kills.
@@ -42,14 +48,11 @@ class Deaths:
             Whether memory ran out.
         """
         self._all.setdefault(label, []).append(seat)
-        by_memory = _BY_RAY in error or self._killed_by_the_kernel()
-        self._by_memory[label] += by_memory
+        elsewhere = None if seat is None or seat.here else seat.node
+        by_memory = _BY_RAY in error or self._kills.one_more(elsewhere)
+        if by_memory:
+            self._by_memory.setdefault(label, []).append(seat)
         return by_memory
-
-    def _killed_by_the_kernel(self) -> bool:
-        killed = killed_for_memory(self._root) > self._kills
-        self._kills += killed
-        return killed
 
     def of(self, label: str) -> int:
         """How many a job has had."""
@@ -69,16 +72,18 @@ class Deaths:
             float("nan"),
             {"worker": places[-1]} if places else {},
             failure=self.reason(label),
-            no_room=self._by_memory[label] > DEATHS_FORGIVEN,
+            no_room=len(self._by_memory.get(label, ())) > DEATHS_FORGIVEN,
         )
 
     def reason(self, label: str) -> str:
         """Why a job is given up whose workers died more often than is forgiven."""
-        died = f"its worker died {DEATHS_FORGIVEN + 1} times"
-        if not self._by_memory[label]:
+        died, starved = f"its worker died {DEATHS_FORGIVEN + 1} times", self._by_memory.get(label)
+        if not starved:
             return died
+        hosts = sorted({"here" if seat is None or seat.here else f"on {seat.host}" for seat in starved})
+        here = f"{memory(self._root) / 2**30:.1f} GB for all processes here"
         return (
-            f"{died}, as memory ran out ({memory(self._root) / 2**30:.1f} GB for all processes here): give fewer "
+            f"{died}, as memory ran out ({here if hosts == ['here'] else ' and '.join(hosts)}): give fewer "
             "--workers or more memory, or search smaller batches under a new name: --study NEW --set "
             f"{label.partition(' ')[0]}.batch_size=N"
         )

@@ -58,13 +58,15 @@ class Seats:
         left_out = None if self._proofs is None else self._proofs.left_out.get(node.id)
         return left_out or self.hosts.barred.get(node.name)
 
-    def taken(self, job: str, actor: Any) -> None:
-        """A job has this worker, which is ended where its node may have none."""
+    def taken(self, job: str, actor: Any) -> Seat:
+        """A job has this worker, which is ended where its node may have none; its place."""
         node, process = place_of_actor(actor)
         host = next((one.name for one in live_nodes() if one.id == node), "")
-        self._actors[job], self._seats[job] = actor, Seat(node, host, process)
+        seat = Seat(node, host, process, here=node == _this_node())
+        self._actors[job], self._seats[job] = actor, seat
         if not self._takes(node, host):
             self.end(job)
+        return seat
 
     def left(self, job: str) -> Seat | None:
         """Where the worker of a job was, which has none any more."""
@@ -91,6 +93,12 @@ class Seats:
         for job, seat in self._seats.items():
             if seat.host == host:
                 self.end(job)
+
+
+def _this_node() -> str:
+    import ray
+
+    return str(ray.get_runtime_context().get_node_id())
 
 
 class Place(PlacementGroupFactory):

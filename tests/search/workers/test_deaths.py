@@ -10,6 +10,7 @@ from search.workers._ray import what_ended
 from search.workers.bridge import _WorkSearcher
 from search.workers.deaths import Deaths, Seat
 from search.workers.hosts import Hosts
+from search.workers.kills import Asked, Kills
 from search.workers.seats import Seats
 
 BY_RAY = "Failure # 1 (occurred at noon)\n1 worker(s) were killed due to the node running low on memory. Refer to\n"
@@ -49,6 +50,35 @@ def test_a_kill_by_ray_s_own_watch_over_memory_is_one_too(tmp_path: Path) -> Non
     deaths.note("cnn 1", BY_RAY)
     deaths.note("cnn 2", OTHER)
     assert [deaths.reason(label) for label in ("cnn 1", "cnn 2")] == [STARVED, PLAIN]
+
+
+ELSEWHERE = Seat("second", "b", 7, here=False)
+
+
+def test_the_kernel_of_another_node_is_asked_itself_and_its_host_is_named(tmp_path: Path) -> None:
+    counts = {"second": 4}  # before this run
+    asked: list[str] = []
+
+    def ask(node: str) -> Asked:
+        asked.append(node)
+        count = counts.get(node)
+        return lambda: count
+
+    deaths = Deaths(killing(tmp_path, 0), Kills(killing(tmp_path, 0), ask))
+    deaths.watch(Seat("own", "a", 1))
+    deaths.watch(ELSEWHERE)
+    deaths.watch(ELSEWHERE)
+    assert asked == ["second"]  # once, and nobody asks this machine by Ray
+    deaths.note("cnn 1", OTHER, ELSEWHERE)  # nothing was killed
+    counts["second"] = 5
+    killing(tmp_path, 1)  # here, which is not there
+    assert [deaths.note(label, OTHER, ELSEWHERE) for label in ("cnn 2", "cnn 3")] == [True, False]
+    assert deaths.reason("cnn 1") == deaths.reason("cnn 3") == PLAIN
+    assert deaths.reason("cnn 2") == STARVED.replace("4.0 GB for all processes here", "on b")
+    assert deaths.note("cnn 4", OTHER, Seat("own", "a", 1))
+    assert deaths.reason("cnn 4") == STARVED
+    del counts["second"]  # it does not answer any more
+    assert not deaths.note("cnn 5", OTHER, ELSEWHERE)
 
 
 class _Trial:
