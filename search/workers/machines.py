@@ -1,5 +1,6 @@
 """What workers may be given: of this machine, or of the nodes of a Ray that was joined, as PyTorch finds it there."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,8 @@ from search.workers.room import Node, live_nodes
 
 ANSWER_SECONDS = 120.0
 """For a node: a process that imports PyTorch on a busy machine."""
+JOIN_SECONDS = 60.0
+"""For the first node that lends something: what starts together with this command joins some seconds after it."""
 
 
 @dataclass(frozen=True)
@@ -82,9 +85,21 @@ def of_nodes(
     *,
     nodes: Callable[[], Sequence[Node]] = live_nodes,
     ask: Callable[[Sequence[Node]], Mapping[str, Found]] | None = None,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> Machines:
-    """The nodes of the Ray that this process has joined; ``tell`` shows the user a line."""
-    lending = [node for node in nodes() if node.cpu or node.gpu]
+    """The nodes of the Ray that this process has joined; ``tell`` shows the user a line.
+
+    Device and precision are chosen by them, the latter for good, so one that lends something is waited for.
+    """
+    until, lending = clock() + JOIN_SECONDS, _lending(nodes())
+    if not lending:
+        tell(f"no node of this Ray lends anything yet: waiting up to {JOIN_SECONDS:.0f} s for one to join")
+    while not lending and clock() < until:
+        sleep(0.5)
+        lending = _lending(nodes())
+    if not lending:
+        tell("none has joined: planned as for nodes without a GPU, and without bf16")
     found = (ask or asked_by_ray)(lending)
     for node in lending:
         if node.id not in found:
@@ -101,6 +116,10 @@ def of_nodes(
         frozenset(kind for kind, each in used.items() if each and all(kind in one.bf16 for one in each)),
         joined=True,
     )
+
+
+def _lending(nodes: Sequence[Node]) -> list[Node]:
+    return [node for node in nodes if node.cpu or node.gpu]
 
 
 def asked_by_ray(nodes: Sequence[Node]) -> dict[str, Found]:

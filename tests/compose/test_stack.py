@@ -161,3 +161,19 @@ def test_a_command_with_another_token_says_so_in_a_line(running: Stack) -> None:
     (told,) = [line for line in done.stderr.splitlines() if "Ray" in line]
     assert told.startswith("Ray at ray-head:6379 cannot be joined: ")
     assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_launch_waits_for_the_first_worker_before_it_plans(running: Stack, searched: Searched) -> None:
+    workers, before = running.containers("ray-worker"), finished(running)
+    running.podman("stop", *workers)
+    launch = running.start(*search(ENDLESS))
+    try:
+        wait_until(lambda: "no node of this Ray lends anything yet" in running.logs("launch"), 120, "that it waits")
+        running.podman("start", workers[0])
+        wait_until(lambda: finished(running) > before, 120, "one more trial")
+        running.podman("stop", "--time", "100", *running.containers("launch"))
+        said, _ = launch.communicate(timeout=60)
+    finally:
+        launch.kill()
+    assert "none has joined" not in said
+    assert "0 of 0 workers placed" not in said

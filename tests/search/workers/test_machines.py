@@ -37,7 +37,35 @@ def test_one_precision_is_what_all_that_are_used_multiply() -> None:
     assert asked(nodes, a=OLD, b=NEW, c=BARE).bf16 == frozenset()
     assert asked(nodes[1:], b=NEW, c=BARE).bf16 == {"cuda"}
     assert asked(nodes[:2], a=OLD, b=NEW).bf16 == {"cpu"}
-    assert asked([HEAD]).bf16 == frozenset()
+
+
+def awaited(joins: float, tell: Callable[[str], None]) -> tuple[Machines, float]:
+    """Of a head, and of a node that joins it after so many seconds; and how many were waited for."""
+    now = [0.0]
+    machines = of_nodes(
+        tell,
+        nodes=lambda: [HEAD, Node("b", 8, 2, "b")] if now[0] >= joins else [HEAD],
+        ask=lambda lending: {node.id: NEW for node in lending},
+        clock=lambda: now[0],
+        sleep=lambda seconds: now.append(now.pop() + seconds),
+    )
+    return machines, now[0]
+
+
+def test_nodes_that_join_after_the_command_are_waited_for_before_device_and_precision_are_chosen() -> None:
+    told: list[str] = []
+    machines, waited = awaited(7, told.append)
+    assert (machines.device("auto"), machines.bf16, waited) == ("cuda", {"cpu", "cuda"}, 7)
+    assert told == ["no node of this Ray lends anything yet: waiting up to 60 s for one to join"]
+    assert awaited(0, told.append)[1] == 0
+    assert len(told) == 1
+
+
+def test_where_no_node_joins_it_goes_on_and_says_by_what_it_plans() -> None:
+    told: list[str] = []
+    machines, waited = awaited(1000, told.append)
+    assert (machines.device("auto"), machines.bf16, waited) == ("cpu", frozenset(), 60)
+    assert told[-1] == "none has joined: planned as for nodes without a GPU, and without bf16"
 
 
 def test_a_gpu_that_is_lent_and_not_found_is_told_and_not_planned_by() -> None:
