@@ -24,7 +24,8 @@ ENV PATH=/opt/venv/bin:$PATH \
     TZ=UTC
 WORKDIR /app
 
-# What the installation reads, and no more: a change of the code or of the README does not install PyTorch again.
+# What the installation reads, and no more: a change of the code or of the README does not install PyTorch again. With the
+# extras: what a command installed for itself would be gone with its container.
 COPY pyproject.toml constraints.txt ./
 COPY search/__init__.py search/
 COPY models/__init__.py models/
@@ -36,7 +37,7 @@ RUN python3 -m venv /opt/venv \
     && { [ -z "${TORCH_INDEX:-}" ] \
          || pip install --no-cache-dir --no-deps --index-url "$TORCH_INDEX" --constraint constraints.txt torch torchvision \
          || { echo "No PyTorch of this version at $TORCH_INDEX; without TORCH_INDEX the registry's is taken" >&2; exit 1; }; } \
-    && pip install --no-cache-dir --constraint constraints.txt --build-constraint constraints.txt --editable .
+    && pip install --no-cache-dir --constraint constraints.txt --build-constraint constraints.txt --editable '.[h5,export]'
 
 COPY LICENSE ./
 COPY deploy/in_ray.sh deploy/
