@@ -4,7 +4,8 @@ Simonyan & Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Re
 names as in torchvision. The fifth block's max pooling is left out: the head pools instead, since at 50 pixels only one
 value a channel would be left to pool. The first blocks may be frozen: they are the network's ``prefix``, whose outputs
 no training changes; from three blocks on they are worth keeping. The head may see the blocks before the fifth as well:
-what they tell of a nucleus is no longer in the last map.
+what they tell of a nucleus is no longer in the last map. Kept outputs hold all that a head may want to see of them, so
+that configurations which differ in that share them.
 """
 
 import math
@@ -28,6 +29,7 @@ CHANNELS = tuple(widths[-1] for widths in BLOCKS)
 KEPT_FROM = 3  # frozen blocks; the outputs of fewer are larger than the time they save is worth (LOG.md)
 RGB = 3
 MOST_JOINED = 3  # blocks that the head sees; the first two tell little that the third does not
+_PACKED = "both"  # how the maps behind frozen blocks are pooled for the head, which takes what it wants of that
 UNTRAINED = ((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))  # mean and std of the input where there are no weights to say
 
 
@@ -134,14 +136,18 @@ def prefix_name(config: Vgg16Config) -> str | None:
     """The frozen blocks whose outputs are worth keeping."""
     if config.frozen_blocks < KEPT_FROM:
         return None
-    name = f"blocks 1 to {config.frozen_blocks} at {config.input_size} pixels"
-    beside = [str(block) for block in _joined(config) if block <= config.frozen_blocks]
-    return f"{name}, {config.pooling} of {' and '.join(beside)}" if beside else name
+    return f"blocks 1 to {config.frozen_blocks} at {config.input_size} pixels"
 
 
 def _joined(config: Vgg16Config) -> list[int]:
     """The blocks before the fifth that the head sees, from 1."""
     return list(range(len(BLOCKS) - config.joined_blocks + 1, len(BLOCKS)))
+
+
+def _packed(config: Vgg16Config) -> list[int]:
+    """The frozen blocks before the fifth whose pooled maps the prefix hands on: what is kept has them all."""
+    frozen = range(1, min(config.frozen_blocks + 1, len(BLOCKS)))
+    return list(frozen) if prefix_name(config) else [block for block in frozen if block in _joined(config)]
 
 
 def frozen_features(weights: Weights, blocks: int) -> nn.Module:
@@ -160,15 +166,16 @@ class Vgg16(nn.Module):
         entry = [("normalise", Normalise(mean, std)), ("resize", _Resize(config.input_size))]
         # Layers keep torchvision's numbers: tail.17.weight is features.17.weight.
         named = [(str(number), layer) for number, layer in enumerate(_features(weights))]
-        joined = _joined(config)
-        self.prefix = _Blocks([*entry, *named[:split]], joined, config.pooling)
+        joined, packed = _joined(config), _packed(config)
+        self.prefix = _Blocks([*entry, *named[:split]], packed, _PACKED)
         self.tail = _Blocks(named[split:], joined, config.pooling)
         self.last = nn.Identity()
         lengths = [pooled_channels(config.pooling, CHANNELS[block - 1]) for block in (*joined, len(BLOCKS))]
         self.head = _head(config, lengths)
         self._pooling = config.pooling
         self._channels = CHANNELS[config.frozen_blocks - 1] if config.frozen_blocks else RGB
-        self._beside = [length for block, length in zip(joined, lengths, strict=False) if block <= config.frozen_blocks]
+        self._packed = [pooled_channels(_PACKED, CHANNELS[block - 1]) for block in packed]
+        self._seen = [block in joined for block in packed]
         self._rounds = prefix_name(config) is not None
         self.prefix.requires_grad_(False)
 
@@ -185,9 +192,10 @@ class Vgg16(nn.Module):
 
     def after_prefix(self, kept: Tensor) -> Tensor:
         """Outputs of the prefix, bf16 or fp32, as ``_Blocks`` packs them -> (N,) logits."""
-        maps, *vectors = _unpacked(kept.float(), self._channels, self._beside)
+        maps, *vectors = _unpacked(kept.float(), self._channels, self._packed)
+        frozen = [_of_both(self._pooling, vector) for vector, seen in zip(vectors, self._seen, strict=True) if seen]
         maps, *more = self.tail.apart(maps)
-        seen = [*vectors, *more, pooled(self._pooling, self.last(maps))]
+        seen = [*frozen, *more, pooled(self._pooling, self.last(maps))]
         logits: Tensor = self.head(torch.cat(seen, dim=1))
         return logits.squeeze(1)
 
@@ -234,6 +242,12 @@ def _unpacked(kept: Tensor, channels: int, beside: Sequence[int]) -> list[Tensor
     maps, *vectors = torch.split(kept.flatten(1), [length, *beside], 1)
     side = math.isqrt(length // channels)
     return [maps.reshape(-1, channels, side, side), *vectors]
+
+
+def _of_both(pooling: str, vectors: Tensor) -> Tensor:
+    """(N, 2 C) of maps pooled by "both" -> what ``pooled`` makes of the same maps."""
+    mean, most = vectors.chunk(2, dim=1)
+    return {"mean": mean, "max": most, "both": vectors}[pooling]
 
 
 class _NormEach(nn.LayerNorm):

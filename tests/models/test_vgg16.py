@@ -1,6 +1,7 @@
 """VGG16: the same features as torchvision's, frozen blocks that stay, normalisation that travels."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +53,7 @@ def torchvision_features(weights: Weights, rgb: torch.Tensor, layers_taken: int 
 
 def features(network: torch.nn.Module, rgb: torch.Tensor) -> torch.Tensor:
     with torch.inference_mode():
-        return network.tail(network.prefix(rgb))
+        return network.tail(network.prefix.apart(rgb)[0])
 
 
 def test_our_layers_are_torchvisions_by_number_and_shape() -> None:
@@ -69,7 +70,7 @@ def test_features_equal_torchvisions_from_the_same_tensors(made_up: Weights, fro
 def test_frozen_features_are_means_of_the_same_maps_and_learn_nothing(made_up: Weights) -> None:
     network = vgg16.frozen_features(made_up, 3)
     assert [one for one in network.parameters() if one.requires_grad] == []
-    maps = vgg16.build(configuration(frozen_blocks=3), made_up).prefix(patches())
+    maps, *_ = vgg16.build(configuration(frozen_blocks=3), made_up).prefix.apart(patches())
     torch.testing.assert_close(network(patches()), maps.mean((2, 3)))
     assert maps.shape[1] == 256
 
@@ -130,18 +131,21 @@ def test_outputs_of_three_and_more_frozen_blocks_are_worth_keeping_each_under_it
     assert names[3:] == [f"blocks 1 to {frozen} at 64 pixels" for frozen in (3, 4, 5)]
 
 
-@pytest.mark.parametrize("frozen", [0, 3, 4, 5])
-def test_the_head_sees_the_joined_blocks_wherever_they_are_frozen(frozen: int, made_up: Weights) -> None:
-    network = vgg16.build(configuration(frozen_blocks=frozen, joined_blocks=3, pooling="both", head_width=0), made_up)
+@pytest.mark.parametrize(("frozen", "pooling"), [(0, "both"), (3, "mean"), (4, "max"), (5, "mean"), (5, "both")])
+def test_the_head_sees_the_joined_blocks_wherever_they_are_frozen(frozen: int, pooling: str, made_up: Weights) -> None:
+    network = vgg16.build(configuration(frozen_blocks=frozen, joined_blocks=3, pooling=pooling, head_width=0), made_up)
     given: list[torch.Tensor] = []
     network.head[1].register_forward_pre_hook(lambda _module, inputs: given.append(inputs[0]))
     with torch.inference_mode():
         network(patches())
         (normed,) = map(network.head[1], given[:1])
-    expected = [pooled("both", torchvision_features(made_up, patches(), last)) for last in (17, 24, 30)]
+    expected = [pooled(pooling, torchvision_features(made_up, patches(), last)) for last in (17, 24, 30)]
     tolerance = {"rtol": 1e-2, "atol": 1e-2} if frozen >= vgg16.KEPT_FROM else {}  # kept ones are rounded to bf16
     torch.testing.assert_close(given[0], torch.cat(expected, 1), **tolerance)
-    each = [torch.nn.functional.layer_norm(one, one.shape[1:]) for one in given[0].split([512, 1024, 1024], 1)]
+    each = [
+        torch.nn.functional.layer_norm(one, one.shape[1:])
+        for one in given[0].split([one.shape[1] for one in expected], 1)
+    ]
     torch.testing.assert_close(normed, torch.cat(each, 1))
 
 
@@ -161,14 +165,27 @@ def test_a_stored_network_of_before_the_joined_blocks_is_still_one() -> None:
     }
 
 
-def test_what_is_joined_makes_another_prefix_with_another_name() -> None:
-    alone, joined, maximum = (
-        configuration(frozen_blocks=4, **more)
-        for more in ({}, {"joined_blocks": 3}, {"joined_blocks": 3, "pooling": "max"})
-    )
-    names = [vgg16.prefix_name(one) for one in (alone, joined, maximum)]
-    assert names[1:] == [f"{names[0]}, {kind} of 3 and 4" for kind in ("mean", "max")]
-    assert len({repr(vgg16.build(one, None).prefix) for one in (alone, joined, maximum)}) == 3
+@pytest.mark.parametrize("frozen", [3, 5])
+def test_whatever_the_head_sees_the_outputs_that_are_kept_are_the_same(frozen: int, made_up: Weights) -> None:
+    plain, seen = configuration(frozen_blocks=frozen), ((1, "mean"), (2, "max"), (5, "both"), (5, "mean"))
+    configs = [replace(plain, joined_blocks=joined, pooling=pooling) for joined, pooling in seen]
+    networks = [vgg16.build(config, made_up).eval() for config in configs]
+    assert len({vgg16.prefix_name(config) for config in configs}) == 1
+    assert len({repr(network.prefix) for network in networks}) == 1
+    with torch.inference_mode():
+        kept = networks[0].prefix(patches()).bfloat16()
+        logits = [network.after_prefix(kept) for network in networks]
+        for network, found in zip(networks, logits, strict=True):
+            assert torch.equal(found, network(patches()))
+
+
+@pytest.mark.parametrize("frozen", [1, 2])
+def test_outputs_that_are_not_kept_have_what_the_head_sees_and_no_more(frozen: int) -> None:
+    def beside(joined: int) -> int:
+        network = vgg16.build(replace(configuration(frozen_blocks=frozen), joined_blocks=joined), None)
+        return len(network.prefix.apart(patches())) - 1
+
+    assert [beside(joined) for joined in (1, 3, 4, 5)] == [0, 0, frozen - 1, frozen]
 
 
 def test_backbone_and_head_learn_at_their_own_rates(made_up: Weights) -> None:
