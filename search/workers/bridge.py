@@ -127,7 +127,7 @@ class _WorkSearcher(_Stateless, Searcher):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
         self.guarded(self._work.tick)  # a driver that lost its node asks for nothing more
-        if self.problem is not None or self.guarded(lambda: self.room.is_full(len(self.jobs))):
+        if self.guarded(lambda: self.room.is_full(len(self.jobs))):
             return None  # asked again; a job that waits for a worker would be shown as running
         job = self.guarded(self._work.next_job)
         if job is None:

@@ -246,6 +246,16 @@ def test_a_time_limit_leaves_a_study_that_goes_on(packages: Path, tmp_path: Path
     assert "RUNNING" not in tree.status("kills-tiny")["trials"]
 
 
+def test_a_time_limit_that_is_over_before_the_first_trial_ends_the_search_at_once(
+    packages: Path, tmp_path: Path
+) -> None:
+    """Tune asks again and again where it has no trial, and looks at nothing else: the watchdog ended it, as failed."""
+    tree = Tree(packages, tmp_path / "runs")
+    told = tree.run(*launch(3, 8, "--timeout", "0.1"), seconds=100).stdout
+    assert "time limit reached; go on with:" in told
+    assert "RUNNING" not in tree.status("kills-tiny")["trials"]
+
+
 def test_two_launchers_on_one_study_share_the_work(packages: Path, tmp_path: Path) -> None:
     tree = Tree(packages, tmp_path / "runs", environment={"TINY_PAUSE": "0.05"})
     both = [tree.start(*launch(6, 3, "--workers", "1")) for _ in range(2)]
