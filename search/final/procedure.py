@@ -1,6 +1,6 @@
 """From studies to a report: candidates -> members -> final models -> frozen plan -> one opening -> report."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -224,8 +224,8 @@ def _train_members(
         scratch() as folder,
     ):
         ray.ready()
-        crew = _crew_of(final)
         with final.signals.deferred():
+            crew = _crew_of(final, check)
             run_work(
                 members,
                 replace(context, device=crew.device),
@@ -238,11 +238,11 @@ def _train_members(
             )
 
 
-def _crew_of(final: Final) -> Crew:
+def _crew_of(final: Final, check: Callable[[], None]) -> Crew:
     """The workers: on the nodes of the Ray that was joined, where it was; this command itself computes where it is."""
     if final.crew.address is None:
         return final.crew
-    machines = of_nodes(partial(say, final.console))
+    machines = of_nodes(partial(say, final.console), check)
     return crew_on(machines, final.settings.worker, final.prepared.lock.side)
 
 

@@ -96,7 +96,12 @@ def run_trials(
         SearchFailed: a study holds all its trials, and none is COMPLETE.
     """
     console = screen()
-    crew = crew_on(_machines(settings, ray, console), settings.worker, prepared.lock.side)
+    try:
+        machines = _machines(settings, ray, signals, console, until)
+    except TimeLimitReached:
+        say(console, _time_is_over(signals))
+        return 0
+    crew = crew_on(machines, settings.worker, prepared.lock.side)
     asked = _context(settings, comparison, prepared, crew)
     _check_studies(settings, comparison, asked, prepared)
     context = _agreed(settings, comparison, prepared, asked, crew)
@@ -163,12 +168,32 @@ def _check_studies(
         check_resumed(comparison.load_study(model.name), _definition(settings, context, prepared, model))
 
 
-def _machines(settings: LaunchSettings, ray: RaySession | None, console: Console) -> Machines:
-    """Those that will train: of a Ray that is joined they are asked, wherever this command runs."""
+def _machines(
+    settings: LaunchSettings, ray: RaySession | None, signals: Signals, console: Console, until: float | None
+) -> Machines:
+    """Those that will train: of a Ray that is joined they are asked, wherever this command runs.
+
+    Raises:
+        Interrupted: a signal came.
+        TimeLimitReached: it is ``until``.
+    """
     if ray is None or settings.worker.ray_address is None:
         return this_machine()
+
+    def check() -> None:
+        check_both(signals, ray)
+        if until is not None and time.monotonic() > until:
+            raise TimeLimitReached
+
     ray.ready()
-    return of_nodes(partial(say, console))
+    with signals.deferred():
+        machines = of_nodes(partial(say, console), check)
+    ray.rest()  # what follows is none of its work: weights may have to be fetched
+    return machines
+
+
+def _time_is_over(signals: Signals) -> str:
+    return f"time limit reached; go on with: {signals.go_on}"
 
 
 def _context(settings: LaunchSettings, comparison: Comparison | None, prepared: Prepared, crew: Crew) -> WorkerContext:
@@ -340,7 +365,7 @@ def _run_to_the_end(
                 ray.ready()
                 _run(work, context, settings, crew, signals, terminal.warn, metrics.staffed)
     except TimeLimitReached:
-        say(console, f"time limit reached; go on with: {signals.go_on}")
+        say(console, _time_is_over(signals))
     finally:
         work.release()
 

@@ -207,7 +207,7 @@ class RaySession:
         self._asked = asked
         self._last_words = last_words
         self._death: str | None = None
-        self._moved: float | None = None  # when the main thread did last, in monotonic seconds; None until Ray is ready
+        self._moved: float | None = None  # when the main thread did last, in monotonic seconds; None where it need not
         self._ready, self._over = threading.Event(), threading.Event()
         self._problem: Exception | None = None
         self._thread = threading.Thread(target=self._live, name=RAY_THREAD, daemon=True)
@@ -249,6 +249,10 @@ class RaySession:
             f"Ray cannot be started in {folder}: {reason}. Its logs are in {folder}/session_latest/logs; run the same "
             "command again where the machine was busy, or name another folder by --ray-temp-dir"
         )
+
+    def rest(self) -> None:
+        """Lets the main thread do without Ray for as long as it likes, until it waits for it again."""
+        self._moved = None
 
     def check(self) -> None:
         """Ends the work where Ray has died; to be called several times a second, or the driver is ended as it waits.

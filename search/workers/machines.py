@@ -13,6 +13,8 @@ ANSWER_SECONDS = 120.0
 """For a node: a process that imports PyTorch on a busy machine."""
 JOIN_SECONDS = 60.0
 """For the first node that lends something: what starts together with this command joins some seconds after it."""
+LOOK_SECONDS = 0.5
+"""Between two looks at what is waited for, and at whether to wait on."""
 
 
 @dataclass(frozen=True)
@@ -82,25 +84,35 @@ def this_machine() -> Machines:
 
 def of_nodes(
     tell: Callable[[str], None],
+    check: Callable[[], None],
     *,
     nodes: Callable[[], Sequence[Node]] = live_nodes,
-    ask: Callable[[Sequence[Node]], Mapping[str, Found]] | None = None,
+    ask: Callable[[Sequence[Node], Callable[[], None]], Mapping[str, Found]] | None = None,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Machines:
-    """The nodes of the Ray that this process has joined; ``tell`` shows the user a line.
+    """The nodes of the Ray that this process has joined.
 
     Device and precision are chosen by them, the latter for good, so one that lends something is waited for.
+
+    Args:
+        tell: shows the user a line.
+        check: called several times a second; raises to end the waiting at once.
+        nodes: those that there are.
+        ask: what each of them has.
+        clock: in seconds.
+        sleep: for so many seconds.
     """
     until, lending = clock() + JOIN_SECONDS, _lending(nodes())
     if not lending:
         tell(f"no node of this Ray lends anything yet: waiting up to {JOIN_SECONDS:.0f} s for one to join")
     while not lending and clock() < until:
-        sleep(0.5)
+        check()
+        sleep(LOOK_SECONDS)
         lending = _lending(nodes())
     if not lending:
         tell("none has joined: planned as for nodes without a GPU, and without bf16")
-    found = (ask or asked_by_ray)(lending)
+    found = (ask or asked_by_ray)(lending, check)
     for node in lending:
         if node.id not in found:
             tell(f"node {node.name} has not said what it has: nothing is planned by it")
@@ -122,8 +134,8 @@ def _lending(nodes: Sequence[Node]) -> list[Node]:
     return [node for node in nodes if node.cpu or node.gpu]
 
 
-def asked_by_ray(nodes: Sequence[Node]) -> dict[str, Found]:
-    """What each node answers, by its id; none of one that does not in time."""
+def asked_by_ray(nodes: Sequence[Node], check: Callable[[], None]) -> dict[str, Found]:
+    """What each node answers, by its id; none of one that does not in time. ``check`` as ``of_nodes`` takes it."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -132,7 +144,11 @@ def asked_by_ray(nodes: Sequence[Node]) -> dict[str, Found]:
         asking.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False)).remote(): node.id
         for node in nodes
     }
-    answered, _ = ray.wait(list(promises), num_returns=len(promises), timeout=ANSWER_SECONDS) if promises else ([], [])
+    waiting, until = list(promises), time.monotonic() + ANSWER_SECONDS
+    while waiting and time.monotonic() < until:
+        check()
+        _, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=LOOK_SECONDS)
+    answered = promises.keys() - set(waiting)
     return {promises[promise]: found for promise in answered if (found := _answer(promise)) is not None}
 
 

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -36,8 +37,21 @@ def server() -> Iterator[Server]:
 @pytest.fixture
 def cluster() -> Iterator[dict[str, Any]]:
     """Address of the Ray, and the processes of its raylets."""
+    with _running(CLUSTER) as found:
+        yield found
+
+
+@pytest.fixture
+def bare_cluster() -> Iterator[str]:
+    """Address of a Ray whose nodes lend nothing."""
+    with _running(CLUSTER.replace('"num_cpus": 1', '"num_cpus": 0').replace("num_cpus=1", "num_cpus=0")) as found:
+        yield str(found["address"])
+
+
+@contextmanager
+def _running(code: str) -> Iterator[dict[str, Any]]:
     process = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", CLUSTER],
+        [sys.executable, "-W", "ignore", "-c", code],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tree import Tree, copy_tree, epochs_stored, wait_until
+from tree import Tree, copy_tree, end, epochs_stored, wait_until
 
 # Takes both cores of the Ray, as somebody else's job would, until it is told to end.
 OTHERS = """
@@ -101,3 +101,36 @@ def test_a_driver_that_stands_still_ends_with_the_command_to_go_on_and_one_that_
     last = output.strip().splitlines()[-1]
     assert last.startswith("the search has stood still for 6 s, in which Ray did not answer: a node or a link is gone.")
     assert "Go on with: python -m search.launch --model tiny" in last
+
+
+def test_a_search_that_waits_for_a_first_node_keeps_its_time_and_hears_a_signal(
+    tmp_path: Path, bare_cluster: str
+) -> None:
+    """It waits for longer than the watchdog does, and then for weights, say, as long again; Ray takes SIGTERM."""
+    tree = copy_tree(tmp_path / "tree", tmp_path / "runs")
+    for place, old, new in (
+        ("workers/cluster.py", "SILENCE_SECONDS = 120.0", "SILENCE_SECONDS = 3.0"),
+        ("workers/machines.py", "JOIN_SECONDS = 60.0", "JOIN_SECONDS = 6.0"),
+        ("trials/course.py", "    asked = _context(", "    time.sleep(6)\n    asked = _context("),
+    ):
+        path = tree.folder / "search" / place
+        code = path.read_text()
+        assert code.count(old) == 1
+        path.write_text(code.replace(old, new))
+    command = launch(bare_cluster, 1, 1)
+    told = tree.run(*command, "--timeout", "25").stdout
+    assert "none has joined: planned as for nodes without a GPU, and without bf16" in told
+    assert "time limit reached; go on with: python -m search.launch" in told
+    told = tree.run(*command, "--timeout", "4", seconds=30).stdout
+    assert "none has joined" not in told
+    assert "time limit reached; go on with: python -m search.launch" in told
+    driver = tree.start(*command)
+    log = tree.runs / "room" / "logs"
+    wait_until(lambda: len(list(log.glob("*.log"))) == 3, what="the third launch")
+    assert driver.stdout is not None
+    line = next(line for line in driver.stdout if line.startswith("no node of this Ray lends anything yet"))
+    output = end(driver, signal.SIGTERM)
+    assert driver.returncode == 143, line + output
+    ending, interrupted = output.strip().splitlines()
+    assert ending.startswith("ending in order;")
+    assert interrupted.startswith("interrupted by SIGTERM; go on with: python -m search.launch")

@@ -18,10 +18,10 @@ JOINED = WorkerSettings(ray_address="auto")
 
 
 def asked(nodes: Sequence[Node], tell: Callable[[str], None] = print, **found: Found) -> Machines:
-    def ask(lending: Sequence[Node]) -> Mapping[str, Found]:
+    def ask(lending: Sequence[Node], _: Callable[[], None]) -> Mapping[str, Found]:
         return {node.id: found[node.id] for node in lending if node.id in found}
 
-    return of_nodes(tell, nodes=lambda: nodes, ask=ask)
+    return of_nodes(tell, lambda: None, nodes=lambda: nodes, ask=ask)
 
 
 def test_a_head_without_a_gpu_uses_those_of_its_nodes() -> None:
@@ -39,13 +39,16 @@ def test_one_precision_is_what_all_that_are_used_multiply() -> None:
     assert asked(nodes[:2], a=OLD, b=NEW).bf16 == {"cpu"}
 
 
-def awaited(joins: float, tell: Callable[[str], None]) -> tuple[Machines, float]:
+def awaited(
+    joins: float, tell: Callable[[str], None], check: Callable[[], None] = lambda: None
+) -> tuple[Machines, float]:
     """Of a head, and of a node that joins it after so many seconds; and how many were waited for."""
     now = [0.0]
     machines = of_nodes(
         tell,
+        check,
         nodes=lambda: [HEAD, Node("b", 8, 2, "b")] if now[0] >= joins else [HEAD],
-        ask=lambda lending: {node.id: NEW for node in lending},
+        ask=lambda lending, _: {node.id: NEW for node in lending},
         clock=lambda: now[0],
         sleep=lambda seconds: now.append(now.pop() + seconds),
     )
@@ -66,6 +69,14 @@ def test_where_no_node_joins_it_goes_on_and_says_by_what_it_plans() -> None:
     machines, waited = awaited(1000, told.append)
     assert (machines.device("auto"), machines.bf16, waited) == ("cpu", frozenset(), 60)
     assert told[-1] == "none has joined: planned as for nodes without a GPU, and without bf16"
+
+
+def test_a_signal_or_the_end_of_its_time_ends_the_waiting() -> None:
+    def over() -> None:
+        raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        awaited(7, lambda _: None, over)
 
 
 def test_a_gpu_that_is_lent_and_not_found_is_told_and_not_planned_by() -> None:
