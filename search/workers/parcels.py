@@ -79,7 +79,7 @@ class Copies:
         entry = self._shelf / parcel.digest
         self._shelf.mkdir(parents=True, exist_ok=True)
         with locked(self._shelf / LOCK):
-            if not _is_whole(entry / _FILES, parcel) or not _is_verified(entry, parcel):
+            if not _is_verified(entry, parcel):
                 self._fetch(entry, parcel, read)
             os.utime(entry / USERS)  # the least recently used one is the first to go
             self._users.append(use(entry))
@@ -93,7 +93,12 @@ class Copies:
     def _fetch(self, entry: Path, parcel: Parcel, read: Read) -> None:
         draft = self._shelf / ".part"  # whoever fetches is alone
         shutil.rmtree(draft, ignore_errors=True)
-        if not drop(entry) or not self._make_room(parcel.size):
+        if not drop(entry):
+            raise NotAsSentError(
+                f"{entry} on {os.uname().nodename} is not as it was fetched, and another process uses it: it is "
+                "fetched again once that has ended"
+            )
+        if not self._make_room(parcel.size):
             raise NotWrittenError(
                 f"{self._shelf} on {os.uname().nodename} has no room for the {parcel.size / 2**30:.1f} GB that "
                 "workers need: make room, or name another folder by $HISTOTUNE_NODE_FOLDER"
@@ -104,7 +109,7 @@ class Copies:
                 for name, size, digest in parcel.files:
                     _write(draft / _FILES / name, size, digest, read)
                 (draft / USERS).touch()
-                (draft / _VERIFIED).write_text(boot_of())
+                (draft / _VERIFIED).write_text(_state(draft, parcel))
             draft.replace(entry)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
@@ -132,26 +137,25 @@ def _write(path: Path, size: int, digest: str, read: Read) -> None:
         raise NotAsSentError(f"{path.name} came with sha256 {found.hexdigest()[:12]}; expected {digest[:12]}")
 
 
-def _is_whole(folder: Path, parcel: Parcel) -> bool:
-    """Whether all files are there in their size."""
-    try:
-        return all((folder / name).stat().st_size == size for name, size, _ in parcel.files)
-    except OSError:
-        return False
-
-
 def _is_verified(entry: Path, parcel: Parcel) -> bool:
-    """Whether they are what they were; read again once after each start of the machine."""
-    note, boot = entry / _VERIFIED, boot_of()
+    """Whether the files are what they were; read again once after each start of the machine, and after a change."""
+    note = entry / _VERIFIED
     try:
-        if note.read_text() == boot:
+        state = _state(entry, parcel)
+        if note.read_text() == state:
             return True
         if any(sha256_of(entry / _FILES / name) != digest for name, _, digest in parcel.files):
             return False
-        note.write_text(boot)
+        note.write_text(state)
     except OSError:
         return False
     return True
+
+
+def _state(entry: Path, parcel: Parcel) -> str:
+    """Which start of the machine this is, and when the files were last written to."""
+    found = [(entry / _FILES / name).stat() for name, _, _ in parcel.files]
+    return "\n".join([boot_of(), *(f"{one.st_size} {one.st_mtime_ns} {one.st_ctime_ns}" for one in found)])
 
 
 def sha256_of(path: Path) -> str:

@@ -261,6 +261,23 @@ def test_what_was_changed_is_fetched_again_once_the_machine_was_started_anew(
     assert (copies.folder(parcel, read) / "a").read_bytes() == b"0123"
 
 
+def test_what_was_changed_is_fetched_again_and_waited_for_where_another_process_uses_it(tmp_path: Path) -> None:
+    parcel, read, places = packed(tmp_path / "from", b"0123")
+    user, other = kept_in(tmp_path / COPIES), kept_in(tmp_path / COPIES)
+    for changed in (b"012?", b"012"):
+        file = user.folder(parcel, read) / "a"
+        file.write_bytes(changed)
+        with pytest.raises(NotAsSentError, match="is not as it was fetched, and another process uses it"):
+            other.folder(parcel, read)
+        user.close()
+        assert (other.folder(parcel, read) / "a").read_bytes() == b"0123"
+        other.close()
+    assert len(places) == 3
+    file.touch()  # and nothing else
+    assert other.folder(parcel, read) == file.parent
+    assert len(places) == 3
+
+
 def test_what_came_otherwise_than_it_was_sent_is_not_kept(tmp_path: Path) -> None:
     parcel, _, _ = packed(tmp_path / "from", b"0123")
     with pytest.raises(NotAsSentError, match="a came with sha256"):
