@@ -24,11 +24,12 @@ FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 STAND_INS = {
     "scontrol": '#!/bin/sh\necho "scontrol $*" >> "$SEEN"\nprintf "%s\\n" one two three\n',
     # runs the step here: what remains behind its own flags
-    "srun": '#!/bin/bash\nwhile [[ $1 == --* ]]; do [[ $1 == --nodelist=* ]] && export ON="${1#*=}"; shift; done\n'
+    "srun": '#!/bin/bash\nwhile [[ $1 == --* ]]; do [[ $1 == --nodelist=* ]] && export ON="${1#*=}"; '
+    '[[ $1 == --cpus-per-task=* ]] && export CORES="${1#*=}"; shift; done\n'
     'exec "$@"\n',
     "hostname": '#!/bin/sh\necho "${ADDRESS:-10.0.0.1} 10.9.9.9"\n',
     "ray": '#!/bin/sh\necho "ray on $ON: $* storage=${HISTOTUNE_STORAGE-none} password=${PGPASSWORD-none} '
-    '$RAY_AUTH_MODE ${#RAY_AUTH_TOKEN}" >> "$SEEN"\nexec sleep 60\n',
+    '$RAY_AUTH_MODE ${#RAY_AUTH_TOKEN} cores=${CORES-1}" >> "$SEEN"\nexec sleep 60\n',
     "sleep": '#!/bin/sh\n[ "$1" = 2 ] || exec /bin/sleep "$@"\n',
     # tells a token, then how many nodes have joined, then searches until it is told to end
     "python": "#!/bin/bash\ncase $2 in\n*token*) echo 0123456789abcdef ;;\n"
@@ -81,7 +82,7 @@ def test_a_ray_over_all_nodes_is_searched_on(job: dict[str, str]) -> None:
     asked, head, second, third, search = seen(job)
     assert asked == "scontrol show hostnames n[1-3]"
     one = "--block --num-cpus=8 --num-gpus=0"
-    hidden = "storage=none password=none token 16"
+    hidden = "storage=none password=none token 16 cores=8"
     assert head == (
         f"ray on one: start {one} --head --node-ip-address=10.0.0.1 --port=23456 --include-dashboard=false "
         f"--temp-dir=/tmp/ray-123456 {hidden}"
@@ -99,6 +100,11 @@ def test_each_gpu_gets_a_worker(job: dict[str, str]) -> None:
     assert run(job | {"SLURM_GPUS_ON_NODE": "4"}).returncode == 0
     assert all("--num-gpus=4" in line for line in seen(job) if line.startswith("ray"))
     assert "--workers 12 --cpus-per-worker 2" in seen(job)[-1]
+
+
+def test_a_node_with_less_cores_than_gpus_has_a_worker_on_each_core(job: dict[str, str]) -> None:
+    assert run(job | {"SLURM_GPUS_ON_NODE": "4", "SLURM_CPUS_PER_TASK": "2"}).returncode == 0
+    assert "--workers 6 --cpus-per-worker 1" in seen(job)[-1]
 
 
 def test_the_search_decides_how_the_job_ends(job: dict[str, str]) -> None:
