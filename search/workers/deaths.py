@@ -15,7 +15,15 @@ _BY_RAY = "low on memory"
 
 @dataclass(frozen=True)
 class Seat:
-    """Where a worker was: its node by Ray's id, its host by name, its process; whether the driver is there too."""
+    """Where a worker was.
+
+    Attributes:
+        node: by Ray's id.
+        host: by name.
+        process: its number.
+        here: whether it was in the driver's own control group: on a Ray of its own. One that was joined may run in
+            another, also on this machine, as a service or a container does.
+    """
 
     node: str
     host: str

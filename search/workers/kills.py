@@ -14,29 +14,31 @@ Asked = Callable[[], int | None]
 
 
 class Kills:
-    """Those of one run, by node; what was killed before a worker was there has nothing to do with it."""
+    """Those of one run, by node of a Ray that was joined, or of this machine.
+
+    What was killed before a worker was there has nothing to do with it.
+    """
 
     def __init__(self, root: Path = ROOT, ask: Callable[[str], Asked] | None = None) -> None:
         """``root`` as ``data_utils.machine`` takes it, for this machine; ``ask`` asks another node, by its id."""
         self._root = root
         self._ask = ask or asked_by_ray
         self._begun: dict[str, Asked] = {}
-        self._known: dict[str | None, int | None] = {None: killed_for_memory(root)}  # and accounted for
+        self._known: dict[str | None, int] = {None: killed_for_memory(root)}  # and accounted for
 
     def begin(self, node: str) -> None:
-        """A worker is on another node, perhaps its first there."""
+        """A worker is on a node, perhaps its first there."""
         if node not in self._begun:
             self._begun[node] = self._ask(node)
 
     def one_more(self, node: str | None) -> bool:
         """Whether a node, None for this machine, has killed one that no death is accounted for by; now one is."""
-        if node not in self._known:
-            self._known[node] = self._begun[node]() if node in self._begun else None
-        known = self._known[node]
+        if node not in self._known and node in self._begun and (begun := self._begun[node]()) is not None:
+            self._known[node] = begun  # else it may be known at the next death
         count = killed_for_memory(self._root) if node is None else self._ask(node)()
-        if known is None or count is None or count <= known:
+        if count is None or count <= self._known.get(node, count):
             return False
-        self._known[node] = known + 1
+        self._known[node] += 1
         return True
 
 

@@ -62,7 +62,7 @@ class Seats:
         """A job has this worker, which is ended where its node may have none; its place."""
         node, process = place_of_actor(actor)
         host = next((one.name for one in live_nodes() if one.id == node), "")
-        seat = Seat(node, host, process, here=node == _this_node())
+        seat = Seat(node, host, process, here=self._proofs is None)
         self._actors[job], self._seats[job] = actor, seat
         if not self._takes(node, host):
             self.end(job)
@@ -93,12 +93,6 @@ class Seats:
         for job, seat in self._seats.items():
             if seat.host == host:
                 self.end(job)
-
-
-def _this_node() -> str:
-    import ray
-
-    return str(ray.get_runtime_context().get_node_id())
 
 
 class Place(PlacementGroupFactory):

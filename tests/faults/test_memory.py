@@ -1,5 +1,6 @@
 """Memory that runs out for real, in a control group of the kernel's."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -79,3 +80,37 @@ def test_a_kill_by_the_kernel_of_another_node_is_told_by_that_node(cluster: dict
             if str(process.pid) in (group / "cgroup.procs").read_text().split():
                 process.kill()
     assert "told False False died True False False" in done.stdout, done.stderr
+
+
+JOINED = """
+import sys
+from ray.cluster_utils import Cluster
+
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+print(cluster.address, flush=True)
+sys.stdin.read()
+cluster.shutdown()
+"""
+
+
+def test_a_kill_in_the_group_of_a_ray_that_was_joined_is_told_by_a_launch_outside_of_it(tmp_path: Path) -> None:
+    """As where a service or a container holds the Ray of a machine, and a person at its terminal searches on it."""
+    probe = tmp_path / "probe.py"
+    probe.write_text(f"taken = bytearray(b'x') * {2 * LIMIT}")
+    tree = copy_tree(tmp_path / "tree", tmp_path / "runs")
+    with real_group("memory", {"memory.max": str(LIMIT), "memory.limit_in_bytes": str(LIMIT)}) as group:
+        ray = subprocess.Popen(
+            inside(group, [sys.executable, "-W", "ignore", "-c", JOINED]),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env={**tree.environ(), "TINY_PROBE": str(probe)},
+        )
+        assert ray.stdout is not None
+        address = next(line.strip() for line in ray.stdout if ":" in line)
+        done = tree.run("launch", *LAUNCH, "--ray-address", address, expect=1)
+        ray.communicate(timeout=60)
+    (reason,) = tree.status("s-tiny")["cut_short"]
+    assert reason.startswith(f"1 x its worker died 3 times, as memory ran out (on {os.uname().nodename}): give fewer")
+    assert reason in done.stderr

@@ -81,6 +81,14 @@ def test_the_kernel_of_another_node_is_asked_itself_and_its_host_is_named(tmp_pa
     assert not deaths.note("cnn 5", OTHER, ELSEWHERE)
 
 
+def test_a_count_that_comes_late_is_taken_at_the_next_death(tmp_path: Path) -> None:
+    counts = iter([None, 4])  # of the node before this run
+    kills = Kills(killing(tmp_path, 0), lambda _: lambda: next(counts))
+    kills.begin("second")
+    kills._ask = lambda _: lambda: 6
+    assert [kills.one_more("second") for _ in range(4)] == [False, True, True, False]
+
+
 class _Trial:
     """Tune's, as far as it is asked."""
 
