@@ -64,7 +64,10 @@ def _opened(flag: str, opens: Callable[[str], RDBStorage], url: str) -> RDBStora
     try:
         return opens(url)
     except StorageError as error:
-        raise StorageError(str(error).replace("with --storage", f"with {flag}")) from error
+        words = str(error).replace("with --storage", f"with {flag}")
+        raise StorageError(
+            words.replace("name the --runs or --storage of that launch", f"name it with {flag}")
+        ) from error
 
 
 def _refuse_running(ledger: Ledger) -> None:

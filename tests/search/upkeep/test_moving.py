@@ -144,6 +144,14 @@ def test_nothing_is_moved_over_a_study(begun: Tree, postgresql_url: str) -> None
     assert "holds precious-cnn already, and nothing is moved over that; nothing was written: name an empty" in told
 
 
+def test_a_database_that_is_not_there_is_told_of_by_the_command_s_own_flag(begun: Tree) -> None:
+    told = move(begun, f"sqlite:///{begun.runs}/other.db", f"sqlite:///{begun.runs}/new.db", expect=2)
+    assert told.startswith(f"there is no database {begun.runs}/other.db yet: ")
+    assert told.endswith("or name it with --from\n")
+    assert not (begun.runs / "other.db").exists()
+    assert not (begun.runs / "new.db").exists()
+
+
 def test_a_database_is_not_moved_onto_itself(begun: Tree, tmp_path: Path) -> None:
     (tmp_path / "link.db").symlink_to(begun.runs / "studies.db")
     told = move(begun, str(begun.storage), f"sqlite:///{tmp_path}/link.db", expect=2)
