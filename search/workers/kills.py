@@ -10,7 +10,7 @@ ANSWER_SECONDS = 20.0
 """For a node's count: a process that starts on a busy machine. Without an answer nothing is said of memory."""
 
 Asked = Callable[[], int | None]
-"""The count of a node once it has answered; None until then, or where it cannot."""
+"""Waits for the count of a node; None where it does not answer in time, or cannot."""
 
 
 class Kills:
