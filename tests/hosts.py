@@ -246,7 +246,8 @@ class Hosts:
 
     def _answer(self) -> dict[str, Any]:
         assert self._tells.stdout is not None
-        told: dict[str, Any] = json.loads(next(line for line in self._tells.stdout if line.startswith("{")))
+        line = next(line for line in self._tells.stdout if line.startswith("{"))
+        told: dict[str, Any] = json.JSONDecoder().raw_decode(line)[0]  # Ray's threads may have written behind it
         return told
 
     def _run(self, *commands: str) -> None:
