@@ -193,7 +193,7 @@ class Ensemble:
         rule: by which they were selected, in words.
         fit: temperature and threshold of the mean, fitted out of fold.
         single: the model that is the better one out of fold, with which it is compared.
-        gain: over the best single configuration; both are chosen by the other folds.
+        gain: over that model's chosen configuration; each fold's ensemble is chosen by the other folds.
         control: None where none was asked for, and in plans from before there was any.
     """
 

@@ -27,14 +27,14 @@ def assemble(retrained: Sequence[Retrained], rows: Rows) -> Ensemble | None:
     logits = named_logits(retrained)
     rule, counts = selected(rows.labels, rows.fold, logits, np.ones(len(rows.labels), np.bool_))
     parts = tuple(_part(named[name][0].final, named[name][1], times) for name, times in counts.items())
-    models = [one.final for one in retrained]
+    single = max((one.final for one in retrained), key=lambda model: model.candidate(model.chosen).out_of_fold_auc)
     mean = out_of_fold_logit(parts, retrained)
     return Ensemble(
         parts=parts,
         rule=rule,
         fit=fitted(mean, rows.labels, rows.patients),
-        single=max(models, key=lambda model: model.candidate(model.chosen).out_of_fold_auc).model,
-        gain=nested_ensemble(rows.labels, rows.patients, rows.fold, logits),
+        single=single.model,
+        gain=nested_ensemble(rows.labels, rows.patients, rows.fold, logits, f"{single.model} {single.chosen}"),
     )
 
 

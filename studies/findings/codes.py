@@ -36,7 +36,7 @@ KINDS: Mapping[str, Kind] = {
     "HT-G01": Kind("The search gained", "Out of fold the chosen configuration is better than the default one."),
     "HT-G02": Kind("The search lost", "Out of fold the chosen configuration is worse than the default one."),
     "HT-G03": Kind("No gain can be shown", "Out of fold, chance may explain the gain over the default configuration."),
-    "HT-G04": Kind("The default is the best", "Whichever fold is left out, the default configuration is chosen."),
+    "HT-G04": Kind("The default is the best", "Out of fold the default configuration is chosen."),
     "HT-G05": Kind("The gain cannot be judged", "There is no interval of the gain, mostly as patients are too few."),
     "HT-W01": Kind("Changed records", "What the report rests on was changed after it was recorded."),
     "HT-W02": Kind("Made-up patches", "The patches were drawn by a program and say nothing about tissue."),

@@ -40,8 +40,8 @@ class EnsembleFindings(Entered):
     Attributes:
         rule: by which its parts were selected out of fold.
         chosen: whether it is the final model, which it is by its gain.
-        gain: over the best single configuration, nested, out of fold.
         single: the model that it is compared with.
+        gain: over the configuration that this model has chosen, nested, out of fold.
         comparison: with that model on the test split; a family of its own, with that of the control.
         verdict: that comparison in words.
         control: whether the search has paid, by its control; or why that is not known, in words.

@@ -286,7 +286,7 @@ def _model(
 ) -> ModelFindings:
     test, name = data.test, model.model
     score = scores[name]
-    gained_code, gained_words = gained(model.gain)
+    gained_code, gained_words = gained(model.gain, model.chosen)
     members = tuple(auc(test.labels, column) for column in test.members[name].T) if name in test.members else ()
     return ModelFindings(
         test=score.test,

@@ -4,12 +4,20 @@ from studies.final_models import Gain
 from studies.findings.digits import decimal
 
 
-def gained(gain: Gain | None, default: str = "default") -> tuple[str, str]:
-    """Code of its kind and sentence, as of the report's first screen; "" where nothing is known."""
+def gained(gain: Gain | None, chosen: str, default: str = "default") -> tuple[str, str]:
+    """Code of its kind and sentence, as of the report's first screen; "" where nothing is known.
+
+    Args:
+        gain: of the configurations that the other folds choose.
+        chosen: the one that all folds together choose.
+        default: the default one.
+    """
     if gain is None:
         return "", ""
     if set(gain.chosen) == {default}:
         return "HT-G04", "The search gained nothing: whichever fold is left out, the default configuration is the best."
+    if chosen == default:
+        return "HT-G04", "The search gained nothing: by all folds together the default configuration is the best."
     over = "over the default configuration, out of fold"
     if gain.low is None or gain.high is None:
         told = f"{_number(gain.value)} AUC {over}, without an interval, as {gain.reason}"

@@ -44,11 +44,6 @@ def two_best(labels: Ints, scores: Mapping[str, Floats]) -> Counts:
     return dict.fromkeys(ranked[:2], 1)
 
 
-def best(labels: Ints, scores: Mapping[str, Floats]) -> Counts:
-    """The single best one."""
-    return {max(scores, key=lambda name: auc(labels, scores[name])): 1}
-
-
 RULES: Mapping[str, Rule] = {"the plain mean of the two best": two_best, "greedy selection with replacement": greedy}
 """By name; of equally good ones the first is taken."""
 

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from studies.final_models import Gain
 from studies.statistics.comparison import paired_difference
-from studies.statistics.ensembles import Counts, best, combined, on_one_scale, selected, taken
+from studies.statistics.ensembles import Counts, combined, on_one_scale, selected
 from studies.statistics.metrics import PRIMARY, Sampled, auc, by_class, ranking
 from studies.statistics.resampling import Floats, Ints, Resampling, resample
 
@@ -35,24 +35,22 @@ def nested_gain(labels: Ints, patients: Names, fold: Ints, scores: Mapping[str, 
     return gain_over(labels, patients, fold, nested, scores[default], chosen)
 
 
-def nested_ensemble(labels: Ints, patients: Names, fold: Ints, logits: Mapping[str, Floats]) -> Gain:
-    """AUC within folds of ensembles, each selected by the other folds, minus that of the best one by these folds.
+def nested_ensemble(labels: Ints, patients: Names, fold: Ints, logits: Mapping[str, Floats], single: str) -> Gain:
+    """AUC within folds of ensembles, each selected by the other folds, minus that of one configuration.
+
+    That one is the same for all folds, and may have been chosen by them, which is in its favour. Chosen by the other
+    folds it would be at a disadvantage: of several that are equally good by all folds together, the one that is the
+    best by the others is the worst by the one left out.
 
     Args:
         labels: (N,) 1 is IDC.
         patients: (N,) "" where unknown.
         fold: (N,) from 0; three at least, each with both classes.
         logits: (N,) out of fold of each configuration of all models, by name.
+        single: name of the one that it is held against.
     """
-    ensembles, singles, chosen = [], [], []
-    for number in range(int(fold.max()) + 1):
-        rows = fold != number
-        _, counts = selected(labels, fold, logits, rows)
-        scores = on_one_scale(labels, logits, rows)
-        ensembles.append(combined(scores, counts))
-        singles.append(combined(scores, taken(labels, logits, rows, best)))
-        chosen.append(in_words(counts))
-    return gain_over(labels, patients, fold, np.choose(fold, ensembles), np.choose(fold, singles), chosen)
+    ensembles, chosen = _nested(labels, fold, logits)
+    return gain_over(labels, patients, fold, ensembles, logits[single], chosen)
 
 
 def nested_over_control(
@@ -73,14 +71,22 @@ def nested_over_control(
         control: (N,) likewise of those that the control averages.
         times: how often it takes each.
     """
-    ensembles, controls, chosen = [], [], []
+    ensembles, chosen = _nested(labels, fold, logits)
+    outside = [fold != number for number in range(int(fold.max()) + 1)]
+    controls = [combined(on_one_scale(labels, control, rows), times) for rows in outside]
+    return gain_over(labels, patients, fold, ensembles, np.choose(fold, controls), chosen)
+
+
+def _nested(labels: Ints, fold: Ints, logits: Mapping[str, Floats]) -> tuple[Floats, list[str]]:
+    """(N,) each fold's scores by the ensemble that the other folds select, and what each averages, in words."""
+    ensembles, chosen = [], []
     for number in range(int(fold.max()) + 1):
         rows = fold != number
         _, counts = selected(labels, fold, logits, rows)
         ensembles.append(combined(on_one_scale(labels, logits, rows), counts))
-        controls.append(combined(on_one_scale(labels, control, rows), times))
         chosen.append(in_words(counts))
-    return gain_over(labels, patients, fold, np.choose(fold, ensembles), np.choose(fold, controls), chosen)
+    scores: Floats = np.choose(fold, ensembles)
+    return scores, chosen
 
 
 def in_words(counts: Counts) -> str:

@@ -47,4 +47,13 @@ def gain(value: float, low: float | None, high: float | None, *, patients: int =
     ],
 )
 def test_a_gain_in_words(one: Gain | None, code: str, words: str) -> None:
-    assert gained(one) == (code, words)
+    assert gained(one, "best") == (code, words)
+
+
+@pytest.mark.parametrize("low", [-0.011, 0.001, None])
+def test_a_search_that_ends_in_the_default_configuration_has_gained_nothing_and_lost_nothing(low: float | None) -> None:
+    found = gain(-0.003, low, None if low is None else low + 0.01)
+    assert gained(found, "default") == (
+        "HT-G04",
+        "The search gained nothing: by all folds together the default configuration is the best.",
+    )

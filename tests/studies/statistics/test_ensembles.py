@@ -63,11 +63,11 @@ def test_rows_of_a_fold_that_is_left_out_have_no_part_in_what_is_selected() -> N
 
 def test_unlike_models_gain_and_copies_do_not() -> None:
     scores = made(5, a=0.8, b=0.8, c=0.8)
-    gain = nested_ensemble(LABELS, NAMES, FOLD, scores)
+    gain = nested_ensemble(LABELS, NAMES, FOLD, scores, "a")
     assert gain.low is not None
     assert 0 < gain.low < gain.value
     assert len(gain.chosen) == 5
-    copies = nested_ensemble(LABELS, NAMES, FOLD, {"a": scores["a"], "b": scores["a"]})
+    copies = nested_ensemble(LABELS, NAMES, FOLD, {"a": scores["a"], "b": scores["a"]}, "a")
     assert copies.value == pytest.approx(0, abs=1e-12)
 
 
@@ -78,7 +78,29 @@ def test_selecting_among_models_whose_errors_are_the_same_gains_nothing_by_it() 
         shared = (2 * LABELS - 1) + rng.normal(0, 1.5, len(LABELS))
         values.append(
             nested_ensemble(
-                LABELS, NAMES, FOLD, {name: shared + rng.normal(0, 0.02, len(LABELS)) for name in "abcd"}
+                LABELS, NAMES, FOLD, {name: shared + rng.normal(0, 0.02, len(LABELS)) for name in "abcd"}, "a"
             ).value
         )
     assert abs(np.mean(values)) < 0.002
+
+
+def test_the_single_one_is_the_same_for_all_folds_and_not_the_worst_of_equals_in_each() -> None:
+    skills = {"a": np.where(FOLD < 2, 2.0, 0.9), "b": np.where(FOLD < 2, 0.9, 2.0)}
+    noise = np.random.default_rng(7).normal(0, 1, len(LABELS))  # the same in both: their mean gains little
+    scores = {name: skill * LABELS + noise for name, skill in skills.items()}
+    gain = nested_ensemble(LABELS, NAMES, FOLD, scores, "b")
+    gaps = []
+    for fold in np.unique(FOLD):
+        inside, outside = fold == FOLD, fold != FOLD
+        _, counts = selected(LABELS, FOLD, scores, outside)
+        mean = combined(on_one_scale(LABELS, scores, outside), counts)
+        gaps.append(roc_auc_score(LABELS[inside], mean[inside]) - roc_auc_score(LABELS[inside], scores["b"][inside]))
+    assert gain.value == pytest.approx(np.mean(gaps), abs=1e-12)
+
+    def reached(name: str, rows: np.ndarray) -> float:
+        return float(roc_auc_score(LABELS[rows], scores[name][rows]))
+
+    folds = [fold == FOLD for fold in range(5)]
+    by_others = [max(scores, key=lambda name, rows=~inside: reached(name, rows)) for inside in folds]
+    nested = np.mean([reached(name, inside) for name, inside in zip(by_others, folds, strict=True)])
+    assert nested < np.mean([reached("b", inside) for inside in folds]) - 0.01
