@@ -1,5 +1,6 @@
 """An installed package of somebody else, with a model in it: the one of docs/adding-a-model.md, word for word."""
 
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -16,3 +17,9 @@ def install(folder: Path) -> Path:
         (package / "__init__.py").write_text("")
     (nets / "tiny.py").write_text(EXAMPLE)
     return nets / "tiny.py"
+
+
+def forget(*more: str) -> None:
+    """Takes the package, and more of its kind, out of the modules of this process: the next one lies elsewhere."""
+    for name in [name for name in sys.modules if name.partition(".")[0] in (PACKAGE, *more)]:
+        del sys.modules[name]

@@ -37,6 +37,7 @@ from search.trials.flat import flat
 from search.trials.introduction import introduction
 from search.trials.launches import Presence, scratch
 from search.trials.limits import above
+from search.trials.machines_of import machines_of
 from search.trials.marks import check_folder, check_new
 from search.trials.metrics import Metrics
 from search.trials.other_splits import check_warm_start
@@ -48,7 +49,7 @@ from search.trials.terms import asked_terms
 from search.trials.warm_start import older_study, start_from
 from search.workers.bridge import run_work
 from search.workers.cluster import Crew, RaySession, check_both, crew_on, pack, settled
-from search.workers.machines import Machines, of_nodes, this_machine
+from search.workers.machines import this_machine
 from search.workers.room import live_nodes, slots
 from search.workers.trainable import TrialWorker
 from studies.files import naming
@@ -97,7 +98,7 @@ def run_trials(
     """
     console = screen()
     try:
-        machines = _machines(settings, ray, signals, console, until)
+        machines = machines_of(settings, ray, signals, console, until)
     except TimeLimitReached:
         say(console, _time_is_over(signals))
         return 0
@@ -166,30 +167,6 @@ def _check_studies(
     names = tuple(name for name in settings.models if comparison.study_name(name) in there)
     for model in searched_models(names, settings.space):
         check_resumed(comparison.load_study(model.name), _definition(settings, context, prepared, model))
-
-
-def _machines(
-    settings: LaunchSettings, ray: RaySession | None, signals: Signals, console: Console, until: float | None
-) -> Machines:
-    """Those that will train: of a Ray that is joined they are asked, wherever this command runs.
-
-    Raises:
-        Interrupted: a signal came.
-        TimeLimitReached: it is ``until``.
-    """
-    if ray is None or settings.worker.ray_address is None:
-        return this_machine()
-
-    def check() -> None:
-        check_both(signals, ray)
-        if until is not None and time.monotonic() > until:
-            raise TimeLimitReached
-
-    ray.ready()
-    with signals.deferred():
-        machines = of_nodes(partial(say, console), check)
-    ray.rest()  # what follows is none of its work: weights may have to be fetched
-    return machines
 
 
 def _time_is_over(signals: Signals) -> str:

@@ -1,12 +1,11 @@
 """Models of other packages: found by where they are imported from, and named in a line where they are not."""
 
-import sys
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from foreign import EXAMPLE, PACKAGE, STORED, TYPED, install
+from foreign import EXAMPLE, PACKAGE, STORED, TYPED, forget, install
 
 from models._errors import ModelError
 from models._foreign import import_folders, is_foreign, stored_name, typed_name
@@ -17,12 +16,9 @@ from search.command.settings import MODELS, parse_launch
 @pytest.fixture
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Of the model, in a package on the path of this process."""
-    before = set(sys.modules)
     monkeypatch.syspath_prepend(tmp_path)
     yield install(tmp_path)
-    for name in set(sys.modules) - before:
-        if name.partition(".")[0] in (PACKAGE, "lonely"):
-            del sys.modules[name]
+    forget("lonely")
 
 
 def test_a_file_of_another_package_is_a_model_by_its_import_path(file: Path, tmp_path: Path) -> None:

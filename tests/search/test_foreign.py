@@ -10,7 +10,7 @@ from pathlib import Path
 
 import optuna
 import pytest
-from foreign import PACKAGE, STORED, TYPED, install
+from foreign import STORED, TYPED, forget, install
 from inside import context_of, job_for
 from tree import Tree, copy_tree
 
@@ -110,5 +110,4 @@ def test_a_worker_looks_where_its_driver_found_the_package(tmp_path: Path, monke
     told = Worker(replace(context, packages=(str(tmp_path / "site"),))).begin(job)
     assert told.failure is None
     assert sys.path[-1] == str(tmp_path / "site")  # last, so that it hides nothing
-    for name in [name for name in sys.modules if name.partition(".")[0] == PACKAGE]:
-        monkeypatch.delitem(sys.modules, name)
+    forget()
