@@ -425,4 +425,6 @@ def test_the_ensemble_has_a_control_where_that_is_asked_for(whole: Tree, tmp_pat
     with (folder / "test_predictions.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["model"] == "control"]
     check_auc(found["auc"]["value"], rows)
+    first_screen = (folder / "report.html").read_text().split('<header id="summary">')[1].split("</header>")[0]
+    assert numbers["ensemble"]["control"] in first_screen
     assert "nothing was read again" in tree.run("finalize", "--config", str(folder / "finalize.toml")).stdout
