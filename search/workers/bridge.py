@@ -169,11 +169,15 @@ class _WorkSearcher(_Stateless, Searcher):
         return True
 
     def died(self, trial_id: str, error: str) -> None:
-        """Takes note of the death of a job's worker; of one whose node died, or whose host is barred, it is none."""
+        """Takes note of the death of a job's worker; of one whose node died, or whose host is barred, it is none.
+
+        Nor is it one where a worker without a place yet ends as a node leaves: it was sent there.
+        """
         label, seat = self.jobs[trial_id].label, self.seats.left(trial_id)
         self.silence.ended(trial_id)
         host = "" if seat is None else seat.host
-        if host in self.seats.hosts.barred or (seat is not None and self.seats.is_gone(seat.node)):
+        gone = self.seats.lost_lately() if seat is None else self.seats.is_gone(seat.node)
+        if gone or host in self.seats.hosts.barred:
             return
         by_memory = self.deaths.note(label, error, seat)
         if not by_memory and not self.seats.hosts.failed(host, label, "its worker died"):
@@ -193,6 +197,7 @@ class _WorkSearcher(_Stateless, Searcher):
 
     def look(self) -> None:
         """Tells of jobs that wait for a worker, and of the hosts; ends workers that say nothing any more."""
+        self.seats.lost_lately()
         self.room.look()
         self._lent.look()
         for trial_id, seconds, longest in self.silence.look():

@@ -1,5 +1,6 @@
 """Which nodes workers are placed on, and where the worker of each job is."""
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,6 +16,8 @@ from studies.records import HostLent
 
 _NODE = "ray.io/node-id"
 """Ray's label of each node."""
+LOST_SECONDS = 60.0
+"""So long after a node has left, workers that find no place may have been sent there."""
 
 
 class Seats:
@@ -26,6 +29,8 @@ class Seats:
         self.hosts = Hosts(self._others, tell)
         self._actors: dict[str, Any] = {}
         self._seats: dict[str, Seat] = {}
+        self._live: set[str] = set()
+        self._lost = float("-inf")  # when a node left last, in monotonic seconds
 
     def nodes(self) -> list[Node]:
         """Those that may have workers."""
@@ -80,6 +85,14 @@ class Seats:
     def is_gone(self, node: str) -> bool:
         """Whether a node has left, with whatever was on it."""
         return all(one.id != node for one in live_nodes())
+
+    def lost_lately(self) -> bool:
+        """Whether a node has left just now; to be asked several times a second."""
+        live = {one.id for one in live_nodes()}
+        if self._live - live:
+            self._lost = time.monotonic()
+        self._live = live
+        return time.monotonic() - self._lost < LOST_SECONDS
 
     def end(self, job: str) -> None:
         """Ends the worker of a job, which begins again in another one."""

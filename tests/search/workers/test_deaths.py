@@ -108,9 +108,13 @@ class _Gone:
 
     def __init__(self) -> None:
         self.hosts = Hosts(lambda host: False, print)  # noqa: ARG005
-        self._seats = [Seat("left", "a", 1), Seat("there", "b", 2)]
+        self._seats = [Seat("left", "a", 1), Seat("there", "b", 2), None, None]
+        self.lost = False
 
-    def left(self, job: str) -> Seat:  # noqa: ARG002
+    def lost_lately(self) -> bool:
+        return self.lost
+
+    def left(self, job: str) -> Seat | None:  # noqa: ARG002
         return self._seats.pop(0)
 
     def is_gone(self, node: str) -> bool:
@@ -121,10 +125,17 @@ class _Gone:
 
 
 def test_a_job_whose_node_has_left_did_not_die(tmp_path: Path) -> None:
-    searcher = _WorkSearcher(Mock(), Mock(), Mock(), cast("Seats", _Gone()), {"cpu": 1.0}, print)
+    seats = _Gone()
+    searcher = _WorkSearcher(Mock(), Mock(), Mock(), cast("Seats", seats), {"cpu": 1.0}, print)
     searcher.deaths = Deaths(killing(tmp_path, 0))
     searcher.jobs["tune"] = Mock(label="cnn 1")
     searcher.died("tune", OTHER)
     assert searcher.deaths.of("cnn 1") == 0
     searcher.died("tune", OTHER)
     assert searcher.deaths.of("cnn 1") == 1
+    seats.lost = True  # a worker that had no place yet was sent to the node that has left
+    searcher.died("tune", OTHER)
+    assert searcher.deaths.of("cnn 1") == 1
+    seats.lost = False
+    searcher.died("tune", OTHER)
+    assert searcher.deaths.of("cnn 1") == 2
