@@ -5,6 +5,7 @@ starts a job again whose worker died. All decisions fall in ``Work``, in the dri
 writer, and workers hold no credentials.
 """
 
+import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -46,7 +47,7 @@ _QUIET = {
     SYNC_WARNING: "0",
 }
 
-
+_LOGGER = logging.getLogger("histotune")
 _MOST = 4096
 """Jobs at a time, where the room on the nodes alone decides."""
 
@@ -169,16 +170,15 @@ class _WorkSearcher(_Stateless, Searcher):
         return True
 
     def died(self, trial_id: str, error: str) -> None:
-        """Takes note of the death of a job's worker; of one whose node died, or whose host is barred, it is none.
-
-        Nor is it one where a worker without a place yet ends as a node leaves: it was sent there.
-        """
+        """Takes note of the death of a job's worker, unless it says nothing of the job."""
         label, seat = self.jobs[trial_id].label, self.seats.left(trial_id)
         self.silence.ended(trial_id)
-        host = "" if seat is None else seat.host
-        gone = self.seats.lost_lately() if seat is None else self.seats.is_gone(seat.node)
-        if gone or host in self.seats.hosts.barred:
+        excuse = "" if seat is None else self.seats.excuse(seat)
+        last_words = error.strip().rpartition("\n")[2].strip()
+        _LOGGER.info("%s: its worker %s died%s: %s", label, seat or "without a place", excuse, last_words)
+        if excuse:
             return
+        host = "" if seat is None else seat.host
         by_memory = self.deaths.note(label, error, seat)
         if not by_memory and not self.seats.hosts.failed(host, label, "its worker died"):
             self._leave_if_barred(host)
@@ -197,7 +197,6 @@ class _WorkSearcher(_Stateless, Searcher):
 
     def look(self) -> None:
         """Tells of jobs that wait for a worker, and of the hosts; ends workers that say nothing any more."""
-        self.seats.lost_lately()
         self.room.look()
         self._lent.look()
         for trial_id, seconds, longest in self.silence.look():

@@ -23,12 +23,14 @@ class Seat:
         process: its number.
         here: whether it was in the driver's own control group: on a Ray of its own. One that was joined may run in
             another, also on this machine, as a service or a container does.
+        kept: whether it was left there: a node that has just joined, and is not proven yet, may have none.
     """
 
     node: str
     host: str
     process: int
     here: bool = True
+    kept: bool = True
 
     def __str__(self) -> str:
         return f"{self.host}:{self.process}"

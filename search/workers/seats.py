@@ -1,6 +1,5 @@
 """Which nodes workers are placed on, and where the worker of each job is."""
 
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,8 +15,6 @@ from studies.records import HostLent
 
 _NODE = "ray.io/node-id"
 """Ray's label of each node."""
-LOST_SECONDS = 60.0
-"""So long after a node has left, workers that find no place may have been sent there."""
 
 
 class Seats:
@@ -29,8 +26,6 @@ class Seats:
         self.hosts = Hosts(self._others, tell)
         self._actors: dict[str, Any] = {}
         self._seats: dict[str, Seat] = {}
-        self._live: set[str] = set()
-        self._lost = float("-inf")  # when a node left last, in monotonic seconds
 
     def nodes(self) -> list[Node]:
         """Those that may have workers."""
@@ -67,9 +62,9 @@ class Seats:
         """A job has this worker, which is ended where its node may have none; its place."""
         node, process = place_of_actor(actor)
         host = next((one.name for one in live_nodes() if one.id == node), "")
-        seat = Seat(node, host, process, here=self._proofs is None)
+        seat = Seat(node, host, process, here=self._proofs is None, kept=self._takes(node, host))
         self._actors[job], self._seats[job] = actor, seat
-        if not self._takes(node, host):
+        if not seat.kept:
             self.end(job)
         return seat
 
@@ -82,17 +77,13 @@ class Seats:
         """Of the worker of a job; "" where it has none."""
         return self._seats[job].host if job in self._seats else ""
 
-    def is_gone(self, node: str) -> bool:
-        """Whether a node has left, with whatever was on it."""
-        return all(one.id != node for one in live_nodes())
-
-    def lost_lately(self) -> bool:
-        """Whether a node has left just now; to be asked several times a second."""
-        live = {one.id for one in live_nodes()}
-        if self._live - live:
-            self._lost = time.monotonic()
-        self._live = live
-        return time.monotonic() - self._lost < LOST_SECONDS
+    def excuse(self, seat: Seat) -> str:
+        """Why the death of a worker says nothing of its job; "" where it may."""
+        if not seat.kept:
+            return ", ended as its node was not proven"
+        if seat.host in self.hosts.barred:
+            return ", on a host that is barred"
+        return ", with its node" if all(one.id != seat.node for one in live_nodes()) else ""
 
     def end(self, job: str) -> None:
         """Ends the worker of a job, which begins again in another one."""

@@ -4,13 +4,15 @@ from pathlib import Path
 from typing import cast
 from unittest.mock import Mock
 
+import pytest
 from containers import GB, machine
 
 from search.workers._ray import what_ended
 from search.workers.bridge import _WorkSearcher
 from search.workers.deaths import Deaths, Seat
-from search.workers.hosts import Hosts
 from search.workers.kills import Asked, Kills
+from search.workers.probe import Proofs
+from search.workers.room import Node
 from search.workers.seats import Seats
 
 BY_RAY = "Failure # 1 (occurred at noon)\n1 worker(s) were killed due to the node running low on memory. Refer to\n"
@@ -103,39 +105,29 @@ def test_only_the_last_of_a_trial_s_deaths_is_asked_about(tmp_path: Path) -> Non
     assert what_ended(_Trial(None)) == what_ended(_Trial(tmp_path / "none")) == ""
 
 
-class _Gone:
-    """Seats of workers of which the first was on a node that has left."""
-
-    def __init__(self) -> None:
-        self.hosts = Hosts(lambda host: False, print)  # noqa: ARG005
-        self._seats = [Seat("left", "a", 1), Seat("there", "b", 2), None, None]
-        self.lost = False
-
-    def lost_lately(self) -> bool:
-        return self.lost
-
-    def left(self, job: str) -> Seat | None:  # noqa: ARG002
-        return self._seats.pop(0)
-
-    def is_gone(self, node: str) -> bool:
-        return node == "left"
-
-    def kept_away_from(self) -> set[str]:
-        return set()
-
-
-def test_a_job_whose_node_has_left_did_not_die(tmp_path: Path) -> None:
-    seats = _Gone()
-    searcher = _WorkSearcher(Mock(), Mock(), Mock(), cast("Seats", seats), {"cpu": 1.0}, print)
-    searcher.deaths = Deaths(killing(tmp_path, 0))
+def test_deaths_that_say_nothing_of_a_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its node has left; it was ended on one that had joined and was not proven yet; its host is barred."""
+    live = [Node("a", 1.0, 0.0, "left"), Node("b", 1.0, 0.0, "there"), Node("b", 1.0, 0.0, "new")]
+    killed = Mock()
+    monkeypatch.setattr("search.workers.seats.live_nodes", lambda: live)
+    monkeypatch.setattr("search.workers.seats.place_of_actor", lambda actor: (actor, 7))
+    monkeypatch.setattr("ray.kill", killed)
+    proofs = Mock(left_out={}, proven=lambda node: node != "new")
+    seats = Seats(cast("Proofs", proofs), print)
+    searcher = _WorkSearcher(Mock(), Mock(), Mock(), seats, {"cpu": 1.0}, print)
+    searcher.deaths = Deaths(tmp_path, cast("Kills", Mock(one_more=lambda node: False)))  # noqa: ARG005
     searcher.jobs["tune"] = Mock(label="cnn 1")
-    searcher.died("tune", OTHER)
-    assert searcher.deaths.of("cnn 1") == 0
-    searcher.died("tune", OTHER)
-    assert searcher.deaths.of("cnn 1") == 1
-    seats.lost = True  # a worker that had no place yet was sent to the node that has left
-    searcher.died("tune", OTHER)
-    assert searcher.deaths.of("cnn 1") == 1
-    seats.lost = False
-    searcher.died("tune", OTHER)
-    assert searcher.deaths.of("cnn 1") == 2
+
+    def died(node: str) -> int:
+        searcher.placed("tune", node)
+        if node == "left":
+            del live[0]
+        searcher.died("tune", OTHER)
+        return searcher.deaths.of("cnn 1")
+
+    assert died("left") == 0
+    assert [died("new") for _ in range(4)] == [0] * 4
+    assert killed.call_count == 4
+    assert died("there") == 1
+    seats.hosts.barred["b"] = "it is sick"
+    assert died("there") == 1
