@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from os import SEEK_END
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -71,6 +72,8 @@ class PostOffice:
     def take(self, folder: Path, file: str, start: int, piece: bytes, digest: str | None) -> None:
         """Takes a piece of a file for a job's folder; with the last one comes the sha256, and the file gets its name.
 
+        The same piece may come once more: Ray repeats a call whose answer was lost.
+
         Raises:
             NotWrittenError: the disk is full.
             NotAsSentError: what came is not what was sent.
@@ -78,6 +81,8 @@ class PostOffice:
         """
         path = self._of_job(folder) / Path(file).name
         draft = path.with_name(f".{path.name}.part")
+        if start and not draft.exists() and path.exists() and sha256_of(path) == digest:
+            return
         try:
             with naming(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -105,10 +110,12 @@ def _read(path: Path, start: int) -> bytes:
 
 
 def _append(draft: Path, start: int, piece: bytes) -> None:
-    """From the beginning, or where another piece ended."""
-    with draft.open("ab" if start else "wb") as file:
-        if file.tell() != start:
-            raise NotAsSentError(f"{draft} has {file.tell()} bytes; expected the {start} that came before")
+    """From the beginning, or where another piece ended; a piece that is there already is written over."""
+    with draft.open("r+b" if start and draft.exists() else "wb") as file:
+        held = file.seek(0, SEEK_END)
+        if held not in (start, start + len(piece)):
+            raise NotAsSentError(f"{draft} has {held} bytes; expected the {start} that came before")
+        file.seek(start)
         file.write(piece)
 
 

@@ -197,6 +197,20 @@ def test_what_cannot_be_given_back_is_told(results: Path, way: Way, tmp_path: Pa
     assert failed == f"what it has left did not reach {results}/cnn/members/key: the disk is full"
 
 
+@pytest.mark.parametrize("pieces", [[b"one"], [b"one", b"two", b"three"]])
+def test_a_piece_may_come_twice_as_ray_repeats_a_call_whose_answer_was_lost(
+    results: Path, way: Way, pieces: list[bytes]
+) -> None:
+    folder, whole = results / "tiny" / "members" / "twice", b"".join(pieces)
+    start = 0
+    for number, piece in enumerate(pieces, 1):
+        digest = sha256(whole).hexdigest() if number == len(pieces) else None
+        way("take", folder, "weights", start, piece, digest)
+        way("take", folder, "weights", start, piece, digest)
+        start += len(piece)
+    assert [(file.name, file.read_bytes()) for file in folder.iterdir()] == [("weights", whole)]
+
+
 def test_a_note_that_time_is_over_reaches_whoever_takes_up_the_job(results: Path, way: Way, tmp_path: Path) -> None:
     job = job_for(results / "cnn/checkpoints/10")
     dying = courier(way, tmp_path / "one")
