@@ -24,6 +24,7 @@ from search.workers._ray import NICENESS
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("search", "models", "data_utils", "studies")
+LARGE = "idc_patches.zip"  # of the shared folder: patches with patients, more than those of ``patches``
 WEIGHTS_FILE = "vgg16_imagenet_features.safetensors"
 SETTINGS = ("HISTOTUNE_", "TUNE_", "OMP_")  # beginnings of variables that no benchmark takes over
 STUDY = "bench"
@@ -90,6 +91,19 @@ def patches(count: int | None, folder: Path) -> Source:
         return Source(str(real), "all real patches")
     _write_part(real, count, folder)
     return Source(str(folder), f"{count} real patches")
+
+
+def chosen_patches(data: str | None, folder: Path) -> Source:
+    """What a user of a benchmark names, else the large set of real patches, else as ``patches``.
+
+    Args:
+        data: what --data takes; None for no choice.
+        folder: as of ``patches``.
+    """
+    real = shared() / "data" / LARGE
+    if data is None and not real.is_file():
+        return patches(None, folder)
+    return Source(data or str(real), data or LARGE)
 
 
 def _write_part(real: Path, count: int, folder: Path) -> None:

@@ -10,33 +10,26 @@ worse (LOG.md).
 """
 
 import argparse
-import multiprocessing
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from math import nan, sqrt
 from pathlib import Path
 from statistics import mean, stdev
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks._launch import Source, patches, prepared, scratch_folder, shared
+from benchmarks._launch import LARGE, chosen_patches, prepared, scratch_folder
+from benchmarks._networks import auc, begin, read_parameters, rows_of, two_at_a_time
 from benchmarks._report import conditions
 from data_utils.split.prepare import load_development
-from models._registry import load_model
 from models._spec import ParamValue
-from search.training.device import Compute, layout_on, set_up
-from search.training.device_patches import DevicePatches
-from search.training.loop import Training, evaluate, train
-from search.training.scores import validation_scores
+from search.training.loop import evaluate, train
 from studies.measure import NOW
 
 EPOCHS = 12
-REAL = "idc_patches.zip"
 
 
 @dataclass(frozen=True)
@@ -54,20 +47,9 @@ class Way:
         Raises:
             ValueError: it is not of this form, or cnn has no such parameter; the message says what was found.
         """
-        default = load_model("cnn").default
-        params: dict[str, ParamValue] = {}
-        epochs = EPOCHS
-        for part in text.split(","):
-            name, _, value = part.partition("=")
-            try:
-                if name == "epochs":
-                    epochs = int(value)
-                else:
-                    kind = type(default[name])
-                    params[name] = value == "True" if kind is bool else kind(value)
-            except (KeyError, ValueError):
-                raise ValueError(f"'{part}' is no NAME=VALUE of epochs, {', '.join(default)}") from None
-        return cls(text, params, epochs)
+        found = read_parameters(text, more=["epochs"])
+        epochs = int(found.pop("epochs", EPOCHS))
+        return cls(text, found, epochs)
 
 
 @dataclass(frozen=True)
@@ -80,29 +62,15 @@ class Run:
 
 def trained(development: Path, way: Way, seed: int) -> Run:
     """One network, trained in this process."""
-    set_up("cpu", threads=1)
-    model = load_model("cnn")
     loaded = load_development(development)
-    assert loaded.labels is not None
-    learn, score = (np.flatnonzero(loaded.part == part) for part in ("train", "validation"))
-    compute = Compute("cpu", "fp32", layout_on("cpu", model))
-    training = Training.begin(
-        model,
-        model.configuration({**model.default, **way.params}),
-        None,
-        DevicePatches.load(loaded.pixels, loaded.labels, "cpu"),
-        learn,
-        epochs=way.epochs,
-        seed=seed,
-        compute=compute,
-        window=NOW.window,
-    )
+    learn, score = (rows_of(loaded, part) for part in ("train", "validation"))
+    training = begin(loaded, learn, way.params, epochs=way.epochs, seed=seed, precision="fp32", window=NOW.window)
     began = time.process_time()
     for _ in train(training):
         pass
     seconds = time.process_time() - began
-    logits = evaluate(training.measured, training.patches, score, compute, views=range(NOW.views))
-    return Run(seconds, validation_scores(loaded.labels[score], logits.mean(axis=1))["auc"])
+    logits = evaluate(training.measured, training.patches, score, training.compute, views=range(NOW.views))
+    return Run(seconds, auc(loaded, score, logits))
 
 
 def row(way: Way, runs: Sequence[Run], default: Sequence[Run]) -> list[str]:
@@ -126,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("ways", nargs="+", metavar="WAY", help="what is different, as width=16,epochs=8")
     parser.add_argument("--seeds", type=int, default=5, help="networks of each (default: 5)")
-    parser.add_argument("--data", help=f"patches, as search.launch takes them (default: {REAL} of $HISTOTUNE_SHARED)")
+    parser.add_argument("--data", help=f"patches, as search.launch takes them (default: {LARGE} of $HISTOTUNE_SHARED)")
     asked = parser.parse_args(argv)
     try:
         ways = [Way("default", {}, EPOCHS), *map(Way.read, asked.ways)]
@@ -135,25 +103,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     console = Console()
     console.print("; ".join(conditions()))
     with scratch_folder() as folder:
-        source = _source(asked.data, folder / "patches")
+        source = chosen_patches(asked.data, folder / "patches")
         console.print(f"{source.words}; {asked.seeds} seeds")
         development = prepared(source, folder / "prepared").development
         jobs = [(development, way, seed) for seed in range(asked.seeds) for way in ways]
-        with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
-            runs = list(pool.map(trained, *zip(*jobs, strict=True)))
+        runs = two_at_a_time(trained, jobs, console)
     table = Table("way", "epochs", "core-s", "AUC", "less the default's", "as fast")
     sides = [runs[place :: len(ways)] for place in range(len(ways))]
     for way, side in zip(ways, sides, strict=True):
         table.add_row(*row(way, side, sides[0]))
     console.print(table)
     return 0
-
-
-def _source(data: str | None, folder: Path) -> Source:
-    real = shared() / "data" / REAL
-    if data is None and not real.is_file():
-        return patches(None, folder)
-    return Source(data or str(real), data or REAL)
 
 
 if __name__ == "__main__":

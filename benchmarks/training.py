@@ -19,24 +19,20 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
-import numpy as np
 import torch
-from optuna.trial import FixedTrial
 
 from benchmarks import peer_training
 from benchmarks._launch import patches, prepared, scratch_folder
+from benchmarks._networks import DEVICE, auc, begin, rows_of
 from benchmarks._report import Result, main
 from data_utils.split.prepare import load_development
 from models._registry import load_model
-from search.training.device import Compute, choose_precision, has_bf16, layout_on, set_up
-from search.training.device_patches import DevicePatches
-from search.training.loop import Training, evaluate, train
-from search.training.scores import validation_scores
+from search.training.device import has_bf16
+from search.training.loop import evaluate, train
 
 SEEDS = 3
 PATCHES, EPOCHS = 2000, 4
 FULL_PATCHES, FULL_EPOCHS = None, 12
-DEVICE = "cpu"
 
 
 @dataclass(frozen=True)
@@ -113,19 +109,12 @@ def _next_epoch() -> Epoch:
 
 def our_epochs(development: Path, seed: int, epochs: int) -> Iterator[Epoch]:
     """What a worker does with a trial, without the worker."""
-    set_up(DEVICE, threads=1)
-    model = load_model("cnn")
-    config = model.suggest(FixedTrial(dict(model.default)))
     loaded = load_development(development)
-    on_device = DevicePatches.load(loaded.pixels, loaded.labels, DEVICE)
-    learn, score = (np.flatnonzero(loaded.part == part) for part in ("train", "validation"))
-    precision = choose_precision("auto", DEVICE)
-    compute = Compute(DEVICE, precision, layout_on(DEVICE, model))
-    training = Training.begin(model, config, None, on_device, learn, epochs=epochs, seed=seed, compute=compute)
-    for scores in train(training):
-        logits = evaluate(training.network, on_device, score, compute)[:, 0]
-        auc = validation_scores(loaded.labels[score], logits)["auc"]
-        yield Epoch(len(learn) / scores.seconds, auc)
+    learn, score = (rows_of(loaded, part) for part in ("train", "validation"))
+    running = begin(loaded, learn, {}, epochs=epochs, seed=seed, precision="auto")
+    for scores in train(running):
+        logits = evaluate(running.network, running.patches, score, running.compute)
+        yield Epoch(len(learn) / scores.seconds, auc(loaded, score, logits))
 
 
 def peer_epochs(development: Path, seed: int, epochs: int) -> Iterator[Epoch]:

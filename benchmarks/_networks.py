@@ -1,0 +1,99 @@
+"""A cnn of a benchmark, trained as a worker trains it, without the worker; two at a time where there are many."""
+
+import multiprocessing
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any, TypeVar
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+
+from data_utils.split.prepare import DevelopmentSet
+from models._registry import load_model
+from models._spec import ParamValue
+from search.training.device import Compute, choose_precision, layout_on, set_up
+from search.training.device_patches import DevicePatches
+from search.training.loop import Rows, Training
+from search.training.scores import validation_scores
+
+DEVICE = "cpu"
+Run = TypeVar("Run")
+
+
+def read_parameters(text: str, more: Sequence[str] = ()) -> dict[str, ParamValue]:
+    """From ``width=16,residual=True``.
+
+    Args:
+        text: values of parameters of cnn, by name.
+        more: names of whole numbers that are no parameters of cnn, and may stand among them.
+
+    Raises:
+        ValueError: it is not of this form, or cnn has no such parameter; the message says what was found.
+    """
+    default = load_model("cnn").default
+    kinds: dict[str, type] = dict.fromkeys(more, int) | {name: type(value) for name, value in default.items()}
+    found: dict[str, ParamValue] = {}
+    for part in text.split(","):
+        name, _, value = part.partition("=")
+        try:
+            kind = kinds[name]
+            found[name] = value == "True" if kind is bool else kind(value)
+        except (KeyError, ValueError):
+            raise ValueError(f"'{part}' is no NAME=VALUE of {', '.join(kinds)}") from None
+    return found
+
+
+def begin(
+    development: DevelopmentSet,
+    rows: Rows,
+    params: Mapping[str, ParamValue],
+    *,
+    epochs: int,
+    seed: int,
+    precision: str,
+    window: float = 0.0,
+) -> Training:
+    """A cnn before its first epoch, on one thread.
+
+    Args:
+        development: all patches, with labels.
+        rows: (n,) those to train on.
+        params: what is different from the default configuration.
+        epochs: length of the schedule.
+        seed: of weights, order, views, jitter and dropout.
+        precision: as ``--precision`` takes it.
+        window: as of ``Training.begin``.
+    """
+    set_up(DEVICE, threads=1)
+    model = load_model("cnn")
+    assert development.labels is not None
+    return Training.begin(
+        model,
+        model.configuration({**model.default, **params}),
+        None,
+        DevicePatches.load(development.pixels, development.labels, DEVICE),
+        rows,
+        epochs=epochs,
+        seed=seed,
+        compute=Compute(DEVICE, choose_precision(precision, DEVICE), layout_on(DEVICE, model)),
+        window=window,
+    )
+
+
+def rows_of(development: DevelopmentSet, part: str) -> Rows:
+    """(n,) rows of "train" or "validation"."""
+    return np.flatnonzero(development.part == part)
+
+
+def auc(development: DevelopmentSet, rows: Rows, logits: np.ndarray) -> float:
+    """That of these patches; their logits (n, views) are averaged over the views."""
+    assert development.labels is not None
+    return validation_scores(development.labels[rows], logits.mean(axis=1))["auc"]
+
+
+def two_at_a_time(trained: Callable[..., Run], jobs: Sequence[tuple[Any, ...]], console: Console) -> list[Run]:
+    """What each job ends in, in their order, with a bar of how far it is."""
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+        runs = pool.map(trained, *zip(*jobs, strict=True))
+        return list(track(runs, "networks", len(jobs), console=console))

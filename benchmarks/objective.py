@@ -1,0 +1,217 @@
+"""What a trial's value should be of: which epoch, which weights, how many views. Noise, ranking and cost of each.
+
+    python -m benchmarks.objective --configurations 12 --seeds 3 --fixed width=16,kernel=3
+
+Configurations of cnn, the default and random ones of its space, are trained to their full length on the training
+patients less a fold of them, another fold for each seed. A value is of the validation patients, as in a search; what it
+should foretell is the score of what is deployed: the weights of the last step, 8 views, on the fold left out, as the
+mean over the *other* seeds. The table has, for each kind of value,
+
+- noise: its standard deviation between the seeds of a configuration, mean over configurations;
+- rank: Spearman's correlation, over configurations, of one seed's value with what it should foretell; mean over seeds;
+- rank at the rung: the same of the value after a quarter of the epochs;
+- lost: how much worse than the best, by what it should foretell, the configuration with the best value is;
+- cost: seconds that the looks at the validation patients take, as a share of those of training.
+
+With few configurations a rank correlation is uncertain: between brackets stands half the range over the seeds.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from rich.console import Console
+from rich.table import Table
+from scipy.stats import spearmanr
+from sklearn.model_selection import StratifiedGroupKFold
+
+from benchmarks._launch import LARGE, chosen_patches, configurations, prepared, scratch_folder
+from benchmarks._networks import auc, begin, read_parameters, rows_of, two_at_a_time
+from benchmarks._report import conditions
+from data_utils.split.prepare import DevelopmentSet, load_development
+from models._spec import ParamValue
+from search.training.average import Average
+from search.training.loop import Rows, evaluate, train
+
+EPOCHS = 12
+RUNG = 3
+FOLDS = 5
+VIEWS = 8
+WINDOWS = (0.05, 0.2)  # shares of all steps that weights are averaged over
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Value:
+    """A kind of value: of which weights, in how many views, of which epochs."""
+
+    window: float  # 0 for weights as they are
+    views: int
+    epochs: str  # "last", "best" or "mean of 3"
+
+    def cells(self) -> list[str]:
+        """What it is of, for the table."""
+        return [self.epochs, f"{self.window:.0%}" if self.window else "no", str(self.views)]
+
+    def of(self, aucs: Mapping[int, float]) -> float:
+        """The value that ends with the latest of these epochs."""
+        latest = max(aucs)
+        if self.epochs == "best":
+            return max(aucs.values())
+        chosen = [latest] if self.epochs == "last" else [epoch for epoch in aucs if epoch > latest - 3]
+        return float(np.mean([aucs[epoch] for epoch in chosen]))
+
+    def looks(self) -> int:
+        """At how many views of every patch it looks in all epochs."""
+        return (
+            self.views * {"last": 2, "mean of 3": 6, "best": EPOCHS}[self.epochs]
+        )  # once at the rung, once at the end
+
+
+KINDS = [
+    *(Value(0.0, 1, epochs) for epochs in ("best", "last", "mean of 3")),
+    *(Value(window, views, "last") for window in (0.0, *WINDOWS) for views in (2, VIEWS)),
+    Value(WINDOWS[0], 1, "last"),
+    Value(WINDOWS[0], 2, "best"),
+]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One network.
+
+    Attributes:
+        aucs: window, views and epoch -> AUC on the validation patients.
+        deployed: AUC on the fold left out, 8 views, weights of the last step.
+        training: seconds of CPU.
+        look: seconds of CPU that one view of all validation patients takes.
+    """
+
+    aucs: Mapping[tuple[float, int, int], float]
+    deployed: float
+    training: float
+    look: float
+
+    def value(self, kind: Value, latest: int) -> float:
+        """What a search would have taken for its value after this epoch."""
+        of_kind = {
+            epoch: score
+            for (window, views, epoch), score in self.aucs.items()
+            if (window, views) == (kind.window, kind.views) and epoch <= latest
+        }
+        return kind.of(of_kind)
+
+
+def left_out(development: DevelopmentSet, number: int) -> tuple[Rows, Rows]:
+    """Rows of the training patients without a fold of them, and of that fold."""
+    rows = rows_of(development, "train")
+    assert development.labels is not None
+    folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0)
+    parts = list(folds.split(rows, development.labels[rows], development.patients[rows]))
+    learn, score = parts[number % FOLDS]
+    return rows[learn], rows[score]
+
+
+def trained(folder: Path, params: Mapping[str, ParamValue], seed: int) -> Run:
+    """One network, trained and looked at in this process."""
+    development = load_development(folder)
+    learn, unseen = left_out(development, seed)
+    seen = rows_of(development, "validation")
+    training = begin(development, learn, params, epochs=EPOCHS, seed=seed, precision="auto")
+    averages = [Average(training.network, window * EPOCHS * training.steps_per_epoch) for window in WINDOWS]
+    training.optimizer.register_step_post_hook(lambda *_: [one.follow() for one in averages])
+    sides = dict(zip((0.0, *WINDOWS), (training.network, *(one.network for one in averages)), strict=True))
+    aucs: dict[tuple[float, int, int], float] = {}
+    began, looking = time.process_time(), 0.0
+    for scores in train(training):
+        looked = time.process_time()
+        for window, network in sides.items():
+            views = VIEWS if scores.epoch in (RUNG, EPOCHS) else 2
+            logits = evaluate(network, training.patches, seen, training.compute, views=range(views))
+            for some in (some for some in (1, 2, VIEWS) if some <= views):
+                aucs[window, some, scores.epoch] = auc(development, seen, logits[:, :some])
+        looking += time.process_time() - looked
+    seconds = time.process_time() - began - looking
+    looked = time.process_time()
+    evaluate(training.network, training.patches, seen, training.compute)
+    look = time.process_time() - looked
+    logits = evaluate(training.network, training.patches, unseen, training.compute, views=range(VIEWS))
+    return Run(aucs, auc(development, unseen, logits), seconds, look)
+
+
+def row(kind: Value, runs: Sequence[Sequence[Run]]) -> list[str]:
+    """A line of the table; ``runs`` by configuration, then by seed."""
+    deployed = np.array([[run.deployed for run in seeds] for seeds in runs])
+    foretold = others(deployed)
+    end, rung = (np.array([[run.value(kind, at) for run in seeds] for seeds in runs]) for at in (EPOCHS, RUNG))
+    shares = [kind.looks() * run.look / run.training for seeds in runs for run in seeds]
+    lost = [seed.max() - seed[end[:, place].argmax()] for place, seed in enumerate(foretold.T)]
+    return [
+        *kind.cells(),
+        f"{end.std(axis=1, ddof=1).mean():.4f}",
+        _ranks(end, foretold),
+        _ranks(rung, foretold),
+        f"{np.mean(lost):.4f}",
+        f"{np.median(shares):.0%}",
+    ]
+
+
+def others(scores: Floats) -> Floats:
+    """(configurations, seeds) -> for each seed the mean of the other seeds."""
+    return (scores.sum(axis=1, keepdims=True) - scores) / (scores.shape[1] - 1)
+
+
+def _ranks(values: Floats, foretold: Floats) -> str:
+    found = [spearmanr(one, other).statistic for one, other in zip(values.T, foretold.T, strict=True)]
+    return f"{np.mean(found):.2f} ({np.ptp(found) / 2:.2f})"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Trains all of them, and prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--configurations", type=int, default=12, help="of cnn (default: 12)")
+    parser.add_argument("--seeds", type=int, default=3, help=f"networks of each, 2 to {FOLDS} (default: 3)")
+    parser.add_argument("--fixed", default="", help="what is the same in all of them, as width=16,kernel=3")
+    parser.add_argument("--data", help=f"patches, as search.launch takes them (default: {LARGE} of $HISTOTUNE_SHARED)")
+    asked = parser.parse_args(argv)
+    if not 2 <= asked.seeds <= FOLDS or asked.configurations < 3:
+        parser.error(f"2 to {FOLDS} --seeds and 3 or more --configurations were expected")
+    try:
+        fixed = read_parameters(asked.fixed) if asked.fixed else {}
+    except ValueError as error:
+        parser.error(str(error))
+    chosen = configurations("cnn", asked.configurations, **fixed)
+    console = Console()
+    console.print("; ".join(conditions()))
+    with scratch_folder() as folder:
+        source = chosen_patches(asked.data, folder / "patches")
+        console.print(f"{source.words}; {len(chosen)} configurations, {asked.seeds} seeds, {asked.fixed or 'all free'}")
+        development = prepared(source, folder / "prepared").development
+        jobs = [(development, params, seed) for params in chosen for seed in range(asked.seeds)]
+        flat = two_at_a_time(trained, jobs, console)
+    runs = [flat[place : place + asked.seeds] for place in range(0, len(flat), asked.seeds)]
+    _print(console, runs)
+    return 0
+
+
+def _print(console: Console, runs: Sequence[Sequence[Run]]) -> None:
+    deployed = np.array([[run.deployed for run in seeds] for seeds in runs])
+    ranked = np.sort(deployed.mean(axis=1))[::-1]
+    console.print(
+        f"deployed, on folds left out: {ranked[0]:.4f} to {ranked[-1]:.4f}, default {deployed[0].mean():.4f}, "
+        f"median {np.median(ranked):.4f}; {np.mean([run.training for seeds in runs for run in seeds]):.0f} core-s each"
+    )
+    console.print(f"one seed's deployed score with the others': rank {_ranks(deployed, others(deployed))}")
+    table = Table("epoch", "averaged", "views", "noise", "rank", "at the rung", "lost", "cost", padding=0)
+    for kind in KINDS:
+        table.add_row(*row(kind, runs))
+    console.print(table)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
