@@ -77,17 +77,20 @@ class _Handler(BaseHTTPRequestHandler):
         """Answers with all numbers."""
         if self.headers.get("Host", HERE).split(":")[0] not in _NAMES:
             self.send_error(403)
-        elif self.path != PATH:
+        elif self.path.partition("?")[0] != PATH:
             self.send_error(404)
         else:
             self._answer(self.server.text().encode())
+
+    do_HEAD = do_GET
 
     def _answer(self, body: bytes) -> None:
         self.send_response(200)
         self.send_header("Content-Type", _FORM)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing: a scrape every few seconds is no news."""

@@ -33,10 +33,13 @@ class Kills:
 
     def one_more(self, node: str | None) -> bool:
         """Whether a node, None for this machine, has killed one that no death is accounted for by; now one is."""
-        if node not in self._known and node in self._begun and (begun := self._begun[node]()) is not None:
-            self._known[node] = begun  # else it may be known at the next death
+        if node not in self._known:
+            begun = self._begun[node]() if node in self._begun else None
+            if begun is None:  # it may be known at the next death
+                return False
+            self._known[node] = begun
         count = killed_for_memory(self._root) if node is None else self._ask(node)()
-        if count is None or count <= self._known.get(node, count):
+        if count is None or count <= self._known[node]:
             return False
         self._known[node] += 1
         return True

@@ -24,8 +24,9 @@ def port() -> Iterator[int]:
         yield number
 
 
-def answer(port: int, path: str = "/metrics", host: str | None = None) -> tuple[int, str]:
-    asked = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers={"Host": host} if host else {})
+def answer(port: int, path: str = "/metrics", host: str | None = None, method: str = "GET") -> tuple[int, str]:
+    headers = {"Host": host} if host else {}
+    asked = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers=headers, method=method)
     try:
         with urllib.request.urlopen(asked, timeout=10) as found:
             return found.status, found.read().decode()
@@ -46,6 +47,8 @@ def test_numbers_have_the_form_that_prometheus_reads(port: int) -> None:
 
 def test_only_one_page_is_there_and_only_under_the_machine_s_own_name(port: int) -> None:
     assert answer(port, "/")[0] == 404
+    assert answer(port, "/metrics?name=trials") == answer(port)
+    assert answer(port, method="HEAD") == (200, "")
     assert answer(port, host=f"localhost:{port}")[0] == 200
     assert answer(port, host=f"evil.example:{port}") == (403, "")
 
