@@ -82,7 +82,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._answer(self.server.text().encode())
 
-    do_HEAD = do_GET
+    do_HEAD = do_GET  # noqa: N815 - a name of http.server
 
     def _answer(self, body: bytes) -> None:
         self.send_response(200)
