@@ -102,8 +102,15 @@ REGIMES: Mapping[str, Make] = {
 }
 
 
-def search(regime: str, data: str, folder: Path, models: str, trials: int, epochs: int) -> Gained:
+def search(regime: str, data: str, folder: Path, models: str, asked: Sequence[str]) -> Gained:
     """Searches and finalizes, or goes on with it; what is done is read.
+
+    Args:
+        regime: one of ``REGIMES``.
+        data: real patches with patients.
+        folder: of all regimes.
+        models: as --model of search.launch.
+        asked: more of its flags.
 
     Raises:
         RuntimeError: a command failed; with the end of what it printed.
@@ -113,8 +120,7 @@ def search(regime: str, data: str, folder: Path, models: str, trials: int, epoch
         if not (own / "patches").is_dir():
             write(REGIMES[regime](read_patches(data), np.random.default_rng(0)), own / "patches")
         source = Source(str(own / "patches"), regime)
-        size = ("--trials", str(trials), "--epochs", str(epochs))
-        launch(models, source, own / "runs", *size).seconds(own / "launch.log")
+        launch(models, source, own / "runs", *asked).seconds(own / "launch.log")
         finalize(source, own / "runs").seconds(own / "finalize.log")
         report = json.loads((own / "runs" / STUDY / "report.json").read_text(encoding="utf-8"))
         write_whole(own / DONE, json.dumps({"hours": hours(report), **gains(report)}))
@@ -184,6 +190,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--models", default="all", help="as --model of search.launch")
     parser.add_argument("--trials", type=int, default=30, help="of each model (default: 30)")
     parser.add_argument("--epochs", type=int, default=12, help="most of a trial (default: 12)")
+    parser.add_argument("--set", metavar="SPACE", help="as --set of search.launch; in a folder of its own")
     asked = parser.parse_args(argv)
     unknown = set(asked.regimes) - set(REGIMES)
     if unknown:
@@ -191,8 +198,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     table = Table("data", "chosen over default", "ensemble over single", "ensemble over control", "core-hours")
     console = Console()
     console.print("; ".join(conditions()))
+    flags = ["--trials", str(asked.trials), "--epochs", str(asked.epochs), *(["--set", asked.set] if asked.set else [])]
     for regime in asked.regimes or REGIMES:
-        table.add_row(*row(regime, search(regime, asked.data, asked.folder, asked.models, asked.trials, asked.epochs)))
+        table.add_row(*row(regime, search(regime, asked.data, asked.folder, asked.models, flags)))
         console.print(table)
     return 0
 
