@@ -16,6 +16,9 @@ from search.final.stored_ensemble import Final, final_logits, models_in
 from studies.records import Floats
 from studies.statistics.calibration import sigmoid
 
+_SWAPPED = 0.25
+"""Share of patches that red and blue in each other's place would give their usual colour, from which it is said."""
+
 
 class Scorer:
     """Its networks are loaded once. It counts what of all patches so far was left open, and what was unlike its own.
@@ -49,6 +52,7 @@ class Scorer:
         self.logits: list[Floats] = []
         self._count = self._left_open = 0
         self._unlike: Counter[str] = Counter()
+        self._swapped = 0
 
     def columns(self, patches: PatchSet) -> Columns:
         """What the table says of these patches; labels and patients where they are known."""
@@ -89,6 +93,7 @@ class Scorer:
         likeness, model, networks = self._judge
         distances, beyond = likeness.judge(model, networks, patches.pixels, self._device)
         self._unlike.update(kind for one in beyond for kind in ("any", *one.split(",")) if one)
+        self._swapped += int(likeness.swapped(patches.pixels).sum())
         far = nothing if np.isnan(distances).any() else distances.tolist()
         return {"distance": far, "unlike": [one or None for one in beyond]}
 
@@ -106,7 +111,10 @@ class Scorer:
             )
         kinds = ", ".join(f"{kind} {self._unlike[kind] / max(self._count, 1):.1%}" for kind in self._judge[0].kinds)
         many = f"{self._unlike['any']} of {self._count} patches {'is' if self._unlike['any'] == 1 else 'are'}"
-        return f"{many} unlike the development patches: beyond the bounds of {kinds} ({USUAL:.0%} each is usual)"
+        swapped = "; red and blue look swapped: give RGB, not BGR" if self._swapped > _SWAPPED * self._count else ""
+        return (
+            f"{many} unlike the development patches: beyond the bounds of {kinds} ({USUAL:.0%} each is usual){swapped}"
+        )
 
 
 def _silent(_done: int, _of: int) -> None:

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from sklearn.covariance import ledoit_wolf
 from torch import nn
 
-from data_utils.quality.histograms import saturation
+from data_utils.quality.histograms import mean_colour, saturation
 from data_utils.quality.measures import brightness, sharpness, stain_density
 from data_utils.readers.patchset import Ints, PatchSet, Pixels, known
 from search.final.members import StoredModel, penultimate, place_members
@@ -36,8 +36,9 @@ USUAL = 0.01
 MOST_FITTED = 4096
 """Development patches that it is fitted to, taken evenly."""
 COLOUR, STAIN, SHARPNESS, FEATURES = "colour", "stain", "sharpness", "features"
-_OF = np.array([COLOUR, COLOUR, STAIN, STAIN, SHARPNESS])
-"""What each measure of pixels is about."""
+_OF = np.array([COLOUR, COLOUR, STAIN, STAIN, SHARPNESS, COLOUR])
+"""What each measure of pixels is about; of a version before, the first five."""
+_RED_LESS_BLUE = 5  # its place: swapped channels change no other measure by much
 _RIDGE = 1e-6  # of the mean variance; features that are 0 on all patches would have none
 
 Reals = npt.NDArray[np.float32]
@@ -70,7 +71,7 @@ class Likeness:
 
     Attributes:
         made_for: which model it is fitted to, as the function of this name has it.
-        low, high: (5,) bounds of the measures of pixels.
+        low, high: (6,) bounds of the measures of pixels; (5,) of a version that had no red less blue.
         threshold: of the members' mean distance.
         clouds: of each member; none where its networks have no linear layer.
     """
@@ -95,21 +96,24 @@ class Likeness:
             (N,) mean distance over the members, 1 at the threshold (NaN without features), and (N,) what of each patch
             is beyond its bounds: some of "colour", "stain", "sharpness" and "features", with commas.
         """
-        found = measures(pixels)
-        beyond: npt.NDArray[np.bool_] = np.clip(found, self.low, self.high) != found  # (N, 5)
+        found = _judged(pixels)[:, : len(self.low)]
+        beyond: npt.NDArray[np.bool_] = np.clip(found, self.low, self.high) != found
         distances = np.full(len(pixels), np.nan)
         if self.clouds:
             distances = _mean_distance(self.clouds, penultimate(stored, networks, pixels, device)) / self.threshold
         about: dict[str, npt.NDArray[np.bool_]] = {
-            kind: np.asarray(beyond[:, _of(kind)].any(axis=1)) for kind in (COLOUR, STAIN, SHARPNESS)
+            kind: np.asarray(beyond[:, _OF[: len(self.low)] == kind].any(axis=1)) for kind in (COLOUR, STAIN, SHARPNESS)
         }
         about[FEATURES] = np.greater(distances, 1)
         return distances, [",".join(kind for kind, rows in about.items() if rows[row]) for row in range(len(pixels))]
 
-
-def _of(kind: str) -> npt.NDArray[np.int64]:
-    """Which measures of pixels are about this."""
-    return np.flatnonzero(kind == _OF)
+    def swapped(self, pixels: Pixels) -> npt.NDArray[np.bool_]:
+        """(N,) whether red and blue would have to change places for a patch to have its usual colour."""
+        if len(self.low) <= _RED_LESS_BLUE:
+            return np.zeros(len(pixels), np.bool_)
+        low, high, found = self.low[_RED_LESS_BLUE], self.high[_RED_LESS_BLUE], _red_less_blue(pixels)
+        unusual: npt.NDArray[np.bool_] = ((found < low) | (found > high)) & (low <= -found) & (-found <= high)
+        return unusual
 
 
 def measures(pixels: Pixels) -> Floats:
@@ -117,6 +121,18 @@ def measures(pixels: Pixels) -> Floats:
     return np.stack(
         [brightness(pixels), saturation(pixels), *stain_density(pixels), np.log1p(sharpness(pixels))], axis=1
     )
+
+
+def _judged(pixels: Pixels) -> Floats:
+    """(N, 6): the measures, and red less blue."""
+    return np.column_stack([measures(pixels), _red_less_blue(pixels)])
+
+
+def _red_less_blue(pixels: Pixels) -> Floats:
+    """(N,) mean, -255 to 255."""
+    red, _, blue = mean_colour(pixels).T
+    less: Floats = red - blue
+    return less
 
 
 def fit(stored: StoredModel, folder: Path, development: PatchSet, fold: Ints, device: str) -> Likeness:
@@ -133,9 +149,12 @@ def fit(stored: StoredModel, folder: Path, development: PatchSet, fold: Ints, de
     rows = np.unique(np.linspace(0, count - 1, min(count, MOST_FITTED)).astype(np.int64))
     pixels, labels, fold = development.pixels[rows], known(development)[rows], fold[rows]
     weight = _by_patient(patients_of(development)[rows])
-    found = measures(pixels)
-    tails = USUAL / (2 * np.array([len(_of(kind)) for kind in _OF]))
-    low, high = (np.array([quantile(found[:, k], weight, level[k]) for k in range(5)]) for level in (tails, 1 - tails))
+    found = _judged(pixels)
+    tails = USUAL / (2 * np.array([np.count_nonzero(kind == _OF) for kind in _OF]))
+    low, high = (
+        np.array([quantile(one, weight, at) for one, at in zip(found.T, level, strict=True)])
+        for level in (tails, 1 - tails)
+    )
     features = penultimate(stored, place_members(stored, folder, device), pixels, device)
     clouds = tuple(_cloud(one, labels, fold != number) for number, one in enumerate(features))
     held_out = np.full(len(rows), np.nan)
@@ -236,6 +255,7 @@ def _from(arrays: Mapping[str, npt.NDArray[Any]]) -> Likeness:
         Cloud(arrays[f"{k}/means"], arrays[f"{k}/whitening"], float(arrays[f"{k}/usual"])) for k in range(count)
     )
     fitting = all(one.whitening.shape == 2 * one.means.shape[1:] for one in clouds)
-    if not fitting or arrays["low"].shape != _OF.shape or arrays["high"].shape != _OF.shape:
+    bounds = arrays["low"].shape
+    if not fitting or bounds not in (_OF.shape, (_RED_LESS_BLUE,)) or arrays["high"].shape != bounds:
         raise ValueError("its arrays do not belong together")
     return Likeness(str(arrays["made_for"]), arrays["low"], arrays["high"], float(arrays["threshold"]), clouds)

@@ -1,5 +1,7 @@
 """A final model on patches that come piece by piece, and when it leaves one open."""
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ from search.applied.abstaining import Abstaining
 from search.applied.scorer import Scorer
 from search.comparison import OUT_OF_FOLD
 from search.errors import UsageError
+from search.final.likeness import keep_likeness
 from search.final.members import StoredModel
 from search.final.scored import scored
 from search.final.stored_ensemble import StoredEnsemble, StoredPart
@@ -38,6 +41,20 @@ def test_pieces_make_no_difference(model: tuple[StoredModel, Path]) -> None:
     assert {name: [cell for part in parts for cell in part[name]] for name in whole} == whole
     assert list(at_once.told()) == list(piece_by_piece.told())
     assert len({*whole["probability"]}) == 130
+
+
+def test_swapped_channels_are_named(model: tuple[StoredModel, Path], tmp_path: Path) -> None:
+    assert PATCHES.patients is not None
+    network, folder = model
+    weights = tmp_path / "model"
+    shutil.copytree(folder, weights)
+    fold = np.unique(PATCHES.patients, return_inverse=True)[1] % 2
+    keep_likeness(network, weights, PATCHES, fold, "cpu")
+    as_they_are, swapped = Scorer(network, weights, "cpu"), Scorer(network, weights, "cpu")
+    as_they_are.columns(PATCHES)
+    swapped.columns(replace(PATCHES, pixels=np.ascontiguousarray(PATCHES.pixels[..., ::-1])))
+    assert next(as_they_are.told()).endswith("(1% each is usual)")
+    assert next(swapped.told()).endswith("(1% each is usual); red and blue look swapped: give RGB, not BGR")
 
 
 def test_patches_are_left_open_as_the_promise_takes_it(model: tuple[StoredModel, Path]) -> None:

@@ -21,6 +21,7 @@ from search.final.likeness import (
     keep_likeness,
     load_likeness,
     quantile,
+    save_likeness,
 )
 from search.final.members import StoredModel, place_members
 from studies.errors import RecordError
@@ -78,6 +79,27 @@ def test_what_was_done_to_patches_is_named(judge: Judge) -> None:
     assert distances.min() > 1
     _, dark = judged(judge, (pixels // 4).astype(np.uint8))
     assert dark[COLOUR] > 0.9
+
+
+def test_red_and_blue_in_each_other_s_place_are_seen(judge: Judge) -> None:
+    """Brightness, saturation and sharpness are the same then, and the network may find nothing unusual."""
+    _, _, likeness = judge
+    _, others = halves(400)
+    swapped = np.ascontiguousarray(others.pixels[..., ::-1])
+    assert likeness.swapped(others.pixels).mean() < 0.02
+    assert likeness.swapped(swapped).mean() > 0.9
+    assert judged(judge, swapped)[1][COLOUR] > 0.9
+
+
+def test_bounds_of_a_version_that_knew_fewer_measures_are_used_as_they_are(judge: Judge, tmp_path: Path) -> None:
+    model, folder, likeness = judge
+    save_likeness(replace(likeness, low=likeness.low[:5], high=likeness.high[:5]), tmp_path)
+    before = load_likeness(model, tmp_path)
+    assert before is not None
+    pixels = np.ascontiguousarray(halves(400)[1].pixels[..., ::-1])
+    _, shares = judged((model, folder, before), pixels)
+    assert shares[COLOUR] < 0.1
+    assert not before.swapped(pixels).any()
 
 
 def test_it_is_fitted_once_and_again_for_another_plan_or_where_it_was_damaged(judge: Judge, tmp_path: Path) -> None:
