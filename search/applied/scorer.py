@@ -10,9 +10,11 @@ from torch import nn
 from data_utils.readers.patchset import Ints, PatchSet
 from search.applied.abstaining import Abstaining
 from search.applied.table import Columns
-from search.final.likeness import USUAL, Likeness, load_likeness
+from search.final.likeness import USUAL, Likeness, judged, load_likeness
 from search.final.members import StoredModel, place_members
+from search.final.scored import patients_of
 from search.final.stored_ensemble import Final, final_logits, models_in
+from search.final.wholes import USUAL_OF_PATIENTS, Sums
 from studies.records import Floats
 from studies.statistics.calibration import sigmoid
 
@@ -53,6 +55,7 @@ class Scorer:
         self._count = self._left_open = 0
         self._unlike: Counter[str] = Counter()
         self._swapped = 0
+        self._wholes = Sums()
 
     def columns(self, patches: PatchSet) -> Columns:
         """What the table says of these patches; labels and patients where they are known."""
@@ -91,15 +94,19 @@ class Scorer:
         if self._judge is None:
             return {"distance": nothing, "unlike": nothing}
         likeness, model, networks = self._judge
-        distances, beyond = likeness.judge(model, networks, patches.pixels, self._device)
+        found = judged(patches.pixels)
+        distances, beyond = likeness.judge(model, networks, patches.pixels, found, self._device)
         self._unlike.update(kind for one in beyond for kind in ("any", *one.split(",")) if one)
-        self._swapped += int(likeness.swapped(patches.pixels).sum())
+        self._swapped += int(likeness.swapped(found).sum())
+        self._wholes.add(found, patients_of(patches))
         far = nothing if np.isnan(distances).any() else distances.tolist()
         return {"distance": far, "unlike": [one or None for one in beyond]}
 
     def told(self) -> Iterator[str]:
         """What came of it, a line each."""
         yield self._told_unlike()
+        if told := self._told_wholes():
+            yield told
         if self._abstaining is not None:
             yield self._abstaining.told(self._left_open, self._count)
 
@@ -115,6 +122,20 @@ class Scorer:
         return (
             f"{many} unlike the development patches: beyond the bounds of {kinds} ({USUAL:.0%} each is usual){swapped}"
         )
+
+    def _told_wholes(self) -> str:
+        """Of patients, each taken as a whole; "" where nothing is known of them, or there are none."""
+        if self._judge is None or self._judge[0].wholes is None or not self._count:
+            return ""
+        names, means, counts = self._wholes.means()
+        found = self._judge[0].unlike_as_wholes(means, counts)
+        unlike = Counter(kind for kinds in found for kind in kinds.split(",") if kind)
+        if names == [""]:
+            return f"taken together they are unlike any development patient: by {', '.join(unlike)}" if unlike else ""
+        by = "".join(f", {kind} {count / len(names):.1%}" for kind, count in unlike.items())
+        many = f"{sum(map(bool, found))} of {len(names)} patients"
+        usual = f"up to {USUAL_OF_PATIENTS:.0%} each is usual"
+        return f"{many}, each taken as a whole, are unlike the development patients{by} ({usual})"
 
 
 def _silent(_done: int, _of: int) -> None:

@@ -25,6 +25,7 @@ from data_utils.quality.measures import brightness, sharpness, stain_density
 from data_utils.readers.patchset import Ints, PatchSet, Pixels, known
 from search.final.members import StoredModel, penultimate, place_members
 from search.final.scored import patients_of
+from search.final.wholes import Wholes, fit_wholes, stored_wholes
 from studies.errors import RecordError
 from studies.files import write_whole
 from studies.npz import MEND, read_npz
@@ -38,6 +39,8 @@ MOST_FITTED = 4096
 COLOUR, STAIN, SHARPNESS, FEATURES = "colour", "stain", "sharpness", "features"
 _OF = np.array([COLOUR, COLOUR, STAIN, STAIN, SHARPNESS, COLOUR])
 """What each measure of pixels is about; of a version before, the first five."""
+_TAILS = USUAL / (2 * np.array([np.count_nonzero(kind == _OF) for kind in _OF]))
+"""Of each measure, on each side: together they are what is usual of its kind."""
 _RED_LESS_BLUE = 5  # its place: swapped channels change no other measure by much
 _RIDGE = 1e-6  # of the mean variance; features that are 0 on all patches would have none
 
@@ -74,6 +77,7 @@ class Likeness:
         low, high: (6,) bounds of the measures of pixels; (5,) of a version that had no red less blue.
         threshold: of the members' mean distance.
         clouds: of each member; none where its networks have no linear layer.
+        wholes: of patients; None with too few of them, and of a version that had none.
     """
 
     made_for: str
@@ -81,6 +85,7 @@ class Likeness:
     high: Floats
     threshold: float
     clouds: tuple[Cloud, ...]
+    wholes: Wholes | None = None
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -88,15 +93,15 @@ class Likeness:
         return (COLOUR, STAIN, SHARPNESS, *([FEATURES] if self.clouds else []))
 
     def judge(
-        self, stored: StoredModel, networks: Sequence[nn.Module], pixels: Pixels, device: str
+        self, stored: StoredModel, networks: Sequence[nn.Module], pixels: Pixels, found: Floats, device: str
     ) -> tuple[Floats, list[str]]:
-        """How far patches are, and beyond what.
+        """How far patches are, and beyond what; ``found`` is what ``judged`` measures of them.
 
         Returns:
             (N,) mean distance over the members, 1 at the threshold (NaN without features), and (N,) what of each patch
             is beyond its bounds: some of "colour", "stain", "sharpness" and "features", with commas.
         """
-        found = _judged(pixels)[:, : len(self.low)]
+        found = found[:, : len(self.low)]
         beyond: npt.NDArray[np.bool_] = np.clip(found, self.low, self.high) != found
         distances = np.full(len(pixels), np.nan)
         if self.clouds:
@@ -107,13 +112,23 @@ class Likeness:
         about[FEATURES] = np.greater(distances, 1)
         return distances, [",".join(kind for kind, rows in about.items() if rows[row]) for row in range(len(pixels))]
 
-    def swapped(self, pixels: Pixels) -> npt.NDArray[np.bool_]:
+    def swapped(self, found: Floats) -> npt.NDArray[np.bool_]:
         """(N,) whether red and blue would have to change places for a patch to have its usual colour."""
         if len(self.low) <= _RED_LESS_BLUE:
-            return np.zeros(len(pixels), np.bool_)
-        low, high, found = self.low[_RED_LESS_BLUE], self.high[_RED_LESS_BLUE], _red_less_blue(pixels)
-        unusual: npt.NDArray[np.bool_] = ((found < low) | (found > high)) & (low <= -found) & (-found <= high)
+            return np.zeros(len(found), np.bool_)
+        low, high, less = self.low[_RED_LESS_BLUE], self.high[_RED_LESS_BLUE], found[:, _RED_LESS_BLUE]
+        unusual: npt.NDArray[np.bool_] = ((less < low) | (less > high)) & (low <= -less) & (-less <= high)
         return unusual
+
+    def unlike_as_wholes(self, means: Floats, counts: Floats) -> list[str]:
+        """Beyond what patients are, by (P, 6) means of what ``judged`` measures of their (P,) patches; "" where usual.
+
+        Asked only where there are ``wholes``.
+        """
+        assert self.wholes is not None
+        beyond = self.wholes.beyond(means, counts, 2 * _TAILS)
+        kinds = (COLOUR, STAIN, SHARPNESS)
+        return [",".join(kind for kind in kinds if one[kind == _OF].any()) for one in beyond]
 
 
 def measures(pixels: Pixels) -> Floats:
@@ -123,16 +138,10 @@ def measures(pixels: Pixels) -> Floats:
     )
 
 
-def _judged(pixels: Pixels) -> Floats:
-    """(N, 6): the measures, and red less blue."""
-    return np.column_stack([measures(pixels), _red_less_blue(pixels)])
-
-
-def _red_less_blue(pixels: Pixels) -> Floats:
-    """(N,) mean, -255 to 255."""
+def judged(pixels: Pixels) -> Floats:
+    """(N, 6): the measures, and red less blue, -255 to 255."""
     red, _, blue = mean_colour(pixels).T
-    less: Floats = red - blue
-    return less
+    return np.column_stack([measures(pixels), red - blue])
 
 
 def fit(stored: StoredModel, folder: Path, development: PatchSet, fold: Ints, device: str) -> Likeness:
@@ -149,11 +158,10 @@ def fit(stored: StoredModel, folder: Path, development: PatchSet, fold: Ints, de
     rows = np.unique(np.linspace(0, count - 1, min(count, MOST_FITTED)).astype(np.int64))
     pixels, labels, fold = development.pixels[rows], known(development)[rows], fold[rows]
     weight = _by_patient(patients_of(development)[rows])
-    found = _judged(pixels)
-    tails = USUAL / (2 * np.array([np.count_nonzero(kind == _OF) for kind in _OF]))
+    found = judged(pixels)
     low, high = (
         np.array([quantile(one, weight, at) for one, at in zip(found.T, level, strict=True)])
-        for level in (tails, 1 - tails)
+        for level in (_TAILS, 1 - _TAILS)
     )
     features = penultimate(stored, place_members(stored, folder, device), pixels, device)
     clouds = tuple(_cloud(one, labels, fold != number) for number, one in enumerate(features))
@@ -161,7 +169,8 @@ def fit(stored: StoredModel, folder: Path, development: PatchSet, fold: Ints, de
     for number, (cloud, one) in enumerate(zip(clouds, features, strict=True)):
         held_out[fold == number] = cloud.distances(one[fold == number])
     threshold = quantile(held_out, weight, 1 - USUAL) if clouds else float("nan")
-    return Likeness(made_for(stored), low, high, threshold, clouds)
+    wholes = fit_wholes(found, patients_of(development)[rows])
+    return Likeness(made_for(stored), low, high, threshold, clouds, wholes)
 
 
 def _cloud(features: Reals, labels: Ints, learned: npt.NDArray[np.bool_]) -> Cloud:
@@ -223,6 +232,7 @@ def save_likeness(likeness: Likeness, folder: Path) -> None:
         for name in ("means", "whitening", "usual")
     }
     about = {"made_for": np.array(likeness.made_for), "threshold": np.array(likeness.threshold)}
+    arrays |= {} if likeness.wholes is None else likeness.wholes.arrays()
     np.savez(content, allow_pickle=False, low=likeness.low, high=likeness.high, **about, **arrays)
     write_whole(folder / LIKENESS_FILE, content.getvalue())
 
@@ -255,7 +265,8 @@ def _from(arrays: Mapping[str, npt.NDArray[Any]]) -> Likeness:
         Cloud(arrays[f"{k}/means"], arrays[f"{k}/whitening"], float(arrays[f"{k}/usual"])) for k in range(count)
     )
     fitting = all(one.whitening.shape == 2 * one.means.shape[1:] for one in clouds)
-    bounds = arrays["low"].shape
-    if not fitting or bounds not in (_OF.shape, (_RED_LESS_BLUE,)) or arrays["high"].shape != bounds:
+    shape = arrays["low"].shape
+    if not fitting or shape not in (_OF.shape, (_RED_LESS_BLUE,)) or arrays["high"].shape != shape:
         raise ValueError("its arrays do not belong together")
-    return Likeness(str(arrays["made_for"]), arrays["low"], arrays["high"], float(arrays["threshold"]), clouds)
+    bounds = arrays["low"], arrays["high"], float(arrays["threshold"])
+    return Likeness(str(arrays["made_for"]), *bounds, clouds, stored_wholes(arrays))

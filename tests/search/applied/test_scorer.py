@@ -9,6 +9,7 @@ import pytest
 from final_models import stored
 
 from data_utils.readers.patches import read_patches
+from data_utils.readers.patchset import PatchSet
 from search.applied.abstaining import Abstaining
 from search.applied.scorer import Scorer
 from search.comparison import OUT_OF_FOLD
@@ -50,11 +51,24 @@ def test_swapped_channels_are_named(model: tuple[StoredModel, Path], tmp_path: P
     shutil.copytree(folder, weights)
     fold = np.unique(PATCHES.patients, return_inverse=True)[1] % 2
     keep_likeness(network, weights, PATCHES, fold, "cpu")
-    as_they_are, swapped = Scorer(network, weights, "cpu"), Scorer(network, weights, "cpu")
-    as_they_are.columns(PATCHES)
-    swapped.columns(replace(PATCHES, pixels=np.ascontiguousarray(PATCHES.pixels[..., ::-1])))
-    assert next(as_they_are.told()).endswith("(1% each is usual)")
-    assert next(swapped.told()).endswith("(1% each is usual); red and blue look swapped: give RGB, not BGR")
+
+    def told(patches: PatchSet) -> list[str]:
+        scorer = Scorer(network, weights, "cpu")
+        for first in (0, 64):
+            scorer.columns(patches.take(np.arange(first, min(first + 64, len(patches)))))
+        return list(scorer.told())
+
+    patches, patients = told(PATCHES)
+    assert patches.endswith("(1% each is usual)")
+    assert patients.startswith("0 of 26 patients, each taken as a whole, are unlike the development patients (up to 3%")
+    swapped = replace(PATCHES, pixels=np.ascontiguousarray(PATCHES.pixels[..., ::-1]))
+    patches, patients = told(swapped)
+    assert patches.endswith("(1% each is usual); red and blue look swapped: give RGB, not BGR")
+    assert patients.startswith("26 of 26 patients, each taken as a whole, are unlike the development patients, ")
+    assert "colour 100.0%" in patients
+    _, together = told(replace(swapped, patients=None))
+    assert together.startswith("taken together they are unlike any development patient: by colour")
+    assert len(told(replace(PATCHES, patients=None))) == 1
 
 
 def test_patches_are_left_open_as_the_promise_takes_it(model: tuple[StoredModel, Path]) -> None:

@@ -23,6 +23,7 @@ from search.final.likeness import (
     quantile,
     save_likeness,
 )
+from search.final.likeness import judged as measured
 from search.final.members import StoredModel, place_members
 from studies.errors import RecordError
 
@@ -53,7 +54,7 @@ def judge(tmp_path_factory: pytest.TempPathFactory) -> Judge:
 def judged(judge: Judge, pixels: np.ndarray) -> tuple[np.ndarray, dict[str, float]]:
     """Distances, and the share of patches beyond the bounds of each kind."""
     model, folder, likeness = judge
-    distances, beyond = likeness.judge(model, place_members(model, folder, "cpu"), pixels, "cpu")
+    distances, beyond = likeness.judge(model, place_members(model, folder, "cpu"), pixels, measured(pixels), "cpu")
     return distances, {kind: np.mean([kind in one.split(",") for one in beyond]) for kind in likeness.kinds}
 
 
@@ -86,8 +87,8 @@ def test_red_and_blue_in_each_other_s_place_are_seen(judge: Judge) -> None:
     _, _, likeness = judge
     _, others = halves(400)
     swapped = np.ascontiguousarray(others.pixels[..., ::-1])
-    assert likeness.swapped(others.pixels).mean() < 0.02
-    assert likeness.swapped(swapped).mean() > 0.9
+    assert likeness.swapped(measured(others.pixels)).mean() < 0.02
+    assert likeness.swapped(measured(swapped)).mean() > 0.9
     assert judged(judge, swapped)[1][COLOUR] > 0.9
 
 
@@ -99,7 +100,7 @@ def test_bounds_of_a_version_that_knew_fewer_measures_are_used_as_they_are(judge
     pixels = np.ascontiguousarray(halves(400)[1].pixels[..., ::-1])
     _, shares = judged((model, folder, before), pixels)
     assert shares[COLOUR] < 0.1
-    assert not before.swapped(pixels).any()
+    assert not before.swapped(measured(pixels)).any()
 
 
 def test_it_is_fitted_once_and_again_for_another_plan_or_where_it_was_damaged(judge: Judge, tmp_path: Path) -> None:
@@ -126,7 +127,7 @@ def test_networks_without_a_linear_layer_are_judged_by_pixels_alone(
     development, _ = halves(400)
     likeness = fit(model, folder, development, np.zeros(len(development), np.int64), "cpu")
     assert likeness.kinds == (COLOUR, STAIN, SHARPNESS)
-    distances, _ = likeness.judge(model, [], development.pixels[:5], "cpu")
+    distances, _ = likeness.judge(model, [], development.pixels[:5], measured(development.pixels[:5]), "cpu")
     assert np.isnan(distances).all()
 
 
