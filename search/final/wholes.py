@@ -19,7 +19,7 @@ from studies.records import Floats
 FEWEST = 5
 """Development patients, below which nothing is said of others."""
 USUAL_OF_PATIENTS = 0.03
-"""Share of patients of the same kind that are beyond the bounds of each, at most: of real ones, fitted to one half and
+"""Share of patients of the same kind that are beyond the bounds of each, at most. Of real ones, fitted to one half and
 asked of the other, 1 to 3 % are where a normal distribution has 1 %."""
 _RIDGE = 1e-12
 
