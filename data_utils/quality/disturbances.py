@@ -45,6 +45,21 @@ def stained(pixels: Pixels, stain: int, factor: float) -> Pixels:
     return _levels(255 * np.exp(-(amounts @ _TO_COLOURS.astype(np.float32))))
 
 
+def saturated(pixels: Pixels, factor: float) -> Pixels:
+    """(N, S, S, 3) with the distance of each pixel from its own grey (luma of ITU-R BT.601) multiplied."""
+    return _away_from(pixels @ np.array([0.299, 0.587, 0.114], np.float32), pixels, factor)
+
+
+def contrasted(pixels: Pixels, factor: float) -> Pixels:
+    """(N, S, S, 3) with the distance of each level from the mean of its patch multiplied."""
+    return _away_from(pixels.mean(axis=(1, 2, 3), dtype=np.float32)[:, None, None], pixels, factor)
+
+
+def _away_from(level: np.ndarray, pixels: Pixels, factor: float) -> Pixels:
+    """``level`` is (N, S, S), or (N, 1, 1)."""
+    return _levels(level[..., None] + factor * (pixels - level[..., None]))
+
+
 def _levels(values: np.ndarray) -> Pixels:
     levels: Pixels = values.round().clip(0, 255).astype(np.uint8)
     return levels
@@ -61,5 +76,9 @@ DISTURBANCES: Mapping[str, Callable[[Pixels], Pixels]] = {
     "haematoxylin - 20 %": partial(stained, stain=0, factor=0.8),
     "eosin + 20 %": partial(stained, stain=1, factor=1.2),
     "eosin - 20 %": partial(stained, stain=1, factor=0.8),
+    "saturation + 20 %": partial(saturated, factor=1.2),
+    "saturation - 20 %": partial(saturated, factor=0.8),
+    "contrast + 20 %": partial(contrasted, factor=1.2),
+    "contrast - 20 %": partial(contrasted, factor=0.8),
 }
 """In words -> (N, S, S, 3) uint8 to the same."""
