@@ -104,6 +104,10 @@ def draws_none(low: float, high: float) -> bool:
     return low < 0 and low == -high / 4
 
 
+COLOUR_JITTERS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5)
+"""What a search may be told to try. By itself it tries none: patches of the same scanners lose by it, others gain."""
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How a network is trained; part of every model's configuration.
@@ -118,6 +122,7 @@ class Recipe:
         label_smoothing: in [0, 0.2]; 0.1 trains towards 0.05 and 0.95.
         class_weighting: whether the loss weighs both classes equally, whatever their counts.
         stain_jitter: strength of the random change of haematoxylin and eosin, in [0, 0.2]; 0 is none.
+        colour_jitter: strength of the random change of saturation and contrast, in [0, 0.5]; 0 is none.
     """
 
     optimizer: str
@@ -129,6 +134,7 @@ class Recipe:
     label_smoothing: float
     class_weighting: bool
     stain_jitter: float
+    colour_jitter: float = 0.0
 
 
 class ModelConfig(Protocol):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from models._layers import GlobalPool, Normalise, pooled_channels
-from models._spec import ParamValue, Recipe, TrialLike, suggest_or_none
+from models._spec import COLOUR_JITTERS, ParamValue, Recipe, TrialLike, suggest_or_none
 from models._weights import Weights
 
 RGB = 3
@@ -68,7 +68,9 @@ DEFAULT: dict[str, ParamValue] = {
     "label_smoothing": 0.0,
     "class_weighting": False,
     "stain_jitter": 0.05,
+    "colour_jitter": 0.0,
 }
+BEFORE: dict[str, ParamValue] = {"colour_jitter": 0.0}
 ALLOWED: dict[str, Sequence[ParamValue]] = {
     "depth": (1, 8),
     "width": (8, 16, 24, 32, 48, 64, 96, 128, 192, 256),
@@ -79,6 +81,7 @@ ALLOWED: dict[str, Sequence[ParamValue]] = {
     "weight_decay": (1e-8, 1.0),
     "batch_size": (8, 16, 32, 64, 128, 256, 512),
     "warmup": (0.0, 0.5),
+    "colour_jitter": COLOUR_JITTERS,
 }
 
 
@@ -114,6 +117,7 @@ def _suggest_recipe(trial: TrialLike) -> Recipe:
         label_smoothing=suggest_or_none(trial, "label_smoothing", 0.2),
         class_weighting=trial.suggest_categorical("class_weighting", [False, True]),
         stain_jitter=suggest_or_none(trial, "stain_jitter", 0.2),
+        colour_jitter=trial.suggest_categorical("colour_jitter", [0.0]),  # for whom patients of elsewhere count more
     )
 
 

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models._layers import GlobalPool, Normalise, pooled, pooled_channels
-from models._spec import ParamValue, Recipe, TrialLike, suggest_or_none
+from models._spec import COLOUR_JITTERS, ParamValue, Recipe, TrialLike, suggest_or_none
 from models._weights import BLOCKS, Weights, read_tensors
 
 PRETRAINED = True
@@ -74,8 +74,9 @@ DEFAULT: dict[str, ParamValue] = {
     "label_smoothing": 0.0,
     "class_weighting": False,
     "stain_jitter": 0.05,
+    "colour_jitter": 0.0,
 }
-BEFORE: dict[str, ParamValue] = {"joined_blocks": 1}
+BEFORE: dict[str, ParamValue] = {"joined_blocks": 1, "colour_jitter": 0.0}
 ALLOWED: dict[str, Sequence[ParamValue]] = {
     "input_size": (32, 50, 64, 80, 96, 112, 128, 160, 192, 224),
     "joined_blocks": (1, len(BLOCKS)),
@@ -87,6 +88,7 @@ ALLOWED: dict[str, Sequence[ParamValue]] = {
     "batch_size": (4, 8, 16, 32, 64, 128, 256),
     "warmup": (0.0, 0.5),
     "stain_jitter": (0.0, 0.025, 0.05, 0.1, 0.15, 0.2),
+    "colour_jitter": COLOUR_JITTERS,
 }
 
 
@@ -113,6 +115,7 @@ def suggest(trial: TrialLike) -> Vgg16Config:
             class_weighting=trial.suggest_categorical("class_weighting", [False, True]),
             # None at all is a choice of its own: what frozen layers make of a patch then never changes, and is kept.
             stain_jitter=trial.suggest_categorical("stain_jitter", [0.0, 0.05, 0.1, 0.2]),
+            colour_jitter=trial.suggest_categorical("colour_jitter", [0.0]),  # as in cnn.py
         ),
     )
 

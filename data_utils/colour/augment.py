@@ -1,4 +1,4 @@
-"""Random views of whole batches, on the device that they are on: the 8 dihedral symmetries, stain jitter."""
+"""Random views of whole batches, on the device that they are on: the 8 dihedral symmetries, stain and colour jitter."""
 
 from functools import lru_cache
 
@@ -12,6 +12,7 @@ VIEWS = 8
 _STAINS = ((0.65, 0.70, 0.29), (0.07, 0.99, 0.11), (0.27, 0.57, 0.78))
 _DARKEST = 1 / 255  # level 0 counts as 1, so that its density is finite
 _TYPICAL = 0.2  # mean density of a stain in a patch
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as in quality.disturbances
 
 
 def dihedral(batch: Tensor, view: Tensor) -> Tensor:
@@ -59,6 +60,30 @@ def stain_jitter(batch: Tensor, strength: float, generator: torch.Generator) -> 
     light = batch.float().clamp_min(_DARKEST).log_().flatten(2)  # (N, 3, H * W): density with the sign of a logarithm
     changed = torch.baddbmm(-darker, mixed, light).exp_().clamp_(0, 1)
     return changed.reshape(batch.shape).to(batch.dtype)
+
+
+def colour_jitter(batch: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+    """Changes saturation and contrast of each patch at random: what scanners and their software differ by.
+
+    The distance of each pixel from its own grey is multiplied by 1 + a, then that of each level from the mean of the
+    patch by 1 + b, a and b uniform in [-strength, strength] for each patch.
+
+    Args:
+        batch: (N, 3, H, W) float RGB in [0, 1].
+        strength: 0 changes nothing; 0.2 is strong.
+        generator: on the batch's device or on the CPU; the same state gives the same change.
+
+    Returns:
+        The same shape and dtype, in [0, 1].
+    """
+    if strength == 0:
+        return batch
+    draw = torch.rand((2, len(batch), 1, 1, 1), generator=generator, device=generator.device)
+    saturation, contrast = (1 + (2 * draw - 1) * strength).to(batch)
+    grey = torch.einsum("nchw,c->nhw", batch, torch.tensor(_LUMA).to(batch))[:, None]
+    coloured = torch.lerp(grey, batch, saturation)
+    mean = coloured.mean(dim=(1, 2, 3), keepdim=True)
+    return torch.lerp(mean, coloured, contrast).clamp_(0, 1)
 
 
 @lru_cache(maxsize=8)

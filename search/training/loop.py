@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from data_utils.colour.augment import VIEWS, stain_jitter
+from data_utils.colour.augment import VIEWS, colour_jitter, stain_jitter
 from search.training._recipe import class_weights, make_optimizer, rate_scale
 from search.training.average import Average
 from search.training.device import Compute, free_memory, is_out_of_memory
@@ -138,7 +138,7 @@ class Training:
     @property
     def learns_on_features(self) -> bool:
         """Whether epochs begin behind the prefix: its outputs are kept, and nothing changes the pixels before it."""
-        return self.features is not None and self.recipe.stain_jitter == 0
+        return self.features is not None and self.recipe.stain_jitter == self.recipe.colour_jitter == 0
 
     @property
     def steps_per_epoch(self) -> int:
@@ -262,8 +262,8 @@ def _logits_in_training(training: Training, rows: Tensor, views: Tensor, jitter:
         with training.compute.autocast():
             return _behind_prefix(training.network, training.features, rows, views, training.compute)
     images = training.patches.batch(rows, views)
-    if training.recipe.stain_jitter > 0:  # in fp32: what bf16 would round here, evaluation does not
-        images = stain_jitter(images, training.recipe.stain_jitter, jitter)
+    images = stain_jitter(images, training.recipe.stain_jitter, jitter)  # in fp32: evaluation rounds nothing in bf16
+    images = colour_jitter(images, training.recipe.colour_jitter, jitter)
     with training.compute.autocast():
         logits: Tensor = training.network(training.compute.arrange(images))
     return logits

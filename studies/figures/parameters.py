@@ -105,7 +105,7 @@ def _parallel(study: StudySummary) -> Figure:
 def _told(study: StudySummary) -> str:
     """What was held, in words."""
     held = [f"{words(name)} at {_ends(study.space[name])[0]}" for name in _held(study)]
-    return f" Held by --set: {', '.join(held)}." if held else ""
+    return f" Held: {', '.join(held)}." if held else ""
 
 
 def _places(trial: TrialResult, names: Sequence[str], study: StudySummary) -> Drawn:

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from data_utils.colour.augment import VIEWS, dihedral, stain_jitter
+from data_utils.colour.augment import VIEWS, colour_jitter, dihedral, stain_jitter
 from data_utils.quality._near import symmetries
+from data_utils.quality.disturbances import contrasted, saturated
 from data_utils.readers.patches import read_patches
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here"))]
@@ -64,3 +65,20 @@ def test_stain_jitter_moves_stains_and_not_texture(batch: torch.Tensor) -> None:
         assert np.corrcoef(before.flatten(), after.flatten())[0, 1] > 0.98
     shifts = (changed - batch).mean((2, 3))  # (N, 3): another one for each patch
     assert float(shifts.std(0).min()) > 0.01
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_colour_jitter_changes_saturation_and_contrast_of_each_patch_alone(batch: torch.Tensor, device: str) -> None:
+    first, again, other = (
+        colour_jitter(batch.to(device), 0.2, torch.Generator().manual_seed(seed)).cpu() for seed in (1, 1, 2)
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert first.shape == batch.shape
+    factors = 1 + 0.2 * (2 * torch.rand((2, len(batch)), generator=torch.Generator().manual_seed(1)).numpy() - 1)
+    pixels = (255 * batch[:20]).permute(0, 2, 3, 1).numpy().round().astype(np.uint8)
+    for pixel, found, saturation, contrast in zip(pixels, first, *factors, strict=False):
+        expected = contrasted(saturated(pixel[None], saturation), contrast)[0]
+        apart = np.abs(255 * found.permute(1, 2, 0).numpy() - expected)
+        assert np.percentile(apart, 95) < 2.5  # rounded twice, and clipped after the first change, too
+    assert torch.equal(colour_jitter(batch, 0.0, torch.Generator()), batch)

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -116,12 +117,14 @@ def test_kept_outputs_are_those_of_the_layers_to_the_last_bit(patches: DevicePat
     assert torch.equal(again, expected)
 
 
+@pytest.mark.parametrize("jitter", ["stain_jitter", "colour_jitter"])
 def test_changed_pixels_go_through_all_layers_but_evaluation_does_not(
-    patches: DevicePatches, store: FeatureStore
+    patches: DevicePatches, store: FeatureStore, jitter: str
 ) -> None:
+    plain = configured(4)
     training = Training.begin(
         load_model("vgg16"),
-        configured(4, stain_jitter=0.1),
+        replace(plain, recipe=replace(plain.recipe, **{jitter: 0.1})),
         None,
         patches,
         np.arange(8),

@@ -334,13 +334,21 @@ def test_a_batch_holds_the_chosen_patches_each_in_its_view(patches: DevicePatche
     torch.testing.assert_close(images, dihedral(plain, views))
 
 
-def test_a_network_in_bf16_is_given_the_same_patches_as_one_in_fp32(patches: DevicePatches) -> None:
+@pytest.mark.parametrize("jitter", ["stain_jitter", "colour_jitter"])
+def test_a_network_in_bf16_is_given_the_same_changed_patches_as_one_in_fp32(
+    patches: DevicePatches, jitter: str
+) -> None:
     seen: list[torch.Tensor] = []
     for precision in ("bf16", "fp32"):
-        training = begin(patches, compute=Compute("cpu", precision), stain_jitter=0.2)
+        training = begin(patches, compute=Compute("cpu", precision), **{"stain_jitter": 0.0, jitter: 0.2})
         training.network.register_forward_pre_hook(lambda _network, inputs: seen.append(inputs[0]))
         next(train(training))
     assert torch.equal(seen[0], seen[len(seen) // 2])
+    assert not any(
+        torch.equal(one, patch)
+        for one in seen[0]
+        for patch in patches.batch(torch.arange(COUNT), torch.zeros(COUNT, dtype=torch.int64))
+    )
 
 
 def test_evaluate_gives_each_row_and_view_what_the_network_says_of_it(patches: DevicePatches) -> None:

@@ -227,7 +227,7 @@ def test_parameters_that_were_held_are_told_and_not_drawn(data: ReportData) -> N
     name = next(name for name, space in study.space.items() if "choices" in space)
     held = {**study.space, name: {"kind": "choices", "choices": study.space[name]["choices"][:1]}}
     parallel, *_, slices = parameter_figures(replace(study, space=held))
-    assert f"Held by --set: {words(name)} at " in parallel.note
+    assert f"Held: {words(name)} at " in parallel.note
     assert words(name) not in parallel.plots[0].layout.yaxis.ticktext
     assert name in [row[0] for row in parallel.table.rows]
     assert name not in {row[0] for row in slices.table.rows}
