@@ -344,11 +344,7 @@ def test_a_network_in_bf16_is_given_the_same_changed_patches_as_one_in_fp32(
         training.network.register_forward_pre_hook(lambda _network, inputs: seen.append(inputs[0]))
         next(train(training))
     assert torch.equal(seen[0], seen[len(seen) // 2])
-    assert not any(
-        torch.equal(one, patch)
-        for one in seen[0]
-        for patch in patches.batch(torch.arange(COUNT), torch.zeros(COUNT, dtype=torch.int64))
-    )
+    assert len(seen[0].unique()) > 256  # levels of a patch as it is
 
 
 def test_evaluate_gives_each_row_and_view_what_the_network_says_of_it(patches: DevicePatches) -> None:
