@@ -94,11 +94,23 @@ def _nurse(listening: socket.socket, command: int) -> dict[str, Any]:
             for stream, fd in zip(_STREAMS, streams, strict=True):
                 os.dup2(fd, stream)
                 os.close(fd)
-            there.detach()  # closed when the worker ends, which is what the one who asked waits for
+            _end_with(there)
             return request
         there.close()
         for fd in streams:
             os.close(fd)
+
+
+def _end_with(asked: socket.socket) -> None:
+    """Ends this process with the one who asked for it, whom the raylet may kill; it waits for our end in turn."""
+    import signal
+    import threading
+
+    def wait() -> None:
+        asked.recv(1)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _received(there: socket.socket) -> tuple[dict[str, Any], list[int]]:
