@@ -19,6 +19,7 @@ from search.training.jobs import WorkerContext
 from search.training.loop import Training, count_parameters, train
 from search.trials.power import can_show
 from search.trials.space import in_words, moved_defaults, searched_models
+from search.trials.worth import worth
 from search.workers.cluster import Crew
 
 _PROBE_PATCHES = 512
@@ -49,6 +50,7 @@ def describe_launch(
         (patients, patches) for part, patients, patches, _ in prepared.parts if part == "test"
     )
     say(console, can_show(development, test_patients, test_patches))
+    say(console, worth(0 if development.patients is None else len(set(development.patients)), len(development)))
     twice = (
         0 if context.preprocessed is None else counts["train"] + counts["validation"]
     )  # raw, and as networks see them
