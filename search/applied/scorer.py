@@ -131,7 +131,7 @@ class Scorer:
         found = self._judge[0].unlike_as_wholes(means, counts)
         unlike = Counter(kind for kinds in found for kind in kinds.split(",") if kind)
         if names == [""]:
-            return f"taken together they are unlike any development patient: by {', '.join(unlike)}" if unlike else ""
+            return f"taken together they are unlike the development patients: by {', '.join(unlike)}" if unlike else ""
         by = "".join(f", {kind} {count / len(names):.1%}" for kind, count in unlike.items())
         many = f"{sum(map(bool, found))} of {len(names)} patients"
         usual = f"up to {USUAL_OF_PATIENTS:.0%} each is usual"

@@ -67,7 +67,7 @@ def test_swapped_channels_are_named(model: tuple[StoredModel, Path], tmp_path: P
     assert patients.startswith("26 of 26 patients, each taken as a whole, are unlike the development patients, ")
     assert "colour 100.0%" in patients
     _, together = told(replace(swapped, patients=None))
-    assert together.startswith("taken together they are unlike any development patient: by colour")
+    assert together.startswith("taken together they are unlike the development patients: by colour")
     assert len(told(replace(PATCHES, patients=None))) == 1
 
 
