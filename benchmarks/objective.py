@@ -206,6 +206,7 @@ def _print(console: Console, runs: Sequence[Sequence[Run]]) -> None:
         f"deployed, on folds left out: {ranked[0]:.4f} to {ranked[-1]:.4f}, default {deployed[0].mean():.4f}, "
         f"median {np.median(ranked):.4f}; {np.mean([run.training for seeds in runs for run in seeds]):.0f} core-s each"
     )
+    console.print("by configuration: " + ", ".join(f"{score:.4f}" for score in deployed.mean(axis=1)))
     console.print(f"one seed's deployed score with the others': rank {_ranks(deployed, others(deployed))}")
     table = Table("epoch", "averaged", "views", "noise", "rank", "at the rung", "lost", "cost", padding=0)
     for kind in KINDS:
