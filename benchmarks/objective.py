@@ -67,10 +67,8 @@ class Value:
         return float(np.mean([aucs[epoch] for epoch in chosen]))
 
     def looks(self) -> int:
-        """At how many views of every patch it looks in all epochs."""
-        return (
-            self.views * {"last": 2, "mean of 3": 6, "best": EPOCHS}[self.epochs]
-        )  # once at the rung, once at the end
+        """At how many views of every patch it looks in all; what needs no whole course, at the rung and in the end."""
+        return self.views * {"last": 2, "mean of 3": 6, "best": EPOCHS}[self.epochs]
 
 
 KINDS = [

@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -39,9 +41,12 @@ def test_each_patch_gets_its_own_view(batch: torch.Tensor) -> None:
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_stain_jitter_is_decided_by_its_generator(batch: torch.Tensor, device: str) -> None:
+@pytest.mark.parametrize("jitter", [stain_jitter, colour_jitter])
+def test_jitter_is_decided_by_its_generator(
+    batch: torch.Tensor, device: str, jitter: Callable[[torch.Tensor, float, torch.Generator], torch.Tensor]
+) -> None:
     first, again, other = (
-        stain_jitter(batch.to(device), 0.1, torch.Generator().manual_seed(seed)).cpu() for seed in (1, 1, 2)
+        jitter(batch.to(device), 0.1, torch.Generator().manual_seed(seed)).cpu() for seed in (1, 1, 2)
     )
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
@@ -69,12 +74,7 @@ def test_stain_jitter_moves_stains_and_not_texture(batch: torch.Tensor) -> None:
 
 @pytest.mark.parametrize("device", DEVICES)
 def test_colour_jitter_changes_saturation_and_contrast_of_each_patch_alone(batch: torch.Tensor, device: str) -> None:
-    first, again, other = (
-        colour_jitter(batch.to(device), 0.2, torch.Generator().manual_seed(seed)).cpu() for seed in (1, 1, 2)
-    )
-    assert torch.equal(first, again)
-    assert not torch.equal(first, other)
-    assert first.shape == batch.shape
+    first = colour_jitter(batch.to(device), 0.2, torch.Generator().manual_seed(1)).cpu()
     factors = 1 + 0.2 * (2 * torch.rand((2, len(batch)), generator=torch.Generator().manual_seed(1)).numpy() - 1)
     pixels = (255 * batch[:20]).permute(0, 2, 3, 1).numpy().round().astype(np.uint8)
     for pixel, found, saturation, contrast in zip(pixels, first, *factors, strict=False):
