@@ -18,8 +18,9 @@ from search.final.wholes import USUAL_OF_PATIENTS, Sums
 from studies.records import Floats
 from studies.statistics.calibration import sigmoid
 
-_SWAPPED = 0.25
-"""Share of patches that red and blue in each other's place would give their usual colour, from which it is said."""
+_BLUE = 0.05
+"""Share of patches as blue as red and blue in each other's place would make them, from which it is said: far more than
+patches of the same kind have, and less than one patient of five brings that was read so."""
 
 
 class Scorer:
@@ -54,7 +55,7 @@ class Scorer:
         self.logits: list[Floats] = []
         self._count = self._left_open = 0
         self._unlike: Counter[str] = Counter()
-        self._swapped = 0
+        self._blue = 0
         self._wholes = Sums()
 
     def columns(self, patches: PatchSet) -> Columns:
@@ -97,7 +98,7 @@ class Scorer:
         found = judged(patches.pixels)
         distances, beyond = likeness.judge(model, networks, patches.pixels, found, self._device)
         self._unlike.update(kind for one in beyond for kind in ("any", *one.split(",")) if one)
-        self._swapped += int(likeness.swapped(found).sum())
+        self._blue += int(likeness.as_swapped(found).sum())
         self._wholes.add(found, patients_of(patches))
         far = nothing if np.isnan(distances).any() else distances.tolist()
         return {"distance": far, "unlike": [one or None for one in beyond]}
@@ -114,21 +115,32 @@ class Scorer:
         if self._judge is None:
             return (
                 "whether the patches are like the development patches is not known: this model was published without "
-                f"what is usual of these; python -m search.finalize --study {self._stored.study} adds it"
+                f"what is usual of these; python -m search.finalize --study {self._stored.study} adds it, with the "
+                "version that it was begun with"
             )
         kinds = ", ".join(f"{kind} {self._unlike[kind] / max(self._count, 1):.1%}" for kind in self._judge[0].kinds)
         many = f"{self._unlike['any']} of {self._count} patches {'is' if self._unlike['any'] == 1 else 'are'}"
-        swapped = "; red and blue look swapped: give RGB, not BGR" if self._swapped > _SWAPPED * self._count else ""
+        blue = self._blue / max(self._count, 1)
+        as_swapped = f"; {blue:.0%} are as blue as if red and blue were swapped: see that they are read as RGB"
         return (
-            f"{many} unlike the development patches: beyond the bounds of {kinds} ({USUAL:.0%} each is usual){swapped}"
+            f"{many} unlike the development patches: beyond the bounds of {kinds} ({USUAL:.0%} each is usual)"
+            f"{as_swapped if blue > _BLUE else ''}"
         )
 
     def _told_wholes(self) -> str:
-        """Of patients, each taken as a whole; "" where nothing is known of them, or there are none."""
-        if self._judge is None or self._judge[0].wholes is None or not self._count:
+        """Of patients, each taken as a whole; "" where too little is known of them, or there are none."""
+        if self._judge is None or not self._count:
+            return ""
+        likeness = self._judge[0]
+        if likeness.older:
+            return "patients as wholes, and swapped colours, are not judged: this model is of an earlier version"
+        if likeness.wholes is None:
             return ""
         names, means, counts = self._wholes.means()
-        found = self._judge[0].unlike_as_wholes(means, counts)
+        if names != [""]:
+            known = np.array(names) != ""  # the others' patches are of nobody who could be told
+            names, means, counts = [name for name in names if name], means[known], counts[known]
+        found = likeness.unlike_as_wholes(means, counts)
         unlike = Counter(kind for kinds in found for kind in kinds.split(",") if kind)
         if names == [""]:
             return f"taken together they are unlike the development patients: by {', '.join(unlike)}" if unlike else ""

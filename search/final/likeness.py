@@ -112,9 +112,17 @@ class Likeness:
         about[FEATURES] = np.greater(distances, 1)
         return distances, [",".join(kind for kind, rows in about.items() if rows[row]) for row in range(len(pixels))]
 
-    def swapped(self, found: Floats) -> npt.NDArray[np.bool_]:
-        """(N,) whether red and blue would have to change places for a patch to have its usual colour."""
-        if len(self.low) <= _RED_LESS_BLUE:
+    @property
+    def older(self) -> bool:
+        """Whether it is of a version that did not look at red less blue, nor at patients as wholes."""
+        return len(self.low) <= _RED_LESS_BLUE
+
+    def as_swapped(self, found: Floats) -> npt.NDArray[np.bool_]:
+        """(N,) whether a patch would have a usual colour if red and blue changed places, and has none as it is.
+
+        Other light makes a patch blue as well: it is no proof.
+        """
+        if self.older:
             return np.zeros(len(found), np.bool_)
         low, high, less = self.low[_RED_LESS_BLUE], self.high[_RED_LESS_BLUE], found[:, _RED_LESS_BLUE]
         unusual: npt.NDArray[np.bool_] = ((less < low) | (less > high)) & (low <= -less) & (-less <= high)

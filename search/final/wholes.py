@@ -30,18 +30,31 @@ class Wholes:
 
     Attributes:
         mean: (M,) over the patients' means.
-        between: (M,) variance of patients.
+        apart: (M,) variance of the patients' means.
         within: (M,) variance of the patches of a patient.
-        patients: (), how many.
+        patients, patches: (), how many.
+        share: (), mean over patients of 1 / their patches: so much of ``within`` is in ``apart``.
     """
 
     mean: Floats
-    between: Floats
+    apart: Floats
     within: Floats
     patients: npt.NDArray[np.int64]
+    patches: npt.NDArray[np.int64]
+    share: npt.NDArray[np.float64]
+
+    @property
+    def between(self) -> Floats:
+        """(M,) variance of patients."""
+        found: Floats = np.maximum(self.apart - self.within * self.share, 0.0)
+        return found
 
     def beyond(self, means: Floats, counts: Floats, rates: Floats) -> npt.NDArray[np.bool_]:
         """Which means of other patients are further away than all but a share of such patients.
+
+        The variance of how far a mean lies from ``mean`` is a sum of the two known ones, the second of which may count
+        against the first; its degrees of freedom are Satterthwaite's (Biometrics Bulletin 2, 1946, 110-114), few where
+        most of the first is the second: what patients differ by is hardly known then.
 
         Args:
             means: (P, M) of each patient's patches.
@@ -51,9 +64,13 @@ class Wholes:
         Returns:
             (P, M).
         """
-        freedom = int(self.patients) - 1
-        spread = np.sqrt(self.between * (1 + 1 / int(self.patients)) + self.within / counts[:, None] + _RIDGE)
-        found: npt.NDArray[np.bool_] = np.abs(means - self.mean) > t.ppf(1 - rates / 2, freedom) * spread
+        of_the_mean = (self.between + self.within * self.share) / self.patients
+        variance = self.between + self.within / counts[:, None] + of_the_mean + _RIDGE
+        first = self.apart * (1 + 1 / self.patients)
+        second = self.within * (1 / counts[:, None] - self.share)
+        apart = first**2 / (self.patients - 1) + second**2 / np.maximum(self.patches - self.patients, 1)
+        freedom = np.clip(variance**2 / (apart + _RIDGE**2), 1.0, None)
+        found: npt.NDArray[np.bool_] = np.abs(means - self.mean) > t.ppf(1 - rates / 2, freedom) * np.sqrt(variance)
         return found
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
@@ -69,15 +86,20 @@ def fit_wholes(measured: Floats, patients: Strings) -> Wholes | None:
     found = Sums()
     found.add(measured, patients)
     _, means, counts = found.means()  # in the order of their names
-    apart = np.square(measured - means[unit])
-    within = apart.sum(axis=0) / max(len(measured) - len(names), 1)
-    between = np.maximum(means.var(axis=0, ddof=1) - within * (1 / counts).mean(), 0.0)
-    return Wholes(means.mean(axis=0), between, within, np.asarray(len(names)))
+    within = np.square(measured - means[unit]).sum(axis=0) / max(len(measured) - len(names), 1)
+    return Wholes(
+        mean=means.mean(axis=0),
+        apart=means.var(axis=0, ddof=1),
+        within=within,
+        patients=np.asarray(len(names)),
+        patches=np.asarray(len(measured)),
+        share=np.asarray((1 / counts).mean()),
+    )
 
 
 def stored_wholes(arrays: Mapping[str, npt.NDArray[Any]]) -> Wholes | None:
     """As ``Wholes.arrays`` has left them; None where a version before has left none."""
-    if "whole_mean" not in arrays:
+    if "whole_share" not in arrays:
         return None
     return Wholes(**{one.name: arrays[f"whole_{one.name}"] for one in fields(Wholes)})
 

@@ -14,7 +14,7 @@ from search.applied.abstaining import Abstaining
 from search.applied.scorer import Scorer
 from search.comparison import OUT_OF_FOLD
 from search.errors import UsageError
-from search.final.likeness import keep_likeness
+from search.final.likeness import keep_likeness, load_likeness, save_likeness
 from search.final.members import StoredModel
 from search.final.scored import scored
 from search.final.stored_ensemble import StoredEnsemble, StoredPart
@@ -63,12 +63,30 @@ def test_swapped_channels_are_named(model: tuple[StoredModel, Path], tmp_path: P
     assert patients.startswith("0 of 26 patients, each taken as a whole, are unlike the development patients (up to 3%")
     swapped = replace(PATCHES, pixels=np.ascontiguousarray(PATCHES.pixels[..., ::-1]))
     patches, patients = told(swapped)
-    assert patches.endswith("(1% each is usual); red and blue look swapped: give RGB, not BGR")
+    assert patches.endswith("; 100% are as blue as if red and blue were swapped: see that they are read as RGB")
     assert patients.startswith("26 of 26 patients, each taken as a whole, are unlike the development patients, ")
     assert "colour 100.0%" in patients
     _, together = told(replace(swapped, patients=None))
     assert together.startswith("taken together they are unlike the development patients: by colour")
     assert len(told(replace(PATCHES, patients=None))) == 1
+    some = replace(swapped, patients=np.where(np.arange(len(PATCHES)) % 2, "", PATCHES.patients))
+    count = len(np.unique(PATCHES.patients[::2]))
+    assert told(some)[1].startswith(f"{count} of {count} patients, ")  # patches of nobody are no patient
+    few = replace(PATCHES, pixels=np.concatenate([swapped.pixels[:20], PATCHES.pixels[20:]]))
+    assert "as blue as if" in told(few)[0]  # one patient in six is enough
+
+
+def test_a_model_of_a_version_that_judged_no_wholes_says_so(model: tuple[StoredModel, Path], tmp_path: Path) -> None:
+    network, folder = model
+    weights = tmp_path / "model"
+    shutil.copytree(folder, weights)
+    keep_likeness(network, weights, PATCHES, np.arange(len(PATCHES)) % 2, "cpu")
+    found = load_likeness(network, weights)
+    assert found is not None
+    save_likeness(replace(found, low=found.low[:5], high=found.high[:5], wholes=None), weights)
+    scorer = Scorer(network, weights, "cpu")
+    scorer.columns(PATCHES)
+    assert list(scorer.told())[1].startswith("patients as wholes, and swapped colours, are not judged: this ")
 
 
 def test_patches_are_left_open_as_the_promise_takes_it(model: tuple[StoredModel, Path]) -> None:

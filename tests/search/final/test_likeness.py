@@ -87,8 +87,8 @@ def test_red_and_blue_in_each_other_s_place_are_seen(judge: Judge) -> None:
     _, _, likeness = judge
     _, others = halves(400)
     swapped = np.ascontiguousarray(others.pixels[..., ::-1])
-    assert likeness.swapped(measured(others.pixels)).mean() < 0.02
-    assert likeness.swapped(measured(swapped)).mean() > 0.9
+    assert likeness.as_swapped(measured(others.pixels)).mean() < 0.02
+    assert likeness.as_swapped(measured(swapped)).mean() > 0.9
     assert judged(judge, swapped)[1][COLOUR] > 0.9
 
 
@@ -100,7 +100,7 @@ def test_bounds_of_a_version_that_knew_fewer_measures_are_used_as_they_are(judge
     pixels = np.ascontiguousarray(halves(400)[1].pixels[..., ::-1])
     _, shares = judged((model, folder, before), pixels)
     assert shares[COLOUR] < 0.1
-    assert not before.swapped(measured(pixels)).any()
+    assert not before.as_swapped(measured(pixels)).any()
 
 
 def test_it_is_fitted_once_and_again_for_another_plan_or_where_it_was_damaged(judge: Judge, tmp_path: Path) -> None:

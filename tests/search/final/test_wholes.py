@@ -41,6 +41,19 @@ def test_few_patients_make_wide_bounds() -> None:
     assert fit_wholes(np.zeros((20, 1)), np.full(20, "")) is None, "unknown patients are one"
 
 
+@pytest.mark.parametrize(("patients", "patches"), [(5, 2), (10, 2), (20, 5), (50, 5)])
+def test_of_few_patches_it_is_not_concluded_that_patients_are_alike(patients: int, patches: int) -> None:
+    """Patients do not differ at all, so that the variance of patients is found as 0 in half of all draws."""
+    rng = np.random.default_rng(3)
+    counts, beyond = np.array([500.0]), []
+    for _ in range(200):
+        names = np.repeat(np.arange(patients).astype(str), patches)
+        wholes = fit_wholes(rng.normal(0, 3, (len(names), 1)), names)
+        assert wholes is not None
+        beyond.append(wholes.beyond(rng.normal(0, 3, (500, 1)).mean(axis=0)[None], counts, RATES)[0, 0])
+    assert np.mean(beyond) <= 0.02
+
+
 def test_pieces_add_up_and_what_was_stored_comes_back() -> None:
     values, names = drawn(np.random.default_rng(2), 12)
     whole, pieces = Sums(), Sums()
