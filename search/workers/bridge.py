@@ -111,6 +111,7 @@ class _WorkSearcher(_Stateless, Searcher):
         self.deaths = Deaths()
         self.given_back = 0
         self._given_back: Counter[str] = Counter()  # as Tune gave them up
+        self._excused: set[str] = set()  # whose worker's last death says nothing of their job
         self._lent = Lent(lambda: seats.lent(resources), work.hosts)
         self._work = work
         self._context = context
@@ -142,13 +143,16 @@ class _WorkSearcher(_Stateless, Searcher):
         self.room.ended(trial_id)
         self.silence.ended(trial_id)
         self.seats.left(trial_id)
+        excused = trial_id in self._excused
+        self._excused.discard(trial_id)
         if job is not None and error:
-            self._worker_lost(job)
+            self._worker_lost(job, excused)
 
-    def _worker_lost(self, job: Job) -> None:
+    def _worker_lost(self, job: Job, excused: bool) -> None:
         """Tune gives a job up, forgiven deaths or not, where the worker dies that it waits for, be it new or warm."""
-        if self.deaths.of(job.label) <= DEATHS_FORGIVEN and self._given_back[job.label] < DEATHS_FORGIVEN:
-            self._given_back[job.label] += 1
+        forgiven = self.deaths.of(job.label) <= DEATHS_FORGIVEN
+        if forgiven and (excused or self._given_back[job.label] < DEATHS_FORGIVEN):
+            self._given_back[job.label] += not excused
             self.give_back(job, "its worker died")
         else:
             self.guarded(lambda: self._work.worker_lost(job, self.deaths.report(job.label)))
@@ -173,10 +177,11 @@ class _WorkSearcher(_Stateless, Searcher):
         """Takes note of the death of a job's worker, unless it says nothing of the job."""
         label, seat = self.jobs[trial_id].label, self.seats.left(trial_id)
         self.silence.ended(trial_id)
-        excuse = "" if seat is None else self.seats.excuse(seat)
+        excuse = "" if seat is None else self.seats.excused(label, seat)
         last_words = error.strip().rpartition("\n")[2].strip()
         _LOGGER.info("%s: its worker %s died%s: %s", label, seat or "without a place", excuse, last_words)
         if excuse:
+            self._excused.add(trial_id)
             return
         host = "" if seat is None else seat.host
         by_memory = self.deaths.note(label, error, seat)

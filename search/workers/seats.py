@@ -1,5 +1,6 @@
 """Which nodes workers are placed on, and where the worker of each job is."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,6 +14,8 @@ from search.workers.probe import Proofs
 from search.workers.room import Node, live_nodes
 from studies.records import HostLent
 
+NODES_FORGIVEN = 5
+"""Nodes that may leave under the worker of a job, until it is thought to end them, as by more memory than they have."""
 _NODE = "ray.io/node-id"
 """Ray's label of each node."""
 
@@ -26,6 +29,7 @@ class Seats:
         self.hosts = Hosts(self._others, tell)
         self._actors: dict[str, Any] = {}
         self._seats: dict[str, Seat] = {}
+        self._nodes_lost: Counter[str] = Counter()  # by the label of the job that was on each
 
     def nodes(self) -> list[Node]:
         """Those that may have workers."""
@@ -77,13 +81,16 @@ class Seats:
         """Of the worker of a job; "" where it has none."""
         return self._seats[job].host if job in self._seats else ""
 
-    def excuse(self, seat: Seat) -> str:
-        """Why the death of a worker says nothing of its job; "" where it may."""
+    def excused(self, label: str, seat: Seat) -> str:
+        """Why the death of a job's worker says nothing of the job; "" where it may."""
         if not seat.kept:
             return ", ended as its node was not proven"
         if seat.host in self.hosts.barred:
             return ", on a host that is barred"
-        return ", with its node" if all(one.id != seat.node for one in live_nodes()) else ""
+        if any(one.id == seat.node for one in live_nodes()):
+            return ""
+        self._nodes_lost[label] += 1
+        return ", with its node" if self._nodes_lost[label] <= NODES_FORGIVEN else ""
 
     def end(self, job: str) -> None:
         """Ends the worker of a job, which begins again in another one."""

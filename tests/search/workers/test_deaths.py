@@ -13,7 +13,7 @@ from search.workers.deaths import Deaths, Seat
 from search.workers.kills import Asked, Kills
 from search.workers.probe import Proofs
 from search.workers.room import Node
-from search.workers.seats import Seats
+from search.workers.seats import NODES_FORGIVEN, Seats
 
 BY_RAY = "Failure # 1 (occurred at noon)\n1 worker(s) were killed due to the node running low on memory. Refer to\n"
 OTHER = "Failure # 2 (occurred at one)\nThe actor died unexpectedly before finishing this task.\n"
@@ -114,20 +114,36 @@ def test_deaths_that_say_nothing_of_a_job(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr("ray.kill", killed)
     proofs = Mock(left_out={}, proven=lambda node: node != "new")
     seats = Seats(cast("Proofs", proofs), print)
-    searcher = _WorkSearcher(Mock(), Mock(), Mock(), seats, {"cpu": 1.0}, print)
+    work, job = Mock(), Mock(label="cnn 1")
+    searcher = _WorkSearcher(work, Mock(), Mock(), seats, {"cpu": 1.0}, print)
     searcher.deaths = Deaths(tmp_path, cast("Kills", Mock(one_more=lambda node: False)))  # noqa: ARG005
-    searcher.jobs["tune"] = Mock(label="cnn 1")
+    searcher.jobs["tune"] = job
 
     def died(node: str) -> int:
         searcher.placed("tune", node)
-        if node == "left":
-            del live[0]
+        left = live.pop(0) if node == "left" else None
         searcher.died("tune", OTHER)
+        live[:0] = [] if left is None else [left]  # a node that comes again
         return searcher.deaths.of("cnn 1")
+
+    def given_up(node: str) -> list[str]:
+        """What becomes of a job that Tune gives up after a death there: ways of ``Work`` that are called."""
+        died(node)
+        searcher.on_trial_complete("tune", error=True)
+        searcher.jobs["tune"] = job
+        called = [name for name, *_ in work.method_calls]
+        work.reset_mock()
+        return called
 
     assert died("left") == 0
     assert [died("new") for _ in range(4)] == [0] * 4
     assert killed.call_count == 4
     assert died("there") == 1
+    assert [given_up("new") for _ in range(4)] == [["give_back"]] * 4
+    assert given_up("there") == ["give_back"]
+    assert [given_up("new") for _ in range(4)] == [["give_back"]] * 4  # after two deaths of its own, too
     seats.hosts.barred["b"] = "it is sick"
-    assert died("there") == 1
+    assert died("there") == 2
+    del seats.hosts.barred["b"]
+    assert [died("left") for _ in range(NODES_FORGIVEN)] == [2] * (NODES_FORGIVEN - 1) + [3]  # it seems to end them
+    assert given_up("left") == ["worker_lost"]
