@@ -56,6 +56,7 @@ KINDS: Mapping[str, Kind] = {
     "HT-W16": Kind("Few folds", "The development patients allowed fewer folds than usual."),
     "HT-W17": Kind("Members on different scales", "The members rank well, each by itself, but not together."),
     "HT-W18": Kind("Temperature at its bound", "No temperature within its range makes probabilities of the scores."),
+    "HT-W19": Kind("Small changes cost much", "A change that no label sees takes much of a model's AUC."),
     "HT-L01": Kind("The rung can be trusted", "Values where weak trials end told well what came of the others."),
     "HT-L02": Kind("The rung knew little", "Values where weak trials end hardly told what came of the others."),
     "HT-L03": Kind("The rung cannot be judged", "There were too few complete trials to tell whether to trust it."),

@@ -18,7 +18,7 @@ from studies.findings.retrained import OvertuningRow, as_shown, by_part, of_vali
 from studies.findings.searches import SearchFindings, find_search
 from studies.findings.slides import SlideNumbers, numbers_of, of_test_split
 from studies.findings.verdict import Verdict, judge
-from studies.findings.weaknesses import Weakness, about_baselines, about_estimands, weaknesses
+from studies.findings.weaknesses import Weakness, about_baselines, about_changes, about_estimands, weaknesses
 from studies.records import AnalysisPlan, Predictions, ReportData
 from studies.statistics import curves
 from studies.statistics.calibration import ReliabilityBin, calibration_line, reliability
@@ -215,10 +215,12 @@ def find(data: ReportData) -> Findings:
     aucs = {entry: value for entry, score in scores.items() if (value := score.test["auc"].value) is not None}
     judged = {name: (logits[name], test.thresholds[name]) for name in names}
     over_patients = estimands(test.labels, judged, sampled, resampling)
+    closer = look_closer(data, resampling)
     doubts = (
         *weaknesses(data, resampling),
         *about_baselines(aucs, names, plan.baselines),
         *about_estimands(over_patients),
+        *about_changes(closer.robustness),
     )
     slides, off_grid = of_test_split(data)
     return Findings(
@@ -244,7 +246,7 @@ def find(data: ReportData) -> Findings:
         slides=tuple(map(numbers_of, slides)),
         off_grid=off_grid,
         searches={study.name: find_search(study) for study in data.studies},
-        closer=look_closer(data, resampling),
+        closer=closer,
         unplanned=tuple(name for name in PLANNED if name not in plan.statistics),
     )
 

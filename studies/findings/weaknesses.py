@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from studies.final_models import FinalModel
+from studies.findings.robustness import Moved, Robustness
 from studies.records import Look, ReportData, TrialResult
 from studies.statistics.calibration import at_bound
 from studies.statistics.comparison import LEVEL
@@ -27,6 +28,8 @@ MOST_NEAR = 0.01
 """Share of the test patches from which on near copies of them in development are too many."""
 FEW_OF_A_CLASS = 5
 """Below this number of patients with patches of a class the report warns."""
+MUCH = 0.05
+"""Of the AUC, taken by a small change of the patches."""
 MADE_UP, FEW = "Made-up patches", "Few patients"
 
 
@@ -266,6 +269,27 @@ def about_retraining(model: FinalModel) -> list[Weakness]:
         )
         found.append(Weakness("HT-W18", "Temperature at its bound", meaning, False))
     return found
+
+
+def about_changes(found: Mapping[str, Robustness]) -> list[Weakness]:
+    """Of each model: the small change of its patches that costs it the most, where that is much."""
+    weak = []
+    for name, model in found.items():
+        worst = max(model.moved, key=_taken)
+        low, high = worst.auc.low, worst.auc.high
+        if low is None or high is None or high >= 0 or _taken(worst) < MUCH:
+            continue
+        meaning = (
+            f"{worst.change} takes {_taken(worst):.3f} ({-high:.3f} to {-low:.3f}) of the AUC of {name}, on "
+            f"{model.patches} development patches: patches of another scanner or laboratory may cost as much."
+        )
+        weak.append(Weakness("HT-W19", "Small changes cost much", meaning, False))
+    return weak
+
+
+def _taken(one: Moved) -> float:
+    """Of the AUC, by a change."""
+    return -(one.auc.value or 0.0)
 
 
 def _pooled_and_within(model: FinalModel) -> tuple[float, float | None]:

@@ -9,8 +9,10 @@ import pytest
 
 from studies.final_models import FinalModel
 from studies.findings.findings import find
+from studies.findings.robustness import Moved, Robustness
 from studies.findings.weaknesses import (
     about_baselines,
+    about_changes,
     about_classes,
     about_cleaning,
     about_folds,
@@ -25,6 +27,7 @@ from studies.findings.weaknesses import (
     weaknesses,
 )
 from studies.records import Look, ReportData
+from studies.statistics.metrics import Estimate
 from studies.statistics.resampling import resample
 from tests.studies import made_up
 
@@ -143,6 +146,30 @@ def test_members_on_different_scales_are_told_by_their_folds(
 def test_a_temperature_at_its_bound_is_named(model: FinalModel, temperature: float, weak: bool) -> None:
     found = about_retraining(replace(model, temperature=temperature))
     assert [one.name for one in found] == ["Temperature at its bound"] * weak
+
+
+@pytest.mark.parametrize(
+    ("values", "high", "said"),
+    [
+        ((-0.02, -0.0501), -0.01, "contrast + 20 % takes 0.050 (0.010 to 0.090) of the AUC of cnn, on 100 development"),
+        ((-0.02, -0.0499), -0.01, None),  # little
+        ((-0.02, -0.07), 0.0, None),  # chance may explain it
+        ((-0.02, -0.07), None, None),  # patients are too few to tell
+        ((0.2, 0.1), 0.3, None),  # a gain
+        ((None, None), None, None),  # one class alone
+    ],
+)
+def test_the_change_that_takes_the_most_is_named_from_a_twentieth_of_the_auc_on(
+    values: tuple[float, float], high: float | None, said: str | None
+) -> None:
+    low = None if high is None else -0.09
+    moved = tuple(
+        Moved(change, Estimate(value, low, high), Estimate(0.1, None, None))
+        for change, value in zip(("blurred by 1 pixel", "contrast + 20 %"), values, strict=True)
+    )
+    found = about_changes({"cnn": Robustness(100, 40, Estimate(0.9, 0.8, 0.95), moved, 3.0)})
+    assert [one.code for one in found] == ([] if said is None else ["HT-W19"])
+    assert all(one.meaning.startswith(str(said)) and not one.forbids_verdict for one in found)
 
 
 def test_fewer_folds_than_usual_are_named() -> None:
