@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import models
 from models._errors import ModelError
 from models._foreign import REQUIRED, file_of, import_foreign, is_foreign, typed_name
-from models._spec import Model
+from models._spec import EPOCHS, Model
 
 if TYPE_CHECKING:
     from torch import nn
@@ -54,6 +54,7 @@ def load_model(name: str) -> Model:
         prefix_name=getattr(module, "prefix_name", no_prefix),
         allowed=getattr(module, "ALLOWED", {}),
         before=getattr(module, "BEFORE", {}),
+        epochs=getattr(module, "EPOCHS", EPOCHS),
     )
 
 

@@ -15,6 +15,8 @@ Every file in ``models/`` without a leading underscore is one searchable model. 
     ends of a range, or all choices. What is not named keeps to its space.
 ``BEFORE`` (optional, {})
     What an older form of the file meant that did not have a parameter yet: its trials and final models lack it.
+``EPOCHS`` (optional, 12)
+    The most that one of its networks is trained where ``--epochs`` does not say.
 ``PRETRAINED`` (optional, False)
     True where ``build`` takes the tensors of ``models._weights``; otherwise it is called with None.
 ``LAYOUT`` (optional, "contiguous")
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
 
     from models._weights import Weights
 
+EPOCHS = 12
 ParamValue = bool | int | float | str
 
 
@@ -160,6 +163,7 @@ class Model:
     prefix_name: Callable[[Any], str | None]
     allowed: Mapping[str, Sequence[ParamValue]] = field(default_factory=dict)
     before: Mapping[str, ParamValue] = field(default_factory=dict)
+    epochs: int = EPOCHS
 
     def configuration(self, params: Mapping[str, ParamValue]) -> ModelConfig:
         """That of stored parameters.

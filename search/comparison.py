@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.distributions import distribution_to_json
@@ -146,8 +147,15 @@ class Comparison:
 
     def layout(self, model: Model, device: str) -> str:
         """Of feature maps in memory, as this model's study began; that of the device where none was stored."""
-        begun = definition_of(self.load_study(model.name).user_attrs) if model.name in self.models() else None
-        return str((begun or {}).get("layout") or layout_on(device, model))
+        return str(self._begun(model).get("layout") or layout_on(device, model))
+
+    def epochs(self, model: Model) -> int:
+        """Of a full trial, as this model's study began; those of its file where there is none."""
+        return int(self._begun(model).get("epochs", model.epochs))
+
+    def _begun(self, model: Model) -> dict[str, Any]:
+        """The identity of this model's study; nothing where there is none."""
+        return (definition_of(self.load_study(model.name).user_attrs) or {}) if model.name in self.models() else {}
 
     def prepared(
         self,

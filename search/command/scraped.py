@@ -75,7 +75,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answers with all numbers."""
-        if self.headers.get("Host", HERE).split(":")[0] not in _NAMES:
+        if self.headers.get("Host", HERE).split(":")[0].lower() not in _NAMES:
             self.send_error(403)
         elif self.path.partition("?")[0] != PATH:
             self.send_error(404)

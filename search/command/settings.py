@@ -88,7 +88,9 @@ class LaunchSettings:
         "several with commas; or all, side by side in the same workers", name="--model", choices=(*MODELS, kinds.ALL),
     )]  # fmt: skip
     trials: Annotated[int, Flag("N", whole(1, 1_000_000), "finished trials that each study holds in the end")] = 50
-    epochs: Annotated[int, Flag("N", whole(1, 10_000), "the most a trial trains")] = 12
+    epochs: Annotated[int | None, Flag(
+        "N", whole(1, 10_000), "the most a trial trains", "default: 24 of cnn, 12 of other models"
+    )] = None  # fmt: skip
     space: Annotated[tuple[Extent, ...], Flag(
         "MODEL.PARAMETER=VALUE", assignments(MODELS),
         "what parameters may be: one value, a range or a choice, as cnn.width=16,cnn.dropout=0.1..0.4,cnn.kernel=3/5; "

@@ -151,7 +151,8 @@ def dry_run(settings: LaunchSettings) -> int:
         if comparison is not None:
             check_warm_start(comparison, settings.warm_start, prepared)
             _check_studies(settings, comparison, context, prepared)
-        describe_launch(settings, prepared, context, crew, screen())
+        epochs = {model.name: _epochs(settings, comparison, model) for model in load_models(settings.models)}
+        describe_launch(settings, prepared, context, crew, epochs, screen())
     return 0
 
 
@@ -166,7 +167,8 @@ def _check_studies(
     there = optuna.get_all_study_names(comparison.storage)
     names = tuple(name for name in settings.models if comparison.study_name(name) in there)
     for model in searched_models(names, settings.space):
-        check_resumed(comparison.load_study(model.name), _definition(settings, context, prepared, model))
+        asked = _definition(settings, context, prepared, model, _epochs(settings, comparison, model))
+        check_resumed(comparison.load_study(model.name), asked)
 
 
 def _time_is_over(signals: Signals) -> str:
@@ -234,12 +236,13 @@ def _study_search(
         say(screen(), moved)
     older = None if settings.warm_start is None else older_study(comparison, settings.warm_start, name)
     with comparison.ledger.lease(comparison.study_name(name), presence.launch):  # one of two launches makes it
-        study = _open_study(settings, comparison, context, prepared, model)
+        epochs = _epochs(settings, comparison, model)
+        study = _open_study(settings, comparison, context, prepared, model, epochs)
         enqueue_first(study, model, settings.enqueue)
         if older is not None and settings.warm_start is not None:
             same = comparison.same_division(settings.warm_start)
             say(screen(), start_from(study, model, older, same_patches=same))
-        study.set_user_attr("settings", {**about, "ways_on": ways_on(model, settings.space)})
+        study.set_user_attr("settings", {**about, "epochs": epochs, "ways_on": ways_on(model, settings.space)})
     space = SharedSpace()
     return StudySearch(
         study,
@@ -249,7 +252,7 @@ def _study_search(
         presence=presence,
         make_sampler=lambda seed: make_sampler(settings.sampler, seed, space),
         wanted=settings.trials,
-        epochs=settings.epochs,
+        epochs=epochs,
         objective=settings.objective,
         seed=settings.seed,
         checkpoints=(comparison.folder / name / "checkpoints").resolve(),
@@ -259,24 +262,36 @@ def _study_search(
     )
 
 
+def _epochs(settings: LaunchSettings, comparison: Comparison | None, model: Model) -> int:
+    """Of a full trial: what is asked, or as the study began, or what the model's file says."""
+    return settings.epochs or (model.epochs if comparison is None else comparison.epochs(model))
+
+
 def _open_study(
-    settings: LaunchSettings, comparison: Comparison, context: WorkerContext, prepared: Prepared, model: Model
+    settings: LaunchSettings,
+    comparison: Comparison,
+    context: WorkerContext,
+    prepared: Prepared,
+    model: Model,
+    epochs: int,
 ) -> optuna.Study:
     return create_or_resume(
         comparison.storage,
         comparison.study_name(model.name),
-        _definition(settings, context, prepared, model),
+        _definition(settings, context, prepared, model, epochs),
         sampler=make_sampler(settings.sampler, settings.seed),
-        pruner=make_pruner(settings.pruner, settings.epochs),
+        pruner=make_pruner(settings.pruner, epochs),
     )
 
 
-def _definition(settings: LaunchSettings, context: WorkerContext, prepared: Prepared, model: Model) -> StudyDefinition:
+def _definition(
+    settings: LaunchSettings, context: WorkerContext, prepared: Prepared, model: Model, epochs: int
+) -> StudyDefinition:
     return define(
         model,
         context.weights[model.name],
         lock_digest=prepared.lock.digest,
-        epochs=settings.epochs,
+        epochs=epochs,
         objective=settings.objective,
         precision=context.precision,
         layout=context.layouts[model.name],
@@ -300,7 +315,6 @@ def _remembered(settings: LaunchSettings, signals: Signals) -> dict[str, object]
         "pruner": settings.pruner,
         "seed": settings.seed,
         "trials": settings.trials,
-        "epochs": settings.epochs,
         "command": signals.go_on,
         "split": list(settings.split),
         "split_seed": settings.split_seed,

@@ -1,5 +1,6 @@
 """What a search would take: its space, time, memory and disk."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 
 import numpy as np
@@ -30,9 +31,14 @@ _CANDIDATES = 5  # whose members search.finalize trains by default at most: of t
 
 
 def describe_launch(
-    settings: LaunchSettings, prepared: Prepared, context: WorkerContext, crew: Crew, console: Console
+    settings: LaunchSettings,
+    prepared: Prepared,
+    context: WorkerContext,
+    crew: Crew,
+    epochs: Mapping[str, int],
+    console: Console,
 ) -> None:
-    """Prints it. Times come from one short epoch of each default configuration, run here and now."""
+    """Prints it; of each model so many epochs. Times come from one short epoch of each default configuration."""
     counts = {part: patches for part, _, patches, _ in prepared.parts}
     parts = ", ".join(f"{patches} {part}" for part, patches in counts.items())
     left_out = "".join(f"; left out: {count} {reason}" for reason, count in prepared.exclusions)
@@ -45,12 +51,14 @@ def describe_launch(
         console.print(_space_table(model))
         if moved := moved_defaults(model, settings.space):
             say(console, moved)
-        say(console, _cost(settings, development, prepared.folds, context, crew, model))
+        say(console, _cost(settings.trials, epochs[model.name], development, prepared.folds, context, crew, model))
     test_patients, test_patches = next(
         (patients, patches) for part, patients, patches, _ in prepared.parts if part == "test"
     )
     say(console, can_show(development, test_patients, test_patches))
-    say(console, worth(0 if development.patients is None else len(set(development.patients)), len(development)))
+    if not prepared.synthetic:
+        patients = 0 if development.patients is None else len(set(development.patients))
+        say(console, worth(patients, len(development), len(models)))
     twice = (
         0 if context.preprocessed is None else counts["train"] + counts["validation"]
     )  # raw, and as networks see them
@@ -81,7 +89,8 @@ def _space_table(model: Model) -> Table:
 
 
 def _cost(
-    settings: LaunchSettings,
+    trials: int,
+    epochs: int,
     development: DevelopmentSet,
     folds: int,
     context: WorkerContext,
@@ -91,13 +100,13 @@ def _cost(
     training, seconds = _probe(development, context, model)
     learn = int((development.part == "train").sum())
     epoch = seconds / len(training.rows) * learn
-    whole = epoch * settings.epochs * settings.trials / (crew.workers or 1)
+    whole = epoch * epochs * trials / (crew.workers or 1)
     parameters = count_parameters(training.network)
     checkpoints = parameters * _BYTES_OF_A_PARAMETER * (crew.workers or 1) / 2**20
     members = parameters * _BYTES_OF_A_WEIGHT * folds * _CANDIDATES / 2**20
     return (
         f"{model.name}, default configuration: {parameters:,} parameters, about {epoch:.1f} s an epoch; "
-        f"{settings.trials} trials of {settings.epochs} epochs: at most about {timedelta(seconds=round(whole))} "
+        f"{trials} trials of {epochs} epochs: at most about {timedelta(seconds=round(whole))} "
         f"(pruning saves, larger configurations cost)\n"
         f"memory: about {peak_memory(context.device) / 2**30:.1f} GB a worker\n"
         f"disk: checkpoints about {checkpoints:.0f} MB, members of search.finalize about {members:.0f} MB"

@@ -176,7 +176,7 @@ def _asked(one: Extent, usual: Mapping[str, BaseDistribution], model: Model) -> 
             _refuse(one, value, widest)
     drawn = [as_drawn(widest, value) for value in values]
     if one.ranged and isinstance(now, CategoricalDistribution):
-        choices = "/".join(str(choice) for choice in now.choices)
+        choices = "/".join(str(choice) for choice in _choices(widest))
         raise UsageError(f"{one.where} {one}: {one.parameter} is a choice, no range; name some of {choices}")
     if one.ranged:
         return _range(now, *drawn)
@@ -209,7 +209,10 @@ def _number(value: ParamValue, distribution: BaseDistribution) -> ParamValue:
 
 
 def _refuse(one: Extent, value: ParamValue, widest: BaseDistribution) -> NoReturn:
-    meant = did_you_mean(str(value), map(str, _choices(widest)))
+    choices = _choices(widest)
+    numbers = bool(choices) and all(isinstance(one, int | float) for one in (value, *choices))
+    nearest = f"; the nearest is {_value_in_words(_nearest(widest, value))}" if numbers else ""
+    meant = nearest or did_you_mean(str(value), map(str, choices))
     raise UsageError(
         f"{one.where} {one.model}.{one.parameter}: {shown(repr(value))} is not allowed{meant}; {one.model} allows "
         f"{in_words(widest)}"

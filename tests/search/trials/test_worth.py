@@ -8,16 +8,23 @@ from search.trials.worth import BEFORE, worth
 @pytest.mark.parametrize(
     ("patients", "patches", "like", "here"),
     [
-        (12, 9000, BEFORE[0], "12 patients"),
-        (400, 300, BEFORE[-1], "400 patients"),
+        (12, 9000, BEFORE[0], "12 patients with 9000 patches"),
+        (400, 300, BEFORE[-1], "400 patients with 300 patches"),
         (0, 300, BEFORE[0], "300 patches"),
         (0, 90_000, BEFORE[-1], "90000 patches"),
     ],
 )
 def test_the_data_that_are_most_alike_in_size_are_named(patients, patches, like, here) -> None:
-    told = worth(patients, patches)
-    assert told.startswith(f"a search of {like.patients} development patients with {like.patches} patches gained ")
+    told = worth(patients, patches, models=1)
+    assert told.startswith(f"where searches had {like.patients} development patients with {like.patches} patches, ")
+    assert f" patches, {like.alone} (LOG.md)" in told
     assert told.endswith(f"; here are {here}")
+
+
+def test_of_an_ensemble_it_is_told_where_two_models_are_searched() -> None:
+    assert BEFORE[-1].together in worth(150, 6000, models=2)
+    assert "ensemble" not in worth(150, 6000, models=1)
+    assert BEFORE[0].alone in worth(20, 400, models=2)  # two were not searched there
 
 
 def test_data_with_more_patients_have_more_patches() -> None:
