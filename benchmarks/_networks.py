@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 from rich.console import Console
 from rich.progress import track
+from sklearn.model_selection import StratifiedGroupKFold
 
 from data_utils.split.prepare import DevelopmentSet
 from models._registry import load_model
@@ -18,6 +19,7 @@ from search.training.loop import Rows, Training
 from search.training.scores import validation_scores
 
 DEVICE = "cpu"
+FOLDS = 5
 Run = TypeVar("Run")
 
 
@@ -84,6 +86,15 @@ def begin(
 def rows_of(development: DevelopmentSet, part: str) -> Rows:
     """(n,) rows of "train" or "validation"."""
     return np.flatnonzero(development.part == part)
+
+
+def left_out(development: DevelopmentSet, rows: Rows, number: int) -> tuple[Rows, Rows]:
+    """Of these rows, those without a fold of their patients, and those of it; after the last fold comes the first."""
+    assert development.labels is not None
+    folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0)
+    parts = list(folds.split(rows, development.labels[rows], development.patients[rows]))
+    learn, score = parts[number % FOLDS]
+    return rows[learn], rows[score]
 
 
 def auc(development: DevelopmentSet, rows: Rows, logits: np.ndarray) -> float:

@@ -28,19 +28,17 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.table import Table
 from scipy.stats import spearmanr
-from sklearn.model_selection import StratifiedGroupKFold
 
 from benchmarks._launch import LARGE, chosen_patches, configurations, prepared, scratch_folder
-from benchmarks._networks import auc, begin, read_parameters, rows_of, two_at_a_time
+from benchmarks._networks import FOLDS, auc, begin, left_out, read_parameters, rows_of, two_at_a_time
 from benchmarks._report import conditions
-from data_utils.split.prepare import DevelopmentSet, load_development
+from data_utils.split.prepare import load_development
 from models._spec import ParamValue
 from search.training.average import Average
-from search.training.loop import Rows, evaluate, train
+from search.training.loop import evaluate, train
 
 EPOCHS = 12
 RUNG = 3
-FOLDS = 5
 VIEWS = 8
 WINDOWS = (0.05, 0.2)  # shares of all steps that weights are averaged over
 Floats = npt.NDArray[np.float64]
@@ -105,20 +103,10 @@ class Run:
         return kind.of(of_kind)
 
 
-def left_out(development: DevelopmentSet, number: int) -> tuple[Rows, Rows]:
-    """Rows of the training patients without a fold of them, and of that fold."""
-    rows = rows_of(development, "train")
-    assert development.labels is not None
-    folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0)
-    parts = list(folds.split(rows, development.labels[rows], development.patients[rows]))
-    learn, score = parts[number % FOLDS]
-    return rows[learn], rows[score]
-
-
 def trained(folder: Path, params: Mapping[str, ParamValue], seed: int) -> Run:
     """One network, trained and looked at in this process."""
     development = load_development(folder)
-    learn, unseen = left_out(development, seed)
+    learn, unseen = left_out(development, rows_of(development, "train"), seed)
     seen = rows_of(development, "validation")
     training = begin(development, learn, params, epochs=EPOCHS, seed=seed, precision="auto")
     averages = [Average(training.network, window * EPOCHS * training.steps_per_epoch) for window in WINDOWS]

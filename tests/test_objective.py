@@ -5,7 +5,8 @@ import pytest
 
 from benchmarks import objective
 from benchmarks._launch import Source, prepared
-from benchmarks.objective import EPOCHS, FOLDS, RUNG, Run, Value, left_out, others, row
+from benchmarks._networks import FOLDS, left_out, rows_of
+from benchmarks.objective import EPOCHS, RUNG, Run, Value, others, row
 from data_utils.split.prepare import load_development
 
 
@@ -21,7 +22,7 @@ def test_a_fold_left_out_shares_no_patient_with_training(tmp_path):
     development = load_development(prepared(Source("synthetic:400", ""), tmp_path).development)
     seen = []
     for number in range(FOLDS):
-        learn, unseen = left_out(development, number)
+        learn, unseen = left_out(development, rows_of(development, "train"), number)
         assert set(development.part[np.concatenate([learn, unseen])]) == {"train"}
         assert not set(development.patients[learn]) & set(development.patients[unseen])
         seen.append(unseen)

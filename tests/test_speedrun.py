@@ -1,9 +1,13 @@
 """A speedrun: ways are read as they are typed, trained beside the default, and compared seed by seed."""
 
+from unittest.mock import Mock
+
 import pytest
 
 from benchmarks import speedrun
-from benchmarks.speedrun import Run, Way, row
+from benchmarks._launch import chosen_patches, prepared
+from benchmarks.speedrun import MODEL, Run, Way, of_seed, row, trained
+from data_utils.split.prepare import load_development
 
 
 def test_a_way_is_what_is_different():
@@ -11,7 +15,7 @@ def test_a_way_is_what_is_different():
     found = Way.read("residual=True,adamw_learning_rate=2e-3,activation=silu")
     assert (dict(found.params), found.epochs) == (
         {"residual": True, "adamw_learning_rate": 0.002, "activation": "silu"},
-        12,
+        MODEL.epochs,
     )
 
 
@@ -33,7 +37,53 @@ def test_the_default_and_a_way_are_trained(capsys):
     assert speedrun.main(["width=8,epochs=1", "--data", "synthetic:300", "--seeds", "1"]) == 0
     printed = capsys.readouterr().out
     assert "synthetic:300; 1 seeds" in printed
-    cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in printed.splitlines() if " x " in line]
-    assert [(name, epochs) for name, epochs, *_ in cells] == [("default", "12"), ("width=8,epochs=1", "1")]
+    cells = table(printed)
+    assert [(name, epochs) for name, epochs, *_ in cells] == [
+        ("default", str(MODEL.epochs)),
+        ("width=8,epochs=1", "1"),
+    ]
     assert all(0 < float(auc) < 1 for _, _, _, auc, *_ in cells)
     assert cells[0][4:] == ["+0.0000 ± nan", "1.00 x"]
+
+
+def table(printed: str) -> list[list[str]]:
+    return [[cell.strip() for cell in line.split("│")[1:-1]] for line in printed.splitlines() if " x " in line]
+
+
+def test_of_a_seed_it_is_the_mean_of_its_folds():
+    assert of_seed([Run(30.0, 0.9), Run(50.0, 0.8)]) == Run(40.0, pytest.approx(0.85))
+
+
+def test_out_of_fold_every_fold_trains_one_network_of_each(capsys, monkeypatch):
+    asked = []
+
+    def run(trained, jobs, console):
+        asked.extend(jobs)
+        return [Run(10.0, 0.9 if way.params else 0.8) for _, way, *_ in jobs]
+
+    monkeypatch.setattr(speedrun, "two_at_a_time", run)
+    assert speedrun.main(["width=8", "--data", "synthetic:300", "--seeds", "2", "--out-of-fold"]) == 0
+    assert [(way.name, seed, fold) for _, way, seed, fold, _ in asked] == [
+        (name, seed, fold) for seed in range(2) for name in ("default", "width=8") for fold in range(5)
+    ]
+    printed = capsys.readouterr().out
+    assert "2 seeds, 5 folds of development, fp32" in printed
+    assert [row[3] for row in table(printed)] == ["0.8000", "0.9000"]
+
+
+def test_a_fold_is_scored_by_a_network_that_has_not_seen_its_patients(monkeypatch, tmp_path):
+    source = chosen_patches("synthetic:300", tmp_path / "patches")
+    folder = prepared(source, tmp_path / "prepared").development
+    begin, evaluate = Mock(), Mock()
+    monkeypatch.setattr(speedrun, "begin", begin)
+    monkeypatch.setattr(speedrun, "train", Mock(return_value=()))
+    monkeypatch.setattr(speedrun, "evaluate", evaluate)
+    monkeypatch.setattr(speedrun, "auc", Mock(return_value=0.5))
+    assert trained(folder, Way("default", {}), 1, 2, "fp32").auc == 0.5
+    learn, score = begin.call_args.args[1], evaluate.call_args.args[2]
+    more, views = begin.call_args.kwargs, evaluate.call_args.kwargs["views"]
+    patients = load_development(folder).patients
+    assert patients is not None
+    assert not set(patients[learn]) & set(patients[score])
+    assert sorted([*learn, *score]) == list(range(len(patients)))
+    assert (more["seed"], more["window"], len(views)) == (7, 0.0, 8)
