@@ -7,13 +7,15 @@ patients less a fold of them, another fold for each seed. A value is of the vali
 should foretell is the score of what is deployed: the weights of the last step, 8 views, on the fold left out, as the
 mean over the *other* seeds. The table has, for each kind of value,
 
-- noise: its standard deviation between the seeds of a configuration, mean over configurations;
+- noise: standard deviation of what neither the configuration nor the seed, with its fold, explains of it;
 - rank: Spearman's correlation, over configurations, of one seed's value with what it should foretell; mean over seeds;
 - rank at the rung: the same of the value after a quarter of the epochs;
-- lost: how much worse than the best, by what it should foretell, the configuration with the best value is;
+- gained: how much better than the mean of all, by what it should foretell, the configuration with the best value is;
 - cost: seconds that the looks at the validation patients take, as a share of those of training.
 
-With few configurations a rank correlation is uncertain: between brackets stands half the range over the seeds.
+With few configurations a rank correlation is uncertain: between brackets stands its standard error over draws of
+configurations. What it should foretell is uncertain as well, so that a value without any noise would not rank at 1:
+what it would correlate by is told.
 """
 
 import argparse
@@ -22,12 +24,13 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from warnings import catch_warnings, simplefilter
 
 import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 from rich.table import Table
-from scipy.stats import spearmanr
+from scipy.stats import ConstantInputWarning, spearmanr
 
 from benchmarks._launch import LARGE, chosen_patches, configurations, prepared, scratch_folder
 from benchmarks._networks import FOLDS, auc, begin, left_out, read_parameters, rows_of, two_at_a_time
@@ -38,6 +41,7 @@ from search.training.average import Average
 from search.training.loop import evaluate, train
 
 EPOCHS = 12
+DRAWS = 500  # of configurations, for standard errors
 RUNG = 3
 VIEWS = 8
 WINDOWS = (0.05, 0.2)  # shares of all steps that weights are averaged over
@@ -136,13 +140,13 @@ def row(kind: Value, runs: Sequence[Sequence[Run]]) -> list[str]:
     foretold = others(deployed)
     end, rung = (np.array([[run.value(kind, at) for run in seeds] for seeds in runs]) for at in (EPOCHS, RUNG))
     shares = [kind.looks() * run.look / run.training for seeds in runs for run in seeds]
-    lost = [seed.max() - seed[end[:, place].argmax()] for place, seed in enumerate(foretold.T)]
+    gained = [seed[end[:, place].argmax()] - seed.mean() for place, seed in enumerate(foretold.T)]
     return [
         *kind.cells(),
-        f"{end.std(axis=1, ddof=1).mean():.4f}",
+        f"{noise(end):.4f}",
         _ranks(end, foretold),
         _ranks(rung, foretold),
-        f"{np.mean(lost):.4f}",
+        f"{np.mean(gained):+.4f}",
         f"{np.median(shares):.0%}",
     ]
 
@@ -152,9 +156,36 @@ def others(scores: Floats) -> Floats:
     return (scores.sum(axis=1, keepdims=True) - scores) / (scores.shape[1] - 1)
 
 
+def noise(scores: Floats) -> float:
+    """Of (configurations, seeds): the standard deviation of what neither configuration nor seed explains.
+
+    A seed leaves a fold of its own out, which makes all of its scores better or worse, and no configuration.
+    """
+    rest = scores - scores.mean(axis=0) - scores.mean(axis=1, keepdims=True) + scores.mean()
+    configurations, seeds = scores.shape
+    return float(np.sqrt(np.square(rest).sum() / ((configurations - 1) * (seeds - 1))))
+
+
+def ceiling(scores: Floats) -> float:
+    """The correlation that a value without any noise has with the mean of all seeds but one."""
+    seeds = scores.shape[1]
+    error = noise(scores) ** 2
+    apart = max(float(scores.mean(axis=1).var(ddof=1)) - error / seeds, 0.0)
+    return float(np.sqrt(apart / (apart + error / (seeds - 1)))) if apart else 0.0
+
+
 def _ranks(values: Floats, foretold: Floats) -> str:
-    found = [spearmanr(one, other).statistic for one, other in zip(values.T, foretold.T, strict=True)]
-    return f"{np.mean(found):.2f} ({np.ptp(found) / 2:.2f})"
+    """Mean over the seeds, and its standard error over draws of configurations."""
+    rng, count = np.random.default_rng(0), len(values)
+    drawn = [_rank(values[rows], foretold[rows]) for rows in rng.integers(count, size=(DRAWS, count))]
+    return f"{_rank(values, foretold):.2f} ({np.nanstd(drawn):.2f})"
+
+
+def _rank(values: Floats, foretold: Floats) -> float:
+    with catch_warnings():
+        simplefilter("ignore", ConstantInputWarning)  # of a draw that is one configuration again and again
+        found = [spearmanr(one, other).statistic for one, other in zip(values.T, foretold.T, strict=True)]
+    return float(np.mean(found))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -193,8 +224,11 @@ def _print(console: Console, runs: Sequence[Sequence[Run]]) -> None:
         f"median {np.median(ranked):.4f}; {np.mean([run.training for seeds in runs for run in seeds]):.0f} core-s each"
     )
     console.print("by configuration: " + ", ".join(f"{score:.4f}" for score in deployed.mean(axis=1)))
-    console.print(f"one seed's deployed score with the others': rank {_ranks(deployed, others(deployed))}")
-    table = Table("epoch", "averaged", "views", "noise", "rank", "at the rung", "lost", "cost", padding=0)
+    console.print(
+        f"one seed's deployed score with the others': rank {_ranks(deployed, others(deployed))}; a value without noise "
+        f"would correlate with them by {ceiling(deployed):.2f}"
+    )
+    table = Table("epoch", "averaged", "views", "noise", "rank", "at the rung", "gained", "cost", padding=0)
     for kind in KINDS:
         table.add_row(*row(kind, runs))
     console.print(table)

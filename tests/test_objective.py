@@ -6,7 +6,7 @@ import pytest
 from benchmarks import objective
 from benchmarks._launch import Source, prepared
 from benchmarks._networks import FOLDS, left_out, rows_of
-from benchmarks.objective import EPOCHS, RUNG, Run, Value, others, row
+from benchmarks.objective import EPOCHS, RUNG, Run, Value, ceiling, noise, others, row
 from data_utils.split.prepare import load_development
 
 
@@ -41,11 +41,22 @@ def test_a_row_ranks_one_seeds_value_by_the_deployed_scores_of_the_others():
         [run(0.91, 0.7, 0.82), run(0.90, 0.7, 0.80)],
     ]
     np.testing.assert_allclose(others(np.array([[0.90, 0.94], [0.92, 0.92]])), [[0.94, 0.90], [0.92, 0.92]])
-    *names, noise, rank, at_rung, lost, cost = row(Value(0.0, 1, "last"), runs)
-    assert (names, noise) == (["last", "no", "1"], f"{0.02 / np.sqrt(2) / 3:.4f}")
+    *names, noisy, rank, at_rung, gained, cost = row(Value(0.0, 1, "last"), runs)
+    assert (names, noisy) == (["last", "no", "1"], f"{0.02 / np.sqrt(6):.4f}")  # of two seeds, their difference alone
     # Seed 0's values have the ranks 1, 3, 2 where they should have 3, 2, 1: -.5. Seed 1's 2, 3, 1 for 1, 3, 2: .5.
-    assert (rank, at_rung) == ("0.00 (0.50)", "-0.25 (0.75)")
-    assert (lost, cost) == ("0.0100", "10%")
+    assert [told.split()[0] for told in (rank, at_rung)] == ["0.00", "-0.25"]
+    assert (gained, cost) == ("+0.0050", "10%")  # both seeds choose the second: .00 and .01 above the mean of three
+
+
+def test_noise_is_what_neither_configurations_nor_folds_explain():
+    rng = np.random.default_rng(0)
+    configurations, folds = rng.normal(0, 0.007, (400, 1)), rng.normal(0, 0.01, (1, 3))
+    assert noise(0.9 + configurations + folds) == pytest.approx(0, abs=1e-12)
+    scores = 0.9 + configurations + folds + rng.normal(0, 0.01, (400, 3))
+    assert noise(scores) == pytest.approx(0.01, rel=0.1)
+    truth = np.corrcoef(configurations[:, 0], scores[:, :2].mean(axis=1))[0, 1]
+    assert ceiling(scores) == pytest.approx(truth, abs=0.07)
+    assert ceiling(rng.normal(0, 1, (3, 1)) * 0 + np.array([[1.0, 2.0]])) == 0.0
 
 
 @pytest.mark.parametrize(
@@ -65,4 +76,4 @@ def test_the_table_is_of_networks_that_were_trained(capsys):
     assert "synthetic:400; 3 configurations, 2 seeds, width=8,kernel=3,depth=1" in printed
     cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in printed.splitlines() if line.startswith("│")]
     assert [row[:3] for row in cells] == [kind.cells() for kind in objective.KINDS]
-    assert all(-1 <= float(rank.split()[0]) <= 1 and float(lost) >= 0 for *_, rank, _, lost, _ in cells)
+    assert all(-1 <= float(rank.split()[0]) <= 1 and abs(float(gained)) < 1 for *_, rank, _, gained, _ in cells)
