@@ -43,7 +43,7 @@ def test_a_launch_without_options_takes_the_documented_defaults():
     settings = launch()
     assert (settings.trials, settings.epochs, settings.split, settings.seed, settings.split_seed) == (
         50,
-        12,
+        None,
         (70, 15, 15),
         0,
         0,

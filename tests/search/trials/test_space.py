@@ -112,7 +112,7 @@ def test_a_default_outside_of_the_space_is_the_nearest_inside_and_that_is_said_i
         "optimizer": "sgd", "pooling": "mean",
     }  # fmt: skip
     assert moved_defaults(model, extents) == (
-        "cnn begins with depth 4 instead of 2, width 64 instead of 32, adamw_learning_rate 0.0001 instead of 0.001, "
+        "cnn begins with depth 4 instead of 2, width 64 instead of 16, adamw_learning_rate 0.0001 instead of 0.002, "
         "stain_jitter 0.1 instead of 0.05, pooling mean instead of both: its defaults lie outside of this space"
     )
     inside = {name: holds(each, model.default[name]) for name, each in distributions(model).items()}
