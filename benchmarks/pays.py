@@ -189,7 +189,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--folder", required=True, type=Path, help="for patches and results; about 3 GB each")
     parser.add_argument("--models", default="all", help="as --model of search.launch")
     parser.add_argument("--trials", type=int, default=30, help="of each model (default: 30)")
-    parser.add_argument("--epochs", type=int, default=12, help="most of a trial (default: 12)")
+    parser.add_argument("--epochs", type=int, help="most of a trial (default: as search.launch)")
     parser.add_argument("--set", metavar="SPACE", help="as --set of search.launch; in a folder of its own")
     asked = parser.parse_args(argv)
     unknown = set(asked.regimes) - set(REGIMES)
@@ -198,7 +198,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     table = Table("data", "chosen over default", "ensemble over single", "ensemble over control", "core-hours")
     console = Console()
     console.print("; ".join(conditions()))
-    flags = ["--trials", str(asked.trials), "--epochs", str(asked.epochs), *(["--set", asked.set] if asked.set else [])]
+    typed = {"--trials": asked.trials, "--epochs": asked.epochs, "--set": asked.set}
+    flags = [word for flag, value in typed.items() if value is not None for word in (flag, str(value))]
     for regime in asked.regimes or REGIMES:
         table.add_row(*row(regime, search(regime, asked.data, asked.folder, asked.models, flags)))
         console.print(table)
