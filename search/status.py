@@ -111,6 +111,7 @@ def _best(trial: "TrialResult", study: "StudySummary") -> dict[str, Any]:
 
 
 def _entry(study: "StudySummary", comparison: str, engine: "Engine") -> dict[str, Any]:
+    from studies.findings.ablation import path_of
     from studies.findings.costs import cost_of
     from studies.findings.lessons import edges_of, lessons, rung_of
     from studies.storage.results import by_hand, cut_short, taken_over, way_out
@@ -136,7 +137,7 @@ def _entry(study: "StudySummary", comparison: str, engine: "Engine") -> dict[str
             trial.attributes.get("failure", "unknown") for trial in study.trials if trial.state == "FAIL"
         ),
         "cut_short": cut_short(study.trials),
-        "lessons": lessons(rung_of(study), edges_of(study)),
+        "lessons": lessons(rung_of(study), edges_of(study), path_of(study)),
         "next": way_out(study) if study.best is None and states["FAIL"] + states["PRUNED"] else None,
     }
 

@@ -61,6 +61,8 @@ KINDS: Mapping[str, Kind] = {
     "HT-L02": Kind("The rung knew little", "Values where weak trials end hardly told what came of the others."),
     "HT-L03": Kind("The rung cannot be judged", "There were too few complete trials to tell whether to trust it."),
     "HT-L04": Kind("The best lie at an end of a range", "Beyond that end there may be better configurations."),
+    "HT-L05": Kind("What made the best trial better", "One parameter after the other, as far as the trials tell it."),
+    "HT-L06": Kind("What mattered cannot be told", "The trials foretell one another too little to say what mattered."),
     "HT-D01": Kind("Every patch is shown", "There is no lock, and patches that one may seal are shown as well."),
     "HT-D02": Kind("No split is locked yet", "Shown are the development patches of the split drawn by default."),
     "HT-D03": Kind("Made-up patches", "The patches were drawn by a program and say nothing about tissue."),

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from studies.findings.ablation import Path
 from studies.records import StudySummary, TrialResult
 from studies.storage.results import counted, ranking
 from studies.storage.studies import first_rung
@@ -96,9 +97,9 @@ class Edge:
         return f"beyond it may be better ones, so widen it{way}"
 
 
-def lessons(rung: Rung | None, edges: Sequence[Edge]) -> tuple[str, ...]:
+def lessons(rung: Rung | None, edges: Sequence[Edge], path: Path | None = None) -> tuple[str, ...]:
     """In sentences."""
-    return (*(() if rung is None else (rung.words,)), *(edge.words for edge in edges))
+    return tuple(one.words for one in (rung, *edges, path) if one is not None)
 
 
 def rung_of(study: StudySummary) -> Rung | None:

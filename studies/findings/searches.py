@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 
+from studies.findings.ablation import Path, path_of
 from studies.findings.costs import Cost, cost_of
 from studies.findings.lessons import Edge, Rung, edges_of, lessons, rung_of
 from studies.records import StudySummary
@@ -22,6 +23,7 @@ class SearchFindings:
         cut_short: likewise, of trials that did not fail and could not go on, or were left out.
         rung: how well the first one told the end; None where that cannot be told.
         edges: ends of ranges at which the best configurations lie.
+        path: from the default configuration to the best; None where there is none.
         lessons: what to do otherwise in the next search, in sentences.
         lesson_codes: of the kind of each of them.
     """
@@ -40,6 +42,7 @@ class SearchFindings:
     importance: dict[str, float] | None
     rung: Rung | None = None
     edges: tuple[Edge, ...] = ()
+    path: Path | None = None
     lessons: tuple[str, ...] = ()
     lesson_codes: tuple[str, ...] = ()
 
@@ -49,7 +52,7 @@ def find_search(study: StudySummary) -> SearchFindings:
     states: dict[str, int] = {}
     for trial in study.trials:
         states[trial.state] = states.get(trial.state, 0) + 1
-    rung, edges = rung_of(study), edges_of(study)
+    rung, edges, path = rung_of(study), edges_of(study), path_of(study)
     values = {trial.number: trial.value for trial in study.trials}
     best = None if study.best is None else values[study.best]
     default = None if study.default is None else values.get(study.default)
@@ -68,6 +71,7 @@ def find_search(study: StudySummary) -> SearchFindings:
         importance=study.importance,
         rung=rung,
         edges=edges,
-        lessons=lessons(rung, edges),
-        lesson_codes=tuple(one.code for one in (rung, *edges) if one is not None),
+        path=path,
+        lessons=lessons(rung, edges, path),
+        lesson_codes=tuple(one.code for one in (rung, *edges, path) if one is not None),
     )
