@@ -1,4 +1,4 @@
-"""A speedrun: core-seconds of training until a single cnn has the validation AUC that its default has in 12 epochs.
+"""A speedrun: core-seconds of training until a single cnn has the validation AUC that its default has.
 
     python -m benchmarks.speedrun --seeds 5 width=32 epochs=16 depth=1,epochs=8
     python -m benchmarks.speedrun --seeds 3 --out-of-fold --precision auto width=32,epochs=12 width=24
@@ -11,7 +11,7 @@ standard error, and how many times as fast it was.
 A way counts where its AUC is as good. By one draw of validation patients two ways were, that were not so by all of them
 (LOG.md): with ``--out-of-fold`` a seed trains five networks, each without a fold of the development patients, and its
 AUC is the mean of theirs on that fold, of what is deployed: the last weights, eight views. What is to become a default
-is asked so.
+is asked so. The folds are the same for all seeds, so that a standard error is of initial weights and order alone.
 """
 
 import argparse

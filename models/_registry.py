@@ -43,6 +43,9 @@ def load_model(name: str) -> Model:
     """
     module = _found(name)
     _check(module, name)
+    epochs = getattr(module, "EPOCHS", EPOCHS)
+    if type(epochs) is not int or epochs < 1:
+        raise ModelError(f"EPOCHS of {words_for(name)} is {epochs!r}; a whole number from 1 on was expected.")
     return Model(
         name=name,
         suggest=module.suggest,
@@ -54,7 +57,7 @@ def load_model(name: str) -> Model:
         prefix_name=getattr(module, "prefix_name", no_prefix),
         allowed=getattr(module, "ALLOWED", {}),
         before=getattr(module, "BEFORE", {}),
-        epochs=getattr(module, "EPOCHS", EPOCHS),
+        epochs=epochs,
     )
 
 

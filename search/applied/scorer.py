@@ -133,12 +133,14 @@ class Scorer:
             return ""
         likeness = self._judge[0]
         if likeness.older:
-            return "patients as wholes, and swapped colours, are not judged: this model is of an earlier version"
+            return "patients are not judged as wholes: this model is of an earlier version"
         if likeness.wholes is None:
             return ""
         names, means, counts = self._wholes.means()
+        of_nobody = ""
         if names != [""]:
-            known = np.array(names) != ""  # the others' patches are of nobody who could be told
+            known = np.array(names) != ""
+            of_nobody = "" if known.all() else f"; {counts[~known].sum():.0f} patches are of nobody"
             names, means, counts = [name for name in names if name], means[known], counts[known]
         found = likeness.unlike_as_wholes(means, counts)
         unlike = Counter(kind for kinds in found for kind in kinds.split(",") if kind)
@@ -146,7 +148,7 @@ class Scorer:
             return f"taken together they are unlike the development patients: by {', '.join(unlike)}" if unlike else ""
         by = "".join(f", {kind} {count / len(names):.1%}" for kind, count in unlike.items())
         many = f"{sum(map(bool, found))} of {len(names)} patients"
-        usual = f"up to {USUAL_OF_PATIENTS:.0%} each is usual"
+        usual = f"up to {USUAL_OF_PATIENTS:.0%} each is usual{of_nobody}"
         return f"{many}, each taken as a whole, are unlike the development patients{by} ({usual})"
 
 

@@ -105,8 +105,8 @@ class LaunchSettings:
     )] = "auc"  # fmt: skip
     sampler: Annotated[str, choice("how configurations are chosen", "tpe", "random", "gp")] = "tpe"
     pruner: Annotated[str, choice(
-        "how weak trials are stopped, for all of a study; in each bracket of hyperband (3 of 12 epochs), tpe and gp "
-        "begin with 10 random trials", "sha", "hyperband", "median", "none",
+        "how weak trials are stopped, for all of a study; in each bracket of hyperband (3 for 9 to 26 epochs), tpe and "
+        "gp begin with 10 random trials", "sha", "hyperband", "median", "none",
     )] = "sha"  # fmt: skip
     precision: Annotated[str, choice(
         "numbers of training; auto is bf16 where the hardware has it", "auto", "bf16", "fp32"

@@ -88,7 +88,7 @@ def _read(option: Option, value: Any) -> Any:
     return read
 
 
-def write_settings(path: Path, settings: "DataclassInstance", typed: str) -> None:
+def write_settings(path: Path, settings: "DataclassInstance", typed: str, told: Iterable[str] = ()) -> None:
     """Writes the settings that a command really used, whole or not at all, over those of the run before.
 
     Those of earlier runs stay in the logs as the commands that were typed; the file is of the last one.
@@ -97,11 +97,12 @@ def write_settings(path: Path, settings: "DataclassInstance", typed: str) -> Non
         path: like runs/NAME/launch.toml.
         settings: with everything settled; what was left open stays out, and so does every password.
         typed: the command line.
+        told: what no setting says, for who reads the file.
 
     Raises:
         NotWrittenError: the disk is full, or nothing may be written there.
     """
-    write_whole(path, "\n".join(_text(path, settings, typed)))
+    write_whole(path, "\n".join((*_text(path, settings, typed), *(f"# {one}\n" for one in told))))
 
 
 def _text(path: Path, settings: "DataclassInstance", typed: str) -> Iterator[str]:

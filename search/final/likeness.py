@@ -78,6 +78,7 @@ class Likeness:
         threshold: of the members' mean distance.
         clouds: of each member; none where its networks have no linear layer.
         wholes: of patients; None with too few of them, and of a version that had none.
+        older: whether it is of such a version.
     """
 
     made_for: str
@@ -86,6 +87,7 @@ class Likeness:
     threshold: float
     clouds: tuple[Cloud, ...]
     wholes: Wholes | None = None
+    older: bool = False
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -112,17 +114,12 @@ class Likeness:
         about[FEATURES] = np.greater(distances, 1)
         return distances, [",".join(kind for kind, rows in about.items() if rows[row]) for row in range(len(pixels))]
 
-    @property
-    def older(self) -> bool:
-        """Whether it is of a version that did not look at red less blue, nor at patients as wholes."""
-        return len(self.low) <= _RED_LESS_BLUE
-
     def as_swapped(self, found: Floats) -> npt.NDArray[np.bool_]:
         """(N,) whether a patch would have a usual colour if red and blue changed places, and has none as it is.
 
         Other light makes a patch blue as well: it is no proof.
         """
-        if self.older:
+        if len(self.low) <= _RED_LESS_BLUE:
             return np.zeros(len(found), np.bool_)
         low, high, less = self.low[_RED_LESS_BLUE], self.high[_RED_LESS_BLUE], found[:, _RED_LESS_BLUE]
         unusual: npt.NDArray[np.bool_] = ((less < low) | (less > high)) & (low <= -less) & (-less <= high)
@@ -277,4 +274,6 @@ def _from(arrays: Mapping[str, npt.NDArray[Any]]) -> Likeness:
     if not fitting or shape not in (_OF.shape, (_RED_LESS_BLUE,)) or arrays["high"].shape != shape:
         raise ValueError("its arrays do not belong together")
     bounds = arrays["low"], arrays["high"], float(arrays["threshold"])
-    return Likeness(str(arrays["made_for"]), *bounds, clouds, stored_wholes(arrays))
+    wholes = stored_wholes(arrays)
+    older = wholes is None and (len(bounds[0]) <= _RED_LESS_BLUE or "whole_mean" in arrays)
+    return Likeness(str(arrays["made_for"]), *bounds, clouds, wholes, older)

@@ -122,7 +122,8 @@ def _inside(trial: TrialResult, space: Mapping[str, BaseDistribution]) -> dict[s
 
 def _same_objective(study: optuna.Study, older: optuna.Study) -> bool:
     ours, theirs = (definition_of(one.user_attrs) or {} for one in (study, older))
-    return ours.get("objective") == theirs.get("objective") and measure_of(ours) == measure_of(theirs)
+    alike = all(ours.get(one) == theirs.get(one) for one in ("objective", "epochs"))
+    return alike and measure_of(ours) == measure_of(theirs)
 
 
 def _take_over(study: optuna.Study, ended: list[TrialResult], older: str, space: Mapping[str, BaseDistribution]) -> int:

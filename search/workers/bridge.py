@@ -166,6 +166,7 @@ class _WorkSearcher(_Stateless, Searcher):
         """Takes an epoch's report; True where the job ends with it, or is to be tried on another host."""
         job, host = self.jobs[trial_id], self.seats.host(trial_id)
         self.silence.spoke(trial_id)
+        self.seats.reached(job.label, report.epoch)
         if self.seats.hosts.reported(host, job.label, report):
             return bool(self.guarded(lambda: self._work.report(job, report)))
         self.seats.left(trial_id)  # which ends by itself
@@ -177,6 +178,7 @@ class _WorkSearcher(_Stateless, Searcher):
         """Takes note of the death of a job's worker, unless it says nothing of the job."""
         label, seat = self.jobs[trial_id].label, self.seats.left(trial_id)
         self.silence.ended(trial_id)
+        self._excused.discard(trial_id)
         excuse = "" if seat is None else self.seats.excused(label, seat)
         last_words = error.strip().rpartition("\n")[2].strip()
         _LOGGER.info("%s: its worker %s died%s: %s", label, seat or "without a place", excuse, last_words)

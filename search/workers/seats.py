@@ -15,7 +15,8 @@ from search.workers.room import Node, live_nodes
 from studies.records import HostLent
 
 NODES_FORGIVEN = 5
-"""Nodes that may leave under the worker of a job, until it is thought to end them, as by more memory than they have."""
+"""Nodes that may leave under the worker of a job that comes no further, until it is thought to end them, as by more
+memory than they have."""
 _NODE = "ray.io/node-id"
 """Ray's label of each node."""
 
@@ -30,6 +31,7 @@ class Seats:
         self._actors: dict[str, Any] = {}
         self._seats: dict[str, Seat] = {}
         self._nodes_lost: Counter[str] = Counter()  # by the label of the job that was on each
+        self._furthest: dict[str, int] = {}
 
     def nodes(self) -> list[Node]:
         """Those that may have workers."""
@@ -91,6 +93,12 @@ class Seats:
             return ""
         self._nodes_lost[label] += 1
         return ", with its node" if self._nodes_lost[label] <= NODES_FORGIVEN else ""
+
+    def reached(self, label: str, epoch: int) -> None:
+        """A job that comes further than ever does not end its nodes."""
+        if epoch > self._furthest.get(label, 0):
+            self._furthest[label] = epoch
+            del self._nodes_lost[label]
 
     def end(self, job: str) -> None:
         """Ends the worker of a job, which begins again in another one."""

@@ -3,7 +3,9 @@
 Ablation with a surrogate (Biedenkapp, Lindauer, Eggensperger, Hutter, Fawcett & Hoos, "Efficient parameter importance
 analysis via ablation with surrogates", AAAI 2017): of the parameters that differ, the one goes first that a forest
 fitted to the trials values the most, then the next. Nothing is trained for it, so it is worth what the forest is: how
-well that foretells trials which its trees have not seen is told, and below a half no path is.
+well that foretells trials which its trees have not seen, among those that are no further below the default than the
+best is above it. Below a half no path is told. That some configurations ruin a training is foretold easily, and says
+nothing of what makes a good one better.
 """
 
 import math
@@ -13,15 +15,17 @@ from statistics import fmean
 from typing import Any
 
 from studies.records import ParamValue, StudySummary, TrialResult
-from studies.storage.results import FINISHED, as_used, counted, ranking
+from studies.storage.results import as_used, counted, ranking
 
 FEWEST = 20
 """Trials with a value below which a forest is not asked."""
 FORETOLD = 0.5
-"""Share of the variance of trials that it has not seen, from which on a forest is believed."""
+"""Share of the variance of like trials, unseen by its trees, from which on a forest is believed."""
+FEWEST_ALIKE = 10
+_UNTOLD = "what made the best trial better than the default cannot be told"
 SHOWN = 0.1
 """Share of the whole way from which on a step is told by name."""
-_TREES = 300
+_TREES = 100
 
 Params = Mapping[str, ParamValue]
 
@@ -42,11 +46,13 @@ class Path:
 
     Attributes:
         trials: that the forest was fitted to.
-        foretold: R squared of trials that its trees have not seen.
-        steps: in their order; none where it foretells too little.
+        alike: of these, how many are no further below the default than the best is above it.
+        foretold: R squared of those, each by the trees that have not seen it; 0 where they are too few.
+        steps: in their order; none where it foretells too little, or does not value the best trial above the default.
     """
 
     trials: int
+    alike: int
     foretold: float
     steps: tuple[Step, ...]
 
@@ -58,18 +64,20 @@ class Path:
     @property
     def words(self) -> str:
         """What it means."""
+        if self.alike < FEWEST_ALIKE:
+            return f"{_UNTOLD}: {self.alike} of {self.trials} trials are about as good, too few to tell by"
         forest = (
-            f"a forest fitted to {self.trials} trials foretells those that its trees have not seen with "
-            f"R² = {self.foretold:.2f}"
+            f"{max(self.foretold, 0.0):.0%} of what the {self.alike} of {self.trials} trials that are about as good "
+            "differ by is foretold by a forest of trees that have not seen them"
         )
         if not self.steps:
-            return f"what made the best trial better than the default cannot be told: {forest}"
+            return f"{_UNTOLD}: {forest}"
         whole = sum(step.gain for step in self.steps)
         named = [step for step in self.steps if abs(step.gain) >= SHOWN * abs(whole)]
         rest = whole - sum(step.gain for step in named)
         others = len(self.steps) - len(named)
         more = f"; {others} more together {rest:+.4f}" if others else ""
-        return f"from the default to the best trial, as far as {forest}: {'; '.join(map(_in_words, named))}{more}"
+        return f"from the default to the best trial: {'; '.join(map(_in_words, named))}{more} ({forest})"
 
 
 def path_of(study: StudySummary) -> Path | None:
@@ -79,18 +87,21 @@ def path_of(study: StudySummary) -> Path | None:
     """
     by_number = {trial.number: trial for trial in study.trials}
     valued = _valued(study.trials)
-    if len(valued) < FEWEST or any(trial.state not in FINISHED for trial in study.trials):
+    if len(valued) < FEWEST or any(trial.state == "RUNNING" for trial in study.trials):
         return None
     if study.best is None or study.default not in by_number:
         return None
     default, best = (counted(by_number[number], study.space) for number in (study.default, study.best))
-    changed = [name for name in study.space if default.get(name) != best.get(name)]
+    usual = as_used(by_number[study.default].params, study.space)  # what others were added with by hand is not in it
+    changed = [name for name in usual if default.get(name) != best.get(name)]
     if not changed:
         return None
-    usual = as_used(by_number[study.default].params, study.space)
-    foretold, value_of = _forest(study, valued, usual)
-    if foretold < FORETOLD:
-        return Path(len(valued), foretold, ())
+    ends = {trial.number: value for trial, value in valued}
+    least = 2 * ends.get(study.default, math.inf) - ends[study.best]
+    alike = sum(value >= least for value in ends.values())
+    foretold, value_of = _forest(study, valued, usual, least)
+    if foretold < FORETOLD or alike < FEWEST_ALIKE:
+        return Path(len(valued), alike, foretold, ())
     here, steps = default, []
     while changed:
         ways = [_changed(here, name, best) for name in changed]
@@ -99,13 +110,13 @@ def path_of(study: StudySummary) -> Path | None:
         name = changed.pop(first)
         steps.append(Step(name, here.get(name), best.get(name), values[first] - now))
         here = ways[first]
-    return Path(len(valued), foretold, tuple(steps))
+    return Path(len(valued), alike, foretold, tuple(steps) if sum(step.gain for step in steps) > 0 else ())
 
 
 def _forest(
-    study: StudySummary, valued: Sequence[tuple[TrialResult, float]], usual: Params
+    study: StudySummary, valued: Sequence[tuple[TrialResult, float]], usual: Params, least: float
 ) -> tuple[float, Callable[[Sequence[Params]], list[float]]]:
-    """How well it foretells what its trees have not seen, and what it says of others.
+    """How well it foretells, of trials from ``least`` on, what its trees have not seen, and what it says of others.
 
     A parameter that does not count in a configuration has its value of ``usual`` there.
     """
@@ -113,12 +124,16 @@ def _forest(
     from sklearn.ensemble import RandomForestRegressor  # takes a second to import
 
     def encoded(params: Params) -> list[float]:
-        return [number for name, of in study.space.items() for number in _numbers(of, params.get(name, usual[name]))]
+        whole = {**usual, **params}
+        return [number for name in usual for number in _numbers(study.space[name], whole[name])]
 
-    rows, values = zip(*((encoded(counted(trial, study.space)), value) for trial, value in valued), strict=True)
-    forest = RandomForestRegressor(_TREES, max_features=0.5, oob_score=True, random_state=0)
-    forest.fit(np.array(rows), np.array(values))
-    return float(forest.oob_score_), lambda some: list(map(float, forest.predict(np.array(list(map(encoded, some))))))
+    rows = np.array([encoded(counted(trial, study.space)) for trial, _ in valued])
+    values = np.array([value for _, value in valued])
+    forest = RandomForestRegressor(_TREES, max_features=0.5, oob_score=True, random_state=0).fit(rows, values)
+    alike = values >= least
+    error, apart = np.square(values - forest.oob_prediction_)[alike].sum(), len(values[alike]) * values[alike].var()
+    foretold = float(1 - error / apart) if apart > 0 else 0.0
+    return foretold, lambda some: list(map(float, forest.predict(np.array(list(map(encoded, some))))))
 
 
 def _valued(trials: Sequence[TrialResult]) -> list[tuple[TrialResult, float]]:
@@ -129,7 +144,7 @@ def _valued(trials: Sequence[TrialResult]) -> list[tuple[TrialResult, float]]:
         epoch, value = trial.curve[-1]
         gains = [end - curve[epoch] for curve, end in complete if epoch in curve]
         found.append((trial, value + (fmean(gains) if gains else 0.0)))
-    return found
+    return [(trial, value) for trial, value in found if math.isfinite(value)]
 
 
 def _changed(here: Params, name: str, best: Params) -> dict[str, ParamValue]:

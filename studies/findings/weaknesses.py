@@ -272,13 +272,14 @@ def about_retraining(model: FinalModel) -> list[Weakness]:
 
 
 def about_changes(found: Mapping[str, Robustness]) -> list[Weakness]:
-    """Of each model: the small change of its patches that costs it the most, where that is much."""
+    """Of each model: of the small changes of its patches that cost it much for certain, the one that costs the most."""
     weak = []
     for name, model in found.items():
-        worst = max(model.moved, key=_taken)
-        low, high = worst.auc.low, worst.auc.high
-        if low is None or high is None or high >= 0 or _taken(worst) < MUCH:
+        much = [one for one in model.moved if _taken(one) >= MUCH and one.auc.high is not None and one.auc.high < 0]
+        if not much:
             continue
+        worst = max(much, key=_taken)
+        low, high = worst.auc.low or 0.0, worst.auc.high or 0.0
         meaning = (
             f"{worst.change} takes {_taken(worst):.3f} ({-high:.3f} to {-low:.3f}) of the AUC of {name}, on "
             f"{model.patches} development patches: patches of another scanner or laboratory may cost as much."

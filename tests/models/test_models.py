@@ -83,6 +83,15 @@ def test_a_file_that_lacks_what_a_model_offers_is_refused_with_what_is_missing(d
         load_model("half")
 
 
+@pytest.mark.parametrize("epochs", ["0", "-3", "2.5", "'x'", "True", "None"])
+def test_epochs_of_a_file_that_are_no_number_of_them_are_refused(dropped_in: Path, epochs: str) -> None:
+    (dropped_in / "short.py").write_text(
+        f"DEFAULT = {{}}\nEPOCHS = {epochs}\ndef suggest(trial): ...\ndef build(config, weights): ...\n"
+    )
+    with pytest.raises(ModelError, match=r"EPOCHS of models/short.py is .*; a whole number from 1 on was expected"):
+        load_model("short")
+
+
 def test_the_model_of_the_page_on_adding_one_works(dropped_in: Path) -> None:
     page = (Path(models.__file__).parent.parent / "docs" / "adding-a-model.md").read_text()
     (dropped_in / "tiny.py").write_text(page.split("```python\n")[1].split("```")[0])

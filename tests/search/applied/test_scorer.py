@@ -72,6 +72,7 @@ def test_swapped_channels_are_named(model: tuple[StoredModel, Path], tmp_path: P
     some = replace(swapped, patients=np.where(np.arange(len(PATCHES)) % 2, "", PATCHES.patients))
     count = len(np.unique(PATCHES.patients[::2]))
     assert told(some)[1].startswith(f"{count} of {count} patients, ")  # patches of nobody are no patient
+    assert told(some)[1].endswith(f"; {len(PATCHES) // 2 - 1} patches are of nobody)")
     few = replace(PATCHES, pixels=np.concatenate([swapped.pixels[:20], PATCHES.pixels[20:]]))
     assert "as blue as if" in told(few)[0]  # one patient in six is enough
 
@@ -86,7 +87,7 @@ def test_a_model_of_a_version_that_judged_no_wholes_says_so(model: tuple[StoredM
     save_likeness(replace(found, low=found.low[:5], high=found.high[:5], wholes=None), weights)
     scorer = Scorer(network, weights, "cpu")
     scorer.columns(PATCHES)
-    assert list(scorer.told())[1].startswith("patients as wholes, and swapped colours, are not judged: this ")
+    assert list(scorer.told())[1].startswith("patients are not judged as wholes: this ")
 
 
 def test_patches_are_left_open_as_the_promise_takes_it(model: tuple[StoredModel, Path]) -> None:

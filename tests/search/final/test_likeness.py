@@ -94,13 +94,26 @@ def test_red_and_blue_in_each_other_s_place_are_seen(judge: Judge) -> None:
 
 def test_bounds_of_a_version_that_knew_fewer_measures_are_used_as_they_are(judge: Judge, tmp_path: Path) -> None:
     model, folder, likeness = judge
-    save_likeness(replace(likeness, low=likeness.low[:5], high=likeness.high[:5]), tmp_path)
+    save_likeness(replace(likeness, low=likeness.low[:5], high=likeness.high[:5], wholes=None), tmp_path)
     before = load_likeness(model, tmp_path)
     assert before is not None
     pixels = np.ascontiguousarray(halves(400)[1].pixels[..., ::-1])
     _, shares = judged((model, folder, before), pixels)
     assert shares[COLOUR] < 0.1
     assert not before.as_swapped(measured(pixels)).any()
+    assert (before.older, likeness.older) == (True, False)
+
+
+def test_patients_as_wholes_of_a_version_that_counted_less_are_not_used_and_that_is_known(
+    judge: Judge, tmp_path: Path
+) -> None:
+    model, folder, _ = judge
+    arrays = dict(np.load(folder / LIKENESS_FILE))
+    del arrays["whole_share"]
+    np.savez(tmp_path / LIKENESS_FILE, **arrays)
+    before = load_likeness(model, tmp_path)
+    assert before is not None
+    assert (before.wholes, before.older) == (None, True)
 
 
 def test_it_is_fitted_once_and_again_for_another_plan_or_where_it_was_damaged(judge: Judge, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from models._registry import load_model
 from models._spec import EPOCHS
 from search.command.settings import parse_launch
 from search.comparison import Comparison, define
-from search.trials.course import _epochs
+from search.trials.epochs import epochs_of, the_same, told_apart
 from studies.storage.studies import create_or_resume, make_pruner, make_sampler
 
 
@@ -23,15 +23,21 @@ def test_a_model_says_how_long_it_trains_and_a_study_that_has_begun_keeps_its_ow
     ]
     settings = parse_launch(["--model", "cnn,vgg16", *place], {})
     asked = parse_launch(["--model", "cnn,vgg16", "--epochs", "5", *place], {})
-    cnn, vgg16 = load_model("cnn"), load_model("vgg16")
-    assert (_epochs(settings, None, cnn), _epochs(settings, None, vgg16)) == (24, EPOCHS)
+    assert epochs_of(settings, None) == {"cnn": 24, "vgg16": EPOCHS}
     comparison = Comparison.open(settings.common, begin=True)
     definition = define(
-        cnn, None, lock_digest="0" * 64, epochs=7, objective="auc", precision="fp32", layout="contiguous", threads=1
-    )
+        load_model("cnn"), None, lock_digest="0" * 64, epochs=7, objective="auc", precision="fp32",
+        layout="contiguous", threads=1,
+    )  # fmt: skip
     create_or_resume(
         comparison.storage, "s-cnn", definition, sampler=make_sampler("random", 0), pruner=make_pruner("none", 7)
     )
-    assert (_epochs(settings, comparison, cnn), _epochs(settings, comparison, vgg16)) == (7, EPOCHS)
-    assert (_epochs(asked, comparison, cnn), _epochs(asked, None, vgg16)) == (5, 5)
+    assert epochs_of(settings, comparison) == {"cnn": 7, "vgg16": EPOCHS}
+    assert epochs_of(asked, comparison) == epochs_of(asked, None) == {"cnn": 5, "vgg16": 5}
     comparison.storage.engine.dispose()
+
+
+def test_the_file_of_settings_has_them_where_one_number_says_them() -> None:
+    assert (the_same({"cnn": 7, "vgg16": 7}), told_apart({"cnn": 7, "vgg16": 7})) == (7, ())
+    assert the_same({"cnn": 7, "vgg16": 12}) is None
+    assert told_apart({"cnn": 7, "vgg16": 12}) == ("epochs, which no one number says: 7 of cnn, 12 of vgg16",)

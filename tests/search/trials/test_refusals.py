@@ -51,7 +51,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         load_model("vgg16"),
         None,
         lock_digest=lock.digest,
-        epochs=3,
+        epochs=12,
         objective="auc",
         precision="fp32",
         layout="contiguous",

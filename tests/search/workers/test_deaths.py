@@ -147,3 +147,7 @@ def test_deaths_that_say_nothing_of_a_job(tmp_path: Path, monkeypatch: pytest.Mo
     del seats.hosts.barred["b"]
     assert [died("left") for _ in range(NODES_FORGIVEN)] == [2] * (NODES_FORGIVEN - 1) + [3]  # it seems to end them
     assert given_up("left") == ["worker_lost"]
+    seats.reached("cnn 1", 3)  # it comes further than ever: its nodes left for another reason
+    seats.reached("cnn 1", 3)
+    gone = [bool(seats.excused("cnn 1", Seat("gone", "c", 7))) for _ in range(NODES_FORGIVEN + 1)]
+    assert gone == [True] * NODES_FORGIVEN + [False]

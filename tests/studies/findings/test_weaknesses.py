@@ -172,6 +172,16 @@ def test_the_change_that_takes_the_most_is_named_from_a_twentieth_of_the_auc_on(
     assert all(one.meaning.startswith(str(said)) and not one.forbids_verdict for one in found)
 
 
+def test_of_changes_that_cost_much_one_that_is_certain_is_named_before_a_larger_that_is_not() -> None:
+    moved = (
+        Moved("contrast + 20 %", Estimate(-0.08, -0.17, 0.01), Estimate(0.1, None, None)),
+        Moved("saturation + 20 %", Estimate(-0.06, -0.08, -0.04), Estimate(0.1, None, None)),
+    )
+    (found,) = about_changes({"cnn": Robustness(100, 40, Estimate(0.9, 0.8, 0.95), moved, 3.0)})
+    assert found.meaning.startswith("saturation + 20 % takes 0.060 (0.040 to 0.080) of the AUC of cnn")
+    assert about_changes({"cnn": Robustness(100, 40, Estimate(0.9, 0.8, 0.95), (), 3.0)}) == []
+
+
 def test_fewer_folds_than_usual_are_named() -> None:
     assert about_folds(5) == []
     (found,) = about_folds(3)
