@@ -87,17 +87,17 @@ def path_of(study: StudySummary) -> Path | None:
     """
     by_number = {trial.number: trial for trial in study.trials}
     valued = _valued(study.trials)
+    ends = {trial.number: value for trial, value in valued}
     if len(valued) < FEWEST or any(trial.state == "RUNNING" for trial in study.trials):
         return None
-    if study.best is None or study.default not in by_number:
+    if study.best not in ends or study.default not in ends:
         return None
     default, best = (counted(by_number[number], study.space) for number in (study.default, study.best))
     usual = as_used(by_number[study.default].params, study.space)  # what others were added with by hand is not in it
     changed = [name for name in usual if default.get(name) != best.get(name)]
     if not changed:
         return None
-    ends = {trial.number: value for trial, value in valued}
-    least = 2 * ends.get(study.default, math.inf) - ends[study.best]
+    least = 2 * ends[study.default] - ends[study.best]
     alike = sum(value >= least for value in ends.values())
     foretold, value_of = _forest(study, valued, usual, least)
     if foretold < FORETOLD or alike < FEWEST_ALIKE:
