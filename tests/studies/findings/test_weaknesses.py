@@ -151,7 +151,7 @@ def test_a_temperature_at_its_bound_is_named(model: FinalModel, temperature: flo
 @pytest.mark.parametrize(
     ("values", "high", "said"),
     [
-        ((-0.02, -0.0501), -0.01, "contrast + 20 % takes 0.050 (0.010 to 0.090) of the AUC of cnn, on 100 development"),
+        ((-0.02, -0.0501), -0.01, "Contrast + 20 % takes 0.050 (0.010 to 0.090) of the AUC of cnn, on 100 development"),
         ((-0.02, -0.0499), -0.01, None),  # little
         ((-0.02, -0.07), 0.0, None),  # chance may explain it
         ((-0.02, -0.07), None, None),  # patients are too few to tell
@@ -178,7 +178,7 @@ def test_of_changes_that_cost_much_one_that_is_certain_is_named_before_a_larger_
         Moved("saturation + 20 %", Estimate(-0.06, -0.08, -0.04), Estimate(0.1, None, None)),
     )
     (found,) = about_changes({"cnn": Robustness(100, 40, Estimate(0.9, 0.8, 0.95), moved, 3.0)})
-    assert found.meaning.startswith("saturation + 20 % takes 0.060 (0.040 to 0.080) of the AUC of cnn")
+    assert found.meaning.startswith("Saturation + 20 % takes 0.060 (0.040 to 0.080) of the AUC of cnn")
     assert about_changes({"cnn": Robustness(100, 40, Estimate(0.9, 0.8, 0.95), (), 3.0)}) == []
 
 
