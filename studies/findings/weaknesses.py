@@ -280,9 +280,10 @@ def about_changes(found: Mapping[str, Robustness]) -> list[Weakness]:
             continue
         worst = max(much, key=_taken)
         low, high = worst.auc.low or 0.0, worst.auc.high or 0.0
+        change = worst.change[:1].upper() + worst.change[1:]
         meaning = (
-            f"{worst.change[:1].upper()}{worst.change[1:]} takes {_taken(worst):.3f} ({-high:.3f} to {-low:.3f}) of the AUC of {name}, on "
-            f"{model.patches} development patches: patches of another scanner or laboratory may cost as much."
+            f"{change} takes {_taken(worst):.3f} ({-high:.3f} to {-low:.3f}) of the AUC of {name}, on {model.patches} "
+            "development patches: patches of another scanner or laboratory may cost as much."
         )
         weak.append(Weakness("HT-W19", "Small changes cost much", meaning, False))
     return weak
