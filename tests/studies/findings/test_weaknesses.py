@@ -180,6 +180,11 @@ def test_of_changes_that_cost_much_one_that_is_certain_is_named_before_a_larger_
     (found,) = about_changes({"cnn": Robustness(100, 40, Estimate(0.9, 0.8, 0.95), moved, 3.0)})
     assert found.meaning.startswith("Saturation + 20 % takes 0.060 (0.040 to 0.080) of the AUC of cnn")
     assert about_changes({"cnn": Robustness(100, 40, Estimate(0.9, 0.8, 0.95), (), 3.0)}) == []
+    one = Robustness(100, 40, Estimate(0.9, 0.8, 0.95), moved, 3.0)
+    (both,) = about_changes({"cnn": one, "vgg16": one})
+    assert both.meaning.endswith(
+        " of cnn; saturation + 20 % takes 0.060 (0.040 to 0.080) of the AUC of vgg16, on 100 development patches."
+    )
 
 
 def test_fewer_folds_than_usual_are_named() -> None:
