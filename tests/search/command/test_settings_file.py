@@ -245,3 +245,11 @@ def test_a_file_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) -> 
     with pytest.raises(NotWrittenError):
         write_settings(written(tmp_path, "--model", "cnn") / "x.toml", parse_launch(["--model", "cnn"], {}), "")
     assert list(tmp_path.iterdir()) == [tmp_path / "launch.toml"]
+
+
+def test_what_no_setting_says_stands_there_for_who_reads_it(tmp_path: Path) -> None:
+    path = tmp_path / "launch.toml"
+    settings = parse_launch(["--model", "cnn,vgg16"], {})
+    write_settings(path, settings, "python -m search.launch", ("epochs: 24 of cnn, 12 of vgg16",))
+    assert path.read_text("utf-8").endswith("\n# epochs: 24 of cnn, 12 of vgg16\n")
+    assert read(path) == settings
