@@ -33,7 +33,7 @@ from search.training.jobs import FeatureStore, WorkerContext
 from search.training.preprocess import place_of
 from search.trials.closing import standing, tell_end
 from search.trials.enqueue import enqueue_first
-from search.trials.epochs import epochs_of, the_same, told_apart
+from search.trials.epochs import epochs_by_model, epochs_of, the_same, told_apart
 from search.trials.flat import flat
 from search.trials.introduction import introduction
 from search.trials.launches import Presence, scratch
@@ -107,7 +107,7 @@ def run_trials(
     asked = _context(settings, comparison, prepared, crew)
     _check_studies(settings, comparison, asked, prepared)
     context = _agreed(settings, comparison, prepared, asked, crew)
-    epochs = epochs_of(settings, comparison)
+    epochs = epochs_by_model(settings, comparison)
     used = replace(_used(settings, context, crew), epochs=the_same(epochs))
     write_settings(comparison.folder / SETTINGS_FILE, used, signals.go_on, told_apart(epochs))
     say(console, introduction(comparison, prepared, crew, context, log))
@@ -153,7 +153,7 @@ def dry_run(settings: LaunchSettings) -> int:
         if comparison is not None:
             check_warm_start(comparison, settings.warm_start, prepared)
             _check_studies(settings, comparison, context, prepared)
-        describe_launch(settings, prepared, context, crew, epochs_of(settings, comparison), screen())
+        describe_launch(settings, prepared, context, crew, epochs_by_model(settings, comparison), screen())
     return 0
 
 
@@ -168,7 +168,7 @@ def _check_studies(
     there = optuna.get_all_study_names(comparison.storage)
     names = tuple(name for name in settings.models if comparison.study_name(name) in there)
     for model in searched_models(names, settings.space):
-        asked = _definition(settings, context, prepared, model, epochs_of(settings, comparison)[model.name])
+        asked = _definition(settings, context, prepared, model, epochs_of(settings, comparison, model))
         check_resumed(comparison.load_study(model.name), asked)
 
 
@@ -237,7 +237,7 @@ def _study_search(
         say(screen(), moved)
     older = None if settings.warm_start is None else older_study(comparison, settings.warm_start, name)
     with comparison.ledger.lease(comparison.study_name(name), presence.launch):  # one of two launches makes it
-        epochs = epochs_of(settings, comparison)[model.name]
+        epochs = epochs_of(settings, comparison, model)
         study = _open_study(settings, comparison, context, prepared, model, epochs)
         enqueue_first(study, model, settings.enqueue)
         if older is not None and settings.warm_start is not None:

@@ -2,16 +2,19 @@
 
 from collections.abc import Mapping
 
+from models._spec import Model
 from search.command.settings import LaunchSettings
 from search.comparison import Comparison, load_models
 
 
-def epochs_of(settings: LaunchSettings, comparison: Comparison | None) -> dict[str, int]:
-    """Of a full trial of each model that is searched, by name; ``comparison`` is None where nothing has begun."""
-    return {
-        model.name: settings.epochs or (model.epochs if comparison is None else comparison.epochs(model))
-        for model in load_models(settings.models)
-    }
+def epochs_of(settings: LaunchSettings, comparison: Comparison | None, model: Model) -> int:
+    """Of a full trial of a model; ``comparison`` is None where nothing has begun."""
+    return settings.epochs or (model.epochs if comparison is None else comparison.epochs(model))
+
+
+def epochs_by_model(settings: LaunchSettings, comparison: Comparison | None) -> dict[str, int]:
+    """The same of each model that is searched, by name."""
+    return {model.name: epochs_of(settings, comparison, model) for model in load_models(settings.models)}
 
 
 def the_same(epochs: Mapping[str, int]) -> int | None:

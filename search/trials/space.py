@@ -210,8 +210,8 @@ def _number(value: ParamValue, distribution: BaseDistribution) -> ParamValue:
 
 def _refuse(one: Extent, value: ParamValue, widest: BaseDistribution) -> NoReturn:
     choices = _choices(widest)
-    numbers = bool(choices) and all(isinstance(one, int | float) for one in (value, *choices))
-    nearest = f"; the nearest is {_value_in_words(_nearest(widest, value))}" if numbers else ""
+    among_numbers = choices and _numbers(value, choices)
+    nearest = f"; the nearest is {_value_in_words(_nearest(widest, value))}" if among_numbers else ""
     meant = nearest or did_you_mean(str(value), map(str, choices))
     raise UsageError(
         f"{one.where} {one.model}.{one.parameter}: {shown(repr(value))} is not allowed{meant}; {one.model} allows "
@@ -234,10 +234,13 @@ def _nearest(distribution: BaseDistribution, value: Any) -> Any:
     if not isinstance(distribution, CategoricalDistribution):
         assert isinstance(distribution, Range)
         return as_drawn(distribution, min(max(value, distribution.low), distribution.high))
-    numbers = all(isinstance(choice, int | float) for choice in (value, *distribution.choices))
-    if value in distribution.choices or not numbers:
+    if value in distribution.choices or not _numbers(value, distribution.choices):
         return value if value in distribution.choices else distribution.choices[0]
     return min(distribution.choices, key=lambda choice: abs(float(choice or 0) - float(value)))
+
+
+def _numbers(value: Any, choices: Sequence[Any]) -> bool:
+    return all(isinstance(one, int | float) for one in (value, *choices))
 
 
 def _value_in_words(value: ParamValue) -> str:

@@ -11,10 +11,10 @@ nothing of what makes a good one better.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 from typing import Any
 
 from studies.records import ParamValue, StudySummary, TrialResult
+from studies.storage.foreseen import foreseen
 from studies.storage.results import as_used, counted, ranking
 
 FEWEST = 20
@@ -99,8 +99,10 @@ def path_of(study: StudySummary) -> Path | None:
         return None
     least = 2 * ends[study.default] - ends[study.best]
     alike = sum(value >= least for value in ends.values())
+    if alike < FEWEST_ALIKE:
+        return Path(len(valued), alike, 0.0, ())
     foretold, value_of = _forest(study, valued, usual, least)
-    if foretold < FORETOLD or alike < FEWEST_ALIKE:
+    if foretold < FORETOLD:
         return Path(len(valued), alike, foretold, ())
     here, steps = default, []
     while changed:
@@ -141,9 +143,7 @@ def _valued(trials: Sequence[TrialResult]) -> list[tuple[TrialResult, float]]:
     found = [(trial, float(trial.value)) for trial in ranking(trials) if trial.value is not None]
     complete = [(dict(trial.curve), value) for trial, value in found]
     for trial in (trial for trial in trials if trial.state == "PRUNED" and trial.curve and not trial.by_hand):
-        epoch, value = trial.curve[-1]
-        gains = [end - curve[epoch] for curve, end in complete if epoch in curve]
-        found.append((trial, value + (fmean(gains) if gains else 0.0)))
+        found.append((trial, foreseen(*trial.curve[-1], complete)))
     return [(trial, value) for trial, value in found if math.isfinite(value)]
 
 

@@ -1,6 +1,5 @@
 """Optuna's sampler by a Gaussian process, which learns from complete trials only, told of pruned ones as well."""
 
-from statistics import fmean
 from typing import Any
 
 import optuna
@@ -9,6 +8,7 @@ from optuna.samplers import GPSampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from studies.storage.foreseen import foreseen
 from studies.storage.space import SharedSpace
 
 _TOLD = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
@@ -75,10 +75,5 @@ def _foreseen(trial: FrozenTrial, complete: list[FrozenTrial]) -> float | None:
     """
     if trial.state != TrialState.PRUNED or trial.last_step is None:
         return trial.value
-    step = trial.last_step
-    gains = [
-        other.value - other.intermediate_values[step]
-        for other in complete
-        if other.value is not None and step in other.intermediate_values
-    ]
-    return trial.intermediate_values[step] + (fmean(gains) if gains else 0.0)
+    ended = [(other.intermediate_values, other.value) for other in complete if other.value is not None]
+    return foreseen(trial.last_step, trial.intermediate_values[trial.last_step], ended)

@@ -7,7 +7,7 @@ from models._spec import EPOCHS
 from search.command._flags import options
 from search.command.settings import LaunchSettings, parse_launch
 from search.comparison import Comparison, define
-from search.trials.epochs import epochs_of, the_same, told_apart
+from search.trials.epochs import epochs_by_model, the_same, told_apart
 from studies.storage.studies import create_or_resume, make_pruner, make_sampler
 
 
@@ -16,7 +16,7 @@ def test_a_model_says_how_long_it_trains_and_a_study_that_has_begun_keeps_its_ow
     place = ("--data", "synthetic:60", "--study", "s", "--runs", str(tmp_path), "--storage", storage)
     settings = parse_launch(["--model", "cnn,vgg16", *place], {})
     asked = parse_launch(["--model", "cnn,vgg16", "--epochs", "5", *place], {})
-    assert epochs_of(settings, None) == {"cnn": 24, "vgg16": EPOCHS}
+    assert epochs_by_model(settings, None) == {"cnn": 24, "vgg16": EPOCHS}
     comparison = Comparison.open(settings.common, begin=True)
     definition = define(
         load_model("cnn"), None, lock_digest="0" * 64, epochs=7, objective="auc", precision="fp32",
@@ -25,8 +25,8 @@ def test_a_model_says_how_long_it_trains_and_a_study_that_has_begun_keeps_its_ow
     create_or_resume(
         comparison.storage, "s-cnn", definition, sampler=make_sampler("random", 0), pruner=make_pruner("none", 7)
     )
-    assert epochs_of(settings, comparison) == {"cnn": 7, "vgg16": EPOCHS}
-    assert epochs_of(asked, comparison) == epochs_of(asked, None) == {"cnn": 5, "vgg16": 5}
+    assert epochs_by_model(settings, comparison) == {"cnn": 7, "vgg16": EPOCHS}
+    assert epochs_by_model(asked, comparison) == epochs_by_model(asked, None) == {"cnn": 5, "vgg16": 5}
     comparison.storage.engine.dispose()
 
 
