@@ -46,13 +46,13 @@ class Gained:
     """What one search gained; values with their 95 % intervals over patients, out of fold.
 
     Attributes:
-        models: of each, the chosen configuration over the default one.
+        models: of each, the chosen configuration over the default one; None where it is the default one.
         ensemble: over the better single model; None where there is none.
         control: of the ensemble over its control; None where there is none.
         hours: of a core, in search and retraining, however often they were interrupted.
     """
 
-    models: Mapping[str, Mapping[str, Any]]
+    models: Mapping[str, Mapping[str, Any] | None]
     ensemble: Mapping[str, Any] | None
     control: Mapping[str, Any] | None
     hours: float
@@ -147,8 +147,9 @@ def gains(report: Mapping[str, Any]) -> dict[str, Any]:
     """What report.json tells of gains: ``Gained`` without its hours."""
     ensemble = report["ensemble"]
     beside = None if ensemble is None else ensemble["beside_control"]
+    kept = {one["model"] for one in report["plan"]["models"] if one["chosen"] == "default"}
     return {
-        "models": {name: model["gain"] for name, model in report["models"].items()},
+        "models": {name: None if name in kept else model["gain"] for name, model in report["models"].items()},
         "ensemble": None if ensemble is None else ensemble["gain"],
         "control": None if beside is None else beside["gain"],
     }

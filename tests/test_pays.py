@@ -64,16 +64,18 @@ def test_what_was_written_is_read_again(patches: PatchSet, tmp_path: Path) -> No
 def test_gains_are_told_with_their_intervals_or_why_there_is_none() -> None:
     gain = asdict(Gain(("best",), 0.0072, 0.001, 0.0134, "", 60, 1500))
     lost = asdict(Gain(("best",), -0.002, None, None, "too few patients", 3, 40))
-    report = {"models": {"cnn": {"gain": gain}}, "ensemble": {"gain": lost, "beside_control": {"gain": gain}}}
+    plan = {"models": [{"model": "cnn", "chosen": "best"}, {"model": "vgg16", "chosen": "default"}]}
+    models = {"cnn": {"gain": gain}, "vgg16": {"gain": lost}}
+    report = {"models": models, "plan": plan, "ensemble": {"gain": lost, "beside_control": {"gain": gain}}}
     told = pays.Gained(hours=1.5, **pays.gains(report))
     assert pays.row("some", told) == [
         "some",
-        "cnn +0.0072 (+0.0010 to +0.0134)",
+        "cnn +0.0072 (+0.0010 to +0.0134)\nvgg16 none",
         "-0.0020 (too few patients)",
         "+0.0072 (+0.0010 to +0.0134)",
         "1.50",
     ]
-    alone = pays.Gained(hours=1.0, **pays.gains({"models": {}, "ensemble": None}))
+    alone = pays.Gained(hours=1.0, **pays.gains({"models": {}, "plan": {"models": []}, "ensemble": None}))
     assert pays.row("few", alone)[2:4] == ["none", "none"]
 
 
