@@ -36,13 +36,14 @@ from benchmarks._launch import LARGE, chosen_patches, configurations, prepared, 
 from benchmarks._networks import FOLDS, auc, begin, left_out, read_parameters, rows_of, two_at_a_time
 from benchmarks._report import conditions
 from data_utils.split.prepare import load_development
+from models._registry import load_model
 from models._spec import ParamValue
 from search.training.average import Average
 from search.training.loop import evaluate, train
+from studies.storage.studies import first_rung
 
-EPOCHS = 12
+FEWEST = 3  # epochs: what the mean of the last three takes
 DRAWS = 500  # of configurations, for standard errors
-RUNG = 3
 VIEWS = 8
 WINDOWS = (0.05, 0.2)  # shares of all steps that weights are averaged over
 Floats = npt.NDArray[np.float64]
@@ -68,9 +69,9 @@ class Value:
         chosen = [latest] if self.epochs == "last" else [epoch for epoch in aucs if epoch > latest - 3]
         return float(np.mean([aucs[epoch] for epoch in chosen]))
 
-    def looks(self) -> int:
+    def looks(self, epochs: int) -> int:
         """At how many views of every patch it looks in all; what needs no whole course, at the rung and in the end."""
-        return self.views * {"last": 2, "mean of 3": 6, "best": EPOCHS}[self.epochs]
+        return self.views * {"last": 2, "mean of 3": 6, "best": epochs}[self.epochs]
 
 
 KINDS = [
@@ -97,6 +98,11 @@ class Run:
     training: float
     look: float
 
+    @property
+    def epochs(self) -> int:
+        """That it was trained for."""
+        return max(epoch for *_, epoch in self.aucs)
+
     def value(self, kind: Value, latest: int) -> float:
         """What a search would have taken for its value after this epoch."""
         of_kind = {
@@ -107,13 +113,13 @@ class Run:
         return kind.of(of_kind)
 
 
-def trained(folder: Path, params: Mapping[str, ParamValue], seed: int) -> Run:
+def trained(folder: Path, epochs: int, params: Mapping[str, ParamValue], seed: int) -> Run:
     """One network, trained and looked at in this process."""
     development = load_development(folder)
     learn, unseen = left_out(development, rows_of(development, "train"), seed)
     seen = rows_of(development, "validation")
-    training = begin(development, learn, params, epochs=EPOCHS, seed=seed, precision="auto")
-    averages = [Average(training.network, window * EPOCHS * training.steps_per_epoch) for window in WINDOWS]
+    training = begin(development, learn, params, epochs=epochs, seed=seed, precision="auto")
+    averages = [Average(training.network, window * epochs * training.steps_per_epoch) for window in WINDOWS]
     training.optimizer.register_step_post_hook(lambda *_: [one.follow() for one in averages])
     sides = dict(zip((0.0, *WINDOWS), (training.network, *(one.network for one in averages)), strict=True))
     aucs: dict[tuple[float, int, int], float] = {}
@@ -121,7 +127,7 @@ def trained(folder: Path, params: Mapping[str, ParamValue], seed: int) -> Run:
     for scores in train(training):
         looked = time.process_time()
         for window, network in sides.items():
-            views = VIEWS if scores.epoch in (RUNG, EPOCHS) else 2
+            views = VIEWS if scores.epoch in (first_rung(epochs), epochs) else 2
             logits = evaluate(network, training.patches, seen, training.compute, views=range(views))
             for some in (some for some in (1, 2, VIEWS) if some <= views):
                 aucs[window, some, scores.epoch] = auc(development, seen, logits[:, :some])
@@ -138,8 +144,10 @@ def row(kind: Value, runs: Sequence[Sequence[Run]]) -> list[str]:
     """A line of the table; ``runs`` by configuration, then by seed."""
     deployed = np.array([[run.deployed for run in seeds] for seeds in runs])
     foretold = others(deployed)
-    end, rung = (np.array([[run.value(kind, at) for run in seeds] for seeds in runs]) for at in (EPOCHS, RUNG))
-    shares = [kind.looks() * run.look / run.training for seeds in runs for run in seeds]
+    epochs = runs[0][0].epochs
+    looks = (epochs, first_rung(epochs))
+    end, rung = (np.array([[run.value(kind, at) for run in seeds] for seeds in runs]) for at in looks)
+    shares = [kind.looks(epochs) * run.look / run.training for seeds in runs for run in seeds]
     gained = [seed[end[:, place].argmax()] - seed.mean() for place, seed in enumerate(foretold.T)]
     return [
         *kind.cells(),
@@ -193,11 +201,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--configurations", type=int, default=12, help="of cnn (default: 12)")
     parser.add_argument("--seeds", type=int, default=3, help=f"networks of each, 2 to {FOLDS} (default: 3)")
+    parser.add_argument("--epochs", type=int, help="of each network (default: as search.launch)")
     parser.add_argument("--fixed", default="", help="what is the same in all of them, as width=16,kernel=3")
     parser.add_argument("--data", help=f"patches, as search.launch takes them (default: {LARGE} of $HISTOTUNE_SHARED)")
     asked = parser.parse_args(argv)
-    if not 2 <= asked.seeds <= FOLDS or asked.configurations < 3:
-        parser.error(f"2 to {FOLDS} --seeds and 3 or more --configurations were expected")
+    epochs = load_model("cnn").epochs if asked.epochs is None else asked.epochs
+    if not 2 <= asked.seeds <= FOLDS or asked.configurations < 3 or epochs < FEWEST:
+        parser.error(f"2 to {FOLDS} --seeds, 3 or more --configurations and {FEWEST} or more --epochs were expected")
     try:
         fixed = read_parameters(asked.fixed) if asked.fixed else {}
     except ValueError as error:
@@ -207,9 +217,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     console.print("; ".join(conditions()))
     with scratch_folder() as folder:
         source = chosen_patches(asked.data, folder / "patches")
-        console.print(f"{source.words}; {len(chosen)} configurations, {asked.seeds} seeds, {asked.fixed or 'all free'}")
+        counts = f"{len(chosen)} configurations, {asked.seeds} seeds, {epochs} epochs"
+        console.print(f"{source.words}; {counts}, {asked.fixed or 'all free'}")
         development = prepared(source, folder / "prepared").development
-        jobs = [(development, params, seed) for params in chosen for seed in range(asked.seeds)]
+        jobs = [(development, epochs, params, seed) for params in chosen for seed in range(asked.seeds)]
         flat = two_at_a_time(trained, jobs, console)
     runs = [flat[place : place + asked.seeds] for place in range(0, len(flat), asked.seeds)]
     _print(console, runs)

@@ -6,7 +6,7 @@ import pytest
 from benchmarks import objective
 from benchmarks._launch import Source, prepared
 from benchmarks._networks import FOLDS, left_out, rows_of
-from benchmarks.objective import EPOCHS, RUNG, Run, Value, ceiling, noise, others, row
+from benchmarks.objective import Run, Value, ceiling, noise, others, row
 from data_utils.split.prepare import load_development
 
 
@@ -31,7 +31,7 @@ def test_a_fold_left_out_shares_no_patient_with_training(tmp_path):
 
 def run(deployed: float, rung: float, end: float) -> Run:
     """One that is never better between its rung and its end."""
-    return Run({(0.0, 1, RUNG): rung, (0.0, 1, EPOCHS): end}, deployed, training=10.0, look=0.5)
+    return Run({(0.0, 1, 3): rung, (0.0, 1, 12): end}, deployed, training=10.0, look=0.5)
 
 
 def test_a_row_ranks_one_seeds_value_by_the_deployed_scores_of_the_others():
@@ -60,7 +60,7 @@ def test_noise_is_what_neither_configurations_nor_folds_explain():
 
 
 @pytest.mark.parametrize(
-    "typed", [["--seeds", "1"], ["--seeds", "6"], ["--configurations", "2"], ["--fixed", "with=1"]]
+    "typed", [["--seeds", "1"], ["--seeds", "6"], ["--configurations", "2"], ["--epochs", "2"], ["--fixed", "with=1"]]
 )
 def test_what_cannot_be_asked_is_refused(typed, capsys):
     with pytest.raises(SystemExit) as ended:
@@ -70,10 +70,11 @@ def test_what_cannot_be_asked_is_refused(typed, capsys):
 
 
 def test_the_table_is_of_networks_that_were_trained(capsys):
-    asked = ["--configurations", "3", "--seeds", "2", "--fixed", "width=8,kernel=3,depth=1", "--data", "synthetic:400"]
+    fixed = "width=8,kernel=3,depth=1"
+    asked = ["--configurations", "3", "--seeds", "2", "--epochs", "4", "--fixed", fixed, "--data", "synthetic:400"]
     assert objective.main(asked) == 0
     printed = capsys.readouterr().out
-    assert "synthetic:400; 3 configurations, 2 seeds, width=8,kernel=3,depth=1" in printed
+    assert "synthetic:400; 3 configurations, 2 seeds, 4 epochs, width=8,kernel=3,depth=1" in printed
     cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in printed.splitlines() if line.startswith("│")]
     assert [row[:3] for row in cells] == [kind.cells() for kind in objective.KINDS]
     assert all(-1 <= float(rank.split()[0]) <= 1 and abs(float(gained)) < 1 for *_, rank, _, gained, _ in cells)
