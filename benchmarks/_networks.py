@@ -1,8 +1,10 @@
-"""A cnn of a benchmark, trained as a worker trains it, without the worker; two at a time where there are many."""
+"""A network of a benchmark, trained as a worker trains it, without the worker; two at a time where there are many."""
 
 import multiprocessing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -10,30 +12,35 @@ from rich.console import Console
 from rich.progress import track
 from sklearn.model_selection import StratifiedGroupKFold
 
+from benchmarks._launch import weights
 from data_utils.split.prepare import DevelopmentSet
 from models._registry import load_model
 from models._spec import ParamValue
 from search.training.device import Compute, choose_precision, layout_on, set_up
 from search.training.device_patches import DevicePatches
+from search.training.features import Features
+from search.training.jobs import FeatureStore
 from search.training.loop import Rows, Training
 from search.training.scores import validation_scores
 
 DEVICE = "cpu"
 FOLDS = 5
+MOST_KEPT = 100 * 2**30  # bytes of frozen layers' outputs
 Run = TypeVar("Run")
 
 
-def read_parameters(text: str, more: Sequence[str] = ()) -> dict[str, ParamValue]:
+def read_parameters(text: str, more: Sequence[str] = (), model: str = "cnn") -> dict[str, ParamValue]:
     """From ``width=16,residual=True``.
 
     Args:
-        text: values of parameters of cnn, by name.
-        more: names of whole numbers that are no parameters of cnn, and may stand among them.
+        text: values of parameters of the model, by name.
+        more: names of whole numbers that are no parameters of it, and may stand among them.
+        model: of a file in models/.
 
     Raises:
-        ValueError: it is not of this form, or cnn has no such parameter; the message says what was found.
+        ValueError: it is not of this form, or the model has no such parameter; the message says what was found.
     """
-    default = load_model("cnn").default
+    default = load_model(model).default
     kinds: dict[str, type] = dict.fromkeys(more, int) | {name: type(value) for name, value in default.items()}
     found: dict[str, ParamValue] = {}
     for part in text.split(","):
@@ -55,8 +62,9 @@ def begin(
     seed: int,
     precision: str,
     window: float = 0.0,
+    model: str = "cnn",
 ) -> Training:
-    """A cnn before its first epoch, on one thread.
+    """A network before its first epoch, on one thread.
 
     Args:
         development: all patches, with labels.
@@ -66,21 +74,51 @@ def begin(
         seed: of weights, order, views, jitter and dropout.
         precision: as ``--precision`` takes it.
         window: as of ``Training.begin``.
+        model: of a file in models/; a pretrained one begins with its weights, where they are at hand.
     """
     set_up(DEVICE, threads=1)
-    model = load_model("cnn")
+    found = load_model(model)
     assert development.labels is not None
     return Training.begin(
-        model,
-        model.configuration({**model.default, **params}),
-        None,
+        found,
+        found.configuration({**found.default, **params}),
+        weights() if found.pretrained else None,
         DevicePatches.load(development.pixels, development.labels, DEVICE),
         rows,
         epochs=epochs,
         seed=seed,
-        compute=Compute(DEVICE, choose_precision(precision, DEVICE), layout_on(DEVICE, model)),
+        compute=Compute(DEVICE, choose_precision(precision, DEVICE), layout_on(DEVICE, found)),
         window=window,
     )
+
+
+@contextmanager
+def keeping(training: Training, model: str, params: Mapping[str, ParamValue], folder: Path) -> Iterator[Training]:
+    """With the outputs of its frozen layers, where it has such, kept for every network that has the same ones.
+
+    Args:
+        training: before its first epoch.
+        model: as of ``begin``.
+        params: as of ``begin``.
+        folder: of what is kept; of these patches alone.
+
+    Raises:
+        RuntimeError: they found no room.
+    """
+    found = load_model(model)
+    name = found.prefix_name(found.configuration({**found.default, **params}))
+    if name is None or weights() is None:  # random layers are others in each network
+        yield training
+        return
+    prefix = training.network.get_submodule("prefix")
+    features = Features.open(FeatureStore(folder, MOST_KEPT), (model, name), prefix, training.patches, training.compute)
+    if features is None:
+        raise RuntimeError(f"outputs of frozen layers found no room below {folder}; free some disk")
+    training.features = features
+    try:
+        yield training
+    finally:
+        features.close()
 
 
 def rows_of(development: DevelopmentSet, part: str) -> Rows:

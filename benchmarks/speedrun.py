@@ -1,17 +1,20 @@
-"""A speedrun: core-seconds of training until a single cnn has the validation AUC that its default has.
+"""A speedrun: core-seconds of training until a single network has the validation AUC that its default has.
 
     python -m benchmarks.speedrun --seeds 5 width=32 epochs=16 depth=1,epochs=8
     python -m benchmarks.speedrun --seeds 3 --out-of-fold --precision auto width=32,epochs=12 width=24
+    python -m benchmarks.speedrun --model vgg16 --fixed input_size=96,stain_jitter=0 frozen_blocks=5 frozen_blocks=4
 
 The default and each way, which names what is different, train on the same patients with the same seeds, fp32, one
-thread each, two networks at a time. An AUC is what a search takes for the value of a trial: the last epoch, averaged
-weights, two views. The table has, for each, its mean over the seeds, that less the default's, seed by seed, with the
-standard error, and how many times as fast it was.
+thread each, two networks at a time; what is ``--fixed`` is the same in all. An AUC is what a search takes for the value
+of a trial: the last epoch, averaged weights, two views. The table has, for each, its mean over the seeds, that less the
+default's, seed by seed, with the standard error, and how many times as fast it was.
 
 A way counts where its AUC is as good. By one draw of validation patients two ways were, that were not so by all of them
 (LOG.md): with ``--out-of-fold`` a seed trains five networks, each without a fold of the development patients, and its
 AUC is the mean of theirs on that fold, of what is deployed: the last weights, eight views. What is to become a default
 is asked so. The folds are the same for all seeds, so that a standard error is of initial weights and order alone.
+
+What frozen layers make of a patch is kept for all that have the same ones: the first network that asks pays for it.
 """
 
 import argparse
@@ -28,36 +31,36 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks._launch import LARGE, chosen_patches, prepared, scratch_folder
-from benchmarks._networks import FOLDS, auc, begin, left_out, read_parameters, rows_of, two_at_a_time
+from benchmarks._networks import FOLDS, auc, begin, keeping, left_out, read_parameters, rows_of, two_at_a_time
 from benchmarks._report import conditions
 from data_utils.split.prepare import load_development
-from models._registry import load_model
+from models._registry import load_model, model_names
 from models._spec import ParamValue
 from search.training.loop import evaluate, train
 from studies.measure import NOW
 
 VIEWS = 8  # of what is deployed
-MODEL = load_model("cnn")
 
 
 @dataclass(frozen=True)
 class Way:
-    """One way to train a cnn: what is different from its default configuration, and for how long."""
+    """One way to train a model: what is different from its default configuration, and for how long."""
 
     name: str
+    model: str
     params: Mapping[str, ParamValue]
-    epochs: int = MODEL.epochs
+    epochs: int
 
     @classmethod
-    def read(cls, text: str) -> "Way":
-        """From ``width=16,epochs=8``.
+    def read(cls, text: str, model: str, fixed: Mapping[str, ParamValue]) -> "Way":
+        """From ``width=16,epochs=8``; the default of what is fixed from "".
 
         Raises:
-            ValueError: it is not of this form, or cnn has no such parameter; the message says what was found.
+            ValueError: it is not of this form, or the model has no such parameter; the message says what was found.
         """
-        found = read_parameters(text, more=["epochs"])
-        epochs = int(found.pop("epochs", MODEL.epochs))
-        return cls(text, found, epochs)
+        found = dict(fixed) | (read_parameters(text, ["epochs"], model) if text else {})
+        epochs = int(found.pop("epochs", load_model(model).epochs))
+        return cls(text or "default", model, found, epochs)
 
 
 @dataclass(frozen=True)
@@ -77,12 +80,17 @@ def trained(development: Path, way: Way, seed: int, fold: int | None, precision:
     else:
         learn, score = left_out(loaded, np.arange(len(loaded)), fold)
         seed, window, views = FOLDS * seed + fold, 0.0, VIEWS
-    training = begin(loaded, learn, way.params, epochs=way.epochs, seed=seed, precision=precision, window=window)
-    began = time.process_time()
-    for _ in train(training):
-        pass
-    seconds = time.process_time() - began
-    logits = evaluate(training.measured, training.patches, score, training.compute, views=range(views))
+    set_up = {"epochs": way.epochs, "seed": seed, "precision": precision, "window": window}
+    begun = begin(loaded, learn, way.params, model=way.model, **set_up)
+    with keeping(begun, way.model, way.params, development.parent / "kept") as training:
+        began = time.process_time()
+        for _ in train(training):
+            pass
+        seconds = time.process_time() - began
+        kept = training.features
+        logits = evaluate(
+            training.measured, training.patches, score, training.compute, views=range(views), features=kept
+        )
     return Run(seconds, auc(loaded, score, logits))
 
 
@@ -111,13 +119,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Trains all of them, and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("ways", nargs="+", metavar="WAY", help="what is different, as width=16,epochs=8")
+    parser.add_argument("--model", default="cnn", choices=model_names(), help="(default: cnn)")
+    parser.add_argument(
+        "--fixed", default="", help="what is the same in the default and all ways, as width=16,kernel=3"
+    )
     parser.add_argument("--seeds", type=int, default=5, help="networks of each (default: 5)")
     parser.add_argument("--out-of-fold", action="store_true", help="by five folds of all development patients")
     parser.add_argument("--precision", default="fp32", help="as search.launch takes it (default: fp32)")
     parser.add_argument("--data", help=f"patches, as search.launch takes them (default: {LARGE} of $HISTOTUNE_SHARED)")
     asked = parser.parse_args(argv)
     try:
-        ways = [Way("default", {}), *map(Way.read, asked.ways)]
+        fixed = read_parameters(asked.fixed, model=asked.model) if asked.fixed else {}
+        ways = [Way.read(text, asked.model, fixed) for text in ("", *asked.ways)]
     except ValueError as error:
         parser.error(str(error))
     console = Console()
@@ -127,6 +140,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         folds = range(FOLDS) if asked.out_of_fold else [None]
         how = f"{FOLDS} folds of development" if asked.out_of_fold else "validation patients"
         console.print(f"{source.words}; {asked.seeds} seeds, {how}, {asked.precision}")
+        console.print(f"{asked.model}, {asked.fixed or 'its default configuration'}")
         development = prepared(source, folder / "prepared").development
         jobs = [
             (development, way, seed, fold, asked.precision)

@@ -1,21 +1,28 @@
 """A speedrun: ways are read as they are typed, trained beside the default, and compared seed by seed."""
 
+from contextlib import nullcontext
 from unittest.mock import Mock
 
 import pytest
 
 from benchmarks import speedrun
 from benchmarks._launch import chosen_patches, prepared
-from benchmarks.speedrun import MODEL, Run, Way, of_seed, row, trained
+from benchmarks.speedrun import Run, Way, of_seed, row, trained
 from data_utils.split.prepare import load_development
+from models._registry import load_model
+
+EPOCHS = load_model("cnn").epochs
 
 
 def test_a_way_is_what_is_different():
-    assert Way.read("width=16,epochs=8") == Way("width=16,epochs=8", {"width": 16}, 8)
-    found = Way.read("residual=True,adamw_learning_rate=2e-3,activation=silu")
+    fixed = {"width": 8, "kernel": 3}
+    wider = Way("width=16,epochs=8", "cnn", {"width": 16, "kernel": 3}, 8)
+    assert Way.read("width=16,epochs=8", "cnn", fixed) == wider
+    assert Way.read("", "cnn", fixed) == Way("default", "cnn", fixed, EPOCHS)
+    found = Way.read("residual=True,adamw_learning_rate=2e-3,activation=silu", "cnn", {})
     assert (dict(found.params), found.epochs) == (
         {"residual": True, "adamw_learning_rate": 0.002, "activation": "silu"},
-        MODEL.epochs,
+        EPOCHS,
     )
 
 
@@ -29,7 +36,7 @@ def test_a_way_that_is_none_is_refused_in_one_line(typed, capsys):
 
 def test_a_row_compares_seed_by_seed():
     default = [Run(100.0, 0.90), Run(140.0, 0.94)]
-    told = row(Way("width=16", {"width": 16}, 12), [Run(40.0, 0.91), Run(40.0, 0.93)], default)
+    told = row(Way("width=16", "cnn", {"width": 16}, 12), [Run(40.0, 0.91), Run(40.0, 0.93)], default)
     assert told == ["width=16", "12", "40", "0.9200", "+0.0000 ± 0.0100", "3.00 x"]
 
 
@@ -39,11 +46,21 @@ def test_the_default_and_a_way_are_trained(capsys):
     assert "synthetic:300; 1 seeds" in printed
     cells = table(printed)
     assert [(name, epochs) for name, epochs, *_ in cells] == [
-        ("default", str(MODEL.epochs)),
+        ("default", str(EPOCHS)),
         ("width=8,epochs=1", "1"),
     ]
     assert all(0 < float(auc) < 1 for _, _, _, auc, *_ in cells)
     assert cells[0][4:] == ["+0.0000 ± nan", "1.00 x"]
+
+
+def test_what_frozen_layers_make_is_kept_for_all_that_have_the_same_ones(shared, monkeypatch, tmp_path):
+    source = chosen_patches("synthetic:300", tmp_path / "patches")
+    folder = prepared(source, tmp_path / "prepared").development
+    fixed = {"frozen_blocks": 5, "input_size": 32, "stain_jitter": 0.0}
+    kept = [trained(folder, Way.read(text, "vgg16", fixed), 0, None, "bf16") for text in ("epochs=1", "epochs=2")]
+    assert len([one for one in (folder.parent / "kept").iterdir() if one.is_dir()]) == 1
+    monkeypatch.setattr(speedrun, "keeping", lambda begun, *_: nullcontext(begun))
+    assert trained(folder, Way.read("epochs=1", "vgg16", fixed), 0, None, "bf16").auc == pytest.approx(kept[0].auc)
 
 
 def table(printed: str) -> list[list[str]]:
@@ -79,7 +96,7 @@ def test_a_fold_is_scored_by_a_network_that_has_not_seen_its_patients(monkeypatc
     monkeypatch.setattr(speedrun, "train", Mock(return_value=()))
     monkeypatch.setattr(speedrun, "evaluate", evaluate)
     monkeypatch.setattr(speedrun, "auc", Mock(return_value=0.5))
-    assert trained(folder, Way("default", {}), 1, 2, "fp32").auc == 0.5
+    assert trained(folder, Way("default", "cnn", {}, 12), 1, 2, "fp32").auc == 0.5
     learn, score = begin.call_args.args[1], evaluate.call_args.args[2]
     more, views = begin.call_args.kwargs, evaluate.call_args.kwargs["views"]
     patients = load_development(folder).patients
