@@ -1,9 +1,11 @@
 """A network of a benchmark, trained as a worker trains it, without the worker; two at a time where there are many."""
 
 import multiprocessing
+from argparse import ArgumentTypeError
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,12 +18,15 @@ from benchmarks._launch import weights
 from data_utils.split.prepare import DevelopmentSet
 from models._registry import load_model
 from models._spec import ParamValue
+from search.command.extents import assignments
+from search.errors import UsageError
 from search.training.device import Compute, choose_precision, layout_on, set_up
 from search.training.device_patches import DevicePatches
 from search.training.features import Features
 from search.training.jobs import FeatureStore
 from search.training.loop import Rows, Training
 from search.training.scores import validation_scores
+from search.trials.space import within
 
 DEVICE = "cpu"
 FOLDS = 5
@@ -34,23 +39,36 @@ def read_parameters(text: str, more: Sequence[str] = (), model: str = "cnn") -> 
 
     Args:
         text: values of parameters of the model, by name.
-        more: names of whole numbers that are no parameters of it, and may stand among them.
+        more: names of whole numbers from 1 on that are no parameters of it, and may stand among them.
         model: of a file in models/.
 
     Raises:
-        ValueError: it is not of this form, or the model has no such parameter; the message says what was found.
+        ValueError: it is not of this form, or the model has no such parameter or allows no such value; the message
+            says what was found, and what was expected.
     """
-    default = load_model(model).default
-    kinds: dict[str, type] = dict.fromkeys(more, int) | {name: type(value) for name, value in default.items()}
     found: dict[str, ParamValue] = {}
     for part in text.split(","):
         name, _, value = part.partition("=")
-        try:
-            kind = kinds[name]
-            found[name] = value == "True" if kind is bool else kind(value)
-        except (KeyError, ValueError):
-            raise ValueError(f"'{part}' is no NAME=VALUE of {', '.join(kinds)}") from None
+        found |= {name: _count(part, value)} if name in more else _parameter(part, model)
     return found
+
+
+def _count(part: str, value: str) -> int:
+    if not value.isdecimal() or int(value) < 1:
+        raise ValueError(f"{part}: a whole number from 1 on was expected")
+    return int(value)
+
+
+def _parameter(part: str, model: str) -> dict[str, ParamValue]:
+    """The name with the value that ``--set`` would fix it to."""
+    try:
+        extents = [replace(one, model=model, where="no such way:") for one in assignments([model])(part)]
+        if [len(one.values) for one in extents] != [1]:
+            raise ValueError(f"{part}: one value was expected")
+        default = within(load_model(model), extents).default
+        return {one.parameter: default[one.parameter] for one in extents}
+    except (ArgumentTypeError, UsageError) as error:
+        raise ValueError(str(error)) from None
 
 
 def begin(
