@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import torch
 from rich.console import Console
 from rich.progress import track
 from sklearn.model_selection import StratifiedGroupKFold
 
 from benchmarks._launch import weights
+from data_utils.colour.augment import VIEWS
 from data_utils.split.prepare import DevelopmentSet
 from models._registry import load_model
 from models._spec import ParamValue
@@ -30,6 +32,7 @@ from search.trials.space import within
 
 DEVICE = "cpu"
 FOLDS = 5
+BATCH = 64
 MOST_KEPT = 100 * 2**30  # bytes of frozen layers' outputs
 Run = TypeVar("Run")
 
@@ -114,6 +117,8 @@ def begin(
 def keeping(training: Training, model: str, params: Mapping[str, ParamValue], folder: Path) -> Iterator[Training]:
     """With the outputs of its frozen layers, where it has such, kept for every network that has the same ones.
 
+    They are computed before it trains, so that no network's training pays for another's.
+
     Args:
         training: before its first epoch.
         model: as of ``begin``.
@@ -134,6 +139,9 @@ def keeping(training: Training, model: str, params: Mapping[str, ParamValue], fo
         raise RuntimeError(f"outputs of frozen layers found no room below {folder}; free some disk")
     training.features = features
     try:
+        for view in range(VIEWS):
+            for rows in torch.arange(len(training.patches.labels)).split(BATCH):
+                features.outputs(rows, torch.full_like(rows, view))
         yield training
     finally:
         features.close()

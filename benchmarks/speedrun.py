@@ -14,7 +14,7 @@ A way counts where its AUC is as good. By one draw of validation patients two wa
 AUC is the mean of theirs on that fold, of what is deployed: the last weights, eight views. What is to become a default
 is asked so. The folds are the same for all seeds, so that a standard error is of initial weights and order alone.
 
-What frozen layers make of a patch is kept for all that have the same ones: the first network that asks pays for it.
+What frozen layers make of a patch is kept for all that have the same ones, and computed before what is timed.
 """
 
 import argparse
