@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import track
 from sklearn.model_selection import StratifiedGroupKFold
 
-from benchmarks._launch import weights
+from benchmarks._launch import weights, weights_option
 from data_utils.colour.augment import VIEWS
 from data_utils.split.prepare import DevelopmentSet
 from models._registry import load_model
@@ -117,7 +117,7 @@ def begin(
 def keeping(training: Training, model: str, params: Mapping[str, ParamValue], folder: Path) -> Iterator[Training]:
     """With the outputs of its frozen layers, where it has such, kept for every network that has the same ones.
 
-    They are computed before it trains, so that no network's training pays for another's.
+    Those that it learns from are computed before it trains, so that no network's training pays for another's.
 
     Args:
         training: before its first epoch.
@@ -130,21 +130,31 @@ def keeping(training: Training, model: str, params: Mapping[str, ParamValue], fo
     """
     found = load_model(model)
     name = found.prefix_name(found.configuration({**found.default, **params}))
-    if name is None or weights() is None:  # random layers are others in each network
+    if name is None or weights_option() == "none":  # random layers are others in each network
         yield training
         return
-    prefix = training.network.get_submodule("prefix")
-    features = Features.open(FeatureStore(folder, MOST_KEPT), (model, name), prefix, training.patches, training.compute)
-    if features is None:
-        raise RuntimeError(f"outputs of frozen layers found no room below {folder}; free some disk")
-    training.features = features
+    training.features = features = open_kept(training, (model, name), folder)
     try:
-        for view in range(VIEWS):
-            for rows in torch.arange(len(training.patches.labels)).split(BATCH):
-                features.outputs(rows, torch.full_like(rows, view))
+        if training.learns_on_features:
+            for view in range(VIEWS):
+                for rows in training.rows.split(BATCH):
+                    features.outputs(rows, torch.full_like(rows, view))
         yield training
     finally:
         features.close()
+
+
+def open_kept(training: Training, key: tuple[str, ...], folder: Path) -> Features:
+    """The outputs of a network's frozen layers that are kept in a folder; ``key`` as of ``Features.open``.
+
+    Raises:
+        RuntimeError: they found no room.
+    """
+    prefix = training.network.get_submodule("prefix")
+    features = Features.open(FeatureStore(folder, MOST_KEPT), key, prefix, training.patches, training.compute)
+    if features is None:
+        raise RuntimeError(f"outputs of frozen layers found no room below {folder}; free some disk")
+    return features
 
 
 def rows_of(development: DevelopmentSet, part: str) -> Rows:

@@ -18,6 +18,7 @@ import numpy as np
 from optuna.trial import FixedTrial
 
 from benchmarks._launch import patches, prepared, scratch_folder, weights, weights_option
+from benchmarks._networks import open_kept
 from benchmarks._report import Result, main
 from data_utils.split.prepare import load_development
 from models._registry import load_model
@@ -26,13 +27,12 @@ from models._weights import Weights
 from search.training.device import Compute, choose_precision, layout_on, set_up
 from search.training.device_patches import DevicePatches
 from search.training.features import Features
-from search.training.jobs import FeatureStore
 from search.training.loop import EpochScores, Rows, Training, train
 
 WANTED = {5: 30.0, 4: 3.0, 3: 1.3}
 PATCHES, FULL_PATCHES = 700, 2000
 ROUNDS, FULL_ROUNDS = 3, 7
-DEVICE, SEED, GIGABYTE = "cpu", 0, 10**9
+DEVICE, SEED = "cpu", 0
 SAME_LOSS = 1e-3
 
 
@@ -99,11 +99,7 @@ def compare(here: Setting, frozen: int, store: Path, rounds: int) -> Result:
     Raises:
         RuntimeError: the outputs found no room.
     """
-    prefix = here.training().network.get_submodule("prefix")
-    room = FeatureStore(store, 100 * GIGABYTE)
-    features = Features.open(room, ("benchmark", str(frozen)), prefix, here.patches, here.compute)
-    if features is None:
-        raise RuntimeError(f"there is no room for outputs of {frozen} frozen blocks below {store}; free some disk")
+    features = open_kept(here.training(), ("benchmark", str(frozen)), store)
     filling = here.epoch(features)
     pairs = [(here.epoch(), here.epoch(features)) for _ in range(rounds)]
     features.close()

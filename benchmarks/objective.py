@@ -145,8 +145,8 @@ def row(kind: Value, runs: Sequence[Sequence[Run]]) -> list[str]:
     deployed = np.array([[run.deployed for run in seeds] for seeds in runs])
     foretold = others(deployed)
     epochs = runs[0][0].epochs
-    looks = (epochs, first_rung(epochs))
-    end, rung = (np.array([[run.value(kind, at) for run in seeds] for seeds in runs]) for at in looks)
+    ends = (epochs, first_rung(epochs))
+    end, rung = (np.array([[run.value(kind, at) for run in seeds] for seeds in runs]) for at in ends)
     shares = [kind.looks(epochs) * run.look / run.training for seeds in runs for run in seeds]
     gained = [seed[end[:, place].argmax()] - seed.mean() for place, seed in enumerate(foretold.T)]
     return [

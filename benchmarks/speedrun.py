@@ -80,16 +80,28 @@ def trained(development: Path, way: Way, seed: int, fold: int | None, precision:
     else:
         learn, score = left_out(loaded, np.arange(len(loaded)), fold)
         seed, window, views = FOLDS * seed + fold, 0.0, VIEWS
-    set_up = {"epochs": way.epochs, "seed": seed, "precision": precision, "window": window}
-    begun = begin(loaded, learn, way.params, model=way.model, **set_up)
+    begun = begin(
+        loaded,
+        learn,
+        way.params,
+        epochs=way.epochs,
+        seed=seed,
+        precision=precision,
+        window=window,
+        model=way.model,
+    )
     with keeping(begun, way.model, way.params, development.parent / "kept") as training:
         began = time.process_time()
         for _ in train(training):
             pass
         seconds = time.process_time() - began
-        kept = training.features
         logits = evaluate(
-            training.measured, training.patches, score, training.compute, views=range(views), features=kept
+            training.measured,
+            training.patches,
+            score,
+            training.compute,
+            views=range(views),
+            features=training.features,
         )
     return Run(seconds, auc(loaded, score, logits))
 
