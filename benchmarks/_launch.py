@@ -1,5 +1,6 @@
 """Where the benchmarks get patches, and how they run our command and the peers': as a user would, timed."""
 
+import argparse
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial
 
+from data_utils.errors import DataError
 from data_utils.split.prepare import Prepared, prepare
 from models._registry import load_model
 from models._weights import Weights, vgg16_weights
@@ -115,6 +117,15 @@ def _write_part(real: Path, count: int, folder: Path) -> None:
     for name in ("X", "Y", "patients"):
         column = np.load(real / f"{name}.npy", mmap_mode="r", allow_pickle=False)
         np.save(folder / f"{name}.npy", column[rows], allow_pickle=False)
+
+
+@contextmanager
+def refusing(parser: argparse.ArgumentParser) -> Iterator[None]:
+    """What is wrong with data, in the one line that a command has for it; exit code 2."""
+    try:
+        yield
+    except DataError as error:
+        parser.error(str(error))
 
 
 def prepared(source: Source, folder: Path) -> Prepared:

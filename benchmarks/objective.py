@@ -32,9 +32,10 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import ConstantInputWarning, spearmanr
 
-from benchmarks._launch import LARGE, chosen_patches, configurations, prepared, scratch_folder
+from benchmarks._launch import LARGE, chosen_patches, configurations, prepared, refusing, scratch_folder
 from benchmarks._networks import FOLDS, auc, begin, left_out, read_parameters, rows_of, two_at_a_time
 from benchmarks._report import conditions
+from data_utils.colour.augment import VIEWS
 from data_utils.split.prepare import load_development
 from models._registry import load_model
 from models._spec import ParamValue
@@ -44,7 +45,6 @@ from studies.storage.studies import first_rung
 
 FEWEST = 3  # epochs: what the mean of the last three takes
 DRAWS = 500  # of configurations, for standard errors
-VIEWS = 8
 WINDOWS = (0.05, 0.2)  # shares of all steps that weights are averaged over
 Floats = npt.NDArray[np.float64]
 
@@ -219,7 +219,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         source = chosen_patches(asked.data, folder / "patches")
         counts = f"{len(chosen)} configurations, {asked.seeds} seeds, {epochs} epochs"
         console.print(f"{source.words}; {counts}, {asked.fixed or 'all free'}")
-        development = prepared(source, folder / "prepared").development
+        with refusing(parser):
+            development = prepared(source, folder / "prepared").development
         jobs = [(development, epochs, params, seed) for params in chosen for seed in range(asked.seeds)]
         flat = two_at_a_time(trained, jobs, console)
     runs = [flat[place : place + asked.seeds] for place in range(0, len(flat), asked.seeds)]

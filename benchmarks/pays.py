@@ -26,7 +26,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks._launch import STUDY, WORKERS, Command, Source, launch, place
+from benchmarks._launch import STUDY, WORKERS, Command, Source, launch, place, refusing
 from benchmarks._report import conditions
 from data_utils.colour.preprocessing import Moments, Preprocessing
 from data_utils.readers.patches import read_patches
@@ -202,7 +202,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     typed = {"--trials": asked.trials, "--epochs": asked.epochs, "--set": asked.set}
     flags = [word for flag, value in typed.items() if value is not None for word in (flag, str(value))]
     for regime in asked.regimes or REGIMES:
-        table.add_row(*row(regime, search(regime, asked.data, asked.folder, asked.models, flags)))
+        with refusing(parser):
+            gained = search(regime, asked.data, asked.folder, asked.models, flags)
+        table.add_row(*row(regime, gained))
         console.print(table)
     return 0
 

@@ -30,16 +30,15 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks._launch import LARGE, chosen_patches, prepared, scratch_folder
+from benchmarks._launch import LARGE, chosen_patches, prepared, refusing, scratch_folder
 from benchmarks._networks import FOLDS, auc, begin, keeping, left_out, read_parameters, rows_of, two_at_a_time
 from benchmarks._report import conditions
+from data_utils.colour.augment import VIEWS
 from data_utils.split.prepare import load_development
 from models._registry import load_model, model_names
 from models._spec import ParamValue
 from search.training.loop import evaluate, train
 from studies.measure import NOW
-
-VIEWS = 8  # of what is deployed
 
 
 @dataclass(frozen=True)
@@ -153,7 +152,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         how = f"{FOLDS} folds of development" if asked.out_of_fold else "validation patients"
         console.print(f"{source.words}; {asked.seeds} seeds, {how}, {asked.precision}")
         console.print(f"{asked.model}, {asked.fixed or 'its default configuration'}")
-        development = prepared(source, folder / "prepared").development
+        with refusing(parser):
+            development = prepared(source, folder / "prepared").development
         jobs = [
             (development, way, seed, fold, asked.precision)
             for seed in range(asked.seeds)

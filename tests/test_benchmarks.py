@@ -11,7 +11,21 @@ import torch
 from optuna.storages import RDBStorage
 from torchvision.transforms import v2
 
-from benchmarks import _launch, coverage, data, overhead, peer_optuna, peer_training, peer_tune, quality, run, training
+from benchmarks import (
+    _launch,
+    coverage,
+    data,
+    objective,
+    overhead,
+    pays,
+    peer_optuna,
+    peer_training,
+    peer_tune,
+    quality,
+    run,
+    speedrun,
+    training,
+)
 from benchmarks._races import Climb, Way, by_luck, race
 from benchmarks._report import LIMIT, OK, SHORT, Limit, Result, exit_code, load_limits, verdict
 from data_utils.colour.augment import VIEWS, dihedral
@@ -265,3 +279,21 @@ def test_a_peer_searches_and_writes_down_its_curves(peer, development, tmp_path)
     assert [len(curve.aucs) for curve in curves] == [1, 1]
     assert all(0 <= auc <= 1 for curve in curves for auc in curve.aucs)
     assert all(curve.times for curve in curves)
+
+
+@pytest.mark.parametrize(
+    ("main", "typed"),
+    [(objective.main, []), (speedrun.main, ["width=16"]), (pays.main, ["few", "--folder", "results"])],
+    ids=["objective", "speedrun", "pays"],
+)
+def test_patches_that_cannot_be_read_are_refused_in_one_line(main, typed, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    np.save("X.npy", np.zeros((4, 50, 50, 3), np.uint8))
+    with pytest.raises(SystemExit) as ended:
+        main([*typed, "--data", "X.npy"])
+    assert ended.value.code == 2
+    assert (
+        capsys.readouterr()
+        .err.splitlines()[-1]
+        .endswith("X.npy is one array; give the folder that holds X.npy and Y.npy: .")
+    )
