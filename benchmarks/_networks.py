@@ -178,7 +178,12 @@ def auc(development: DevelopmentSet, rows: Rows, logits: np.ndarray) -> float:
 
 
 def two_at_a_time(trained: Callable[..., Run], jobs: Sequence[tuple[Any, ...]], console: Console) -> list[Run]:
-    """What each job ends in, in their order, with a bar of how far it is."""
+    """What each job ends in, in their order, with a bar of how far it is; in a log, with a line every ten networks."""
+    done: list[Run] = []
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
         runs = pool.map(trained, *zip(*jobs, strict=True))
-        return list(track(runs, "networks", len(jobs), console=console))
+        for run in track(runs, "networks", len(jobs), console=console):
+            done.append(run)
+            if not console.is_terminal and len(done) % 10 == 0:
+                console.print(f"{len(done)} of {len(jobs)} networks")
+    return done

@@ -2,6 +2,7 @@
 
 import math
 from datetime import datetime, timedelta
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import optuna
 import pytest
 import torch
 from optuna.storages import RDBStorage
+from rich.console import Console
 from torchvision.transforms import v2
 
 from benchmarks import (
@@ -26,6 +28,7 @@ from benchmarks import (
     speedrun,
     training,
 )
+from benchmarks._networks import two_at_a_time
 from benchmarks._races import Climb, Way, by_luck, race
 from benchmarks._report import LIMIT, OK, SHORT, Limit, Result, exit_code, load_limits, verdict
 from data_utils.colour.augment import VIEWS, dihedral
@@ -297,3 +300,12 @@ def test_patches_that_cannot_be_read_are_refused_in_one_line(main, typed, tmp_pa
         .err.splitlines()[-1]
         .endswith("X.npy is one array; give the folder that holds X.npy and Y.npy: .")
     )
+
+
+def test_networks_are_counted_in_a_log_and_kept_in_their_order():
+    log = StringIO()
+    assert two_at_a_time(abs, [(-number,) for number in range(25)], Console(file=log)) == list(range(25))
+    assert [line for line in log.getvalue().splitlines() if "of 25" in line] == [
+        "10 of 25 networks",
+        "20 of 25 networks",
+    ]
