@@ -156,6 +156,6 @@ def _plain_value(text: str) -> Value:
     """A number, true or false; any other text stands for itself."""
     try:
         value = json.loads(text.lower())
-    except (ValueError, RecursionError):
+        return value if isinstance(value, bool | int | float) and math.isfinite(value) else text
+    except (ValueError, RecursionError, OverflowError):  # the last of a whole number that no float can hold
         return text
-    return value if isinstance(value, bool | int | float) and math.isfinite(value) else text

@@ -182,6 +182,17 @@ class PrefixOutputs:
         return self._kept[batch]
 
 
+def bytes_kept(patches: int, shape: tuple[int, ...]) -> int:
+    """Of the outputs of so many patches in all views, (C, h, w) each, in bf16."""
+    return 2 * patches * VIEWS * math.prod(shape)
+
+
+def room(store: FeatureStore) -> int:
+    """Bytes that the outputs of one prefix may take: the store's, or half of the free disk; also before it is made."""
+    there = next(folder for folder in (store.folder, *store.folder.parents) if folder.exists())
+    return min(store.limit, int(shutil.disk_usage(there).free * _LARGEST_SHARE_OF_DISK))
+
+
 def _digest(key: tuple[str, ...], prefix: nn.Module, precision: str) -> str:
     """Of all that the outputs depend on, the layers and their tensors themselves among them.
 
@@ -207,7 +218,7 @@ def _make(
     """An empty entry with all its room reserved; None where there is none. Call it under the store's lock."""
     count = len(patches.pixels)
     shape, seconds = _probe(prefix, patches, compute)
-    size = count * VIEWS * int(np.prod(shape)) * 2
+    size = bytes_kept(count, shape)
     if not drop(folder) or not _make_room(store, size):  # one that is not whole, unless somebody uses it
         return None
     record = _Record(shape, count, seconds)
@@ -244,8 +255,7 @@ def _reserve(path: Path, size: int) -> None:
 
 def _make_room(store: FeatureStore, size: int) -> bool:
     """Whether so many bytes fit; entries that nobody uses go, the least recently used first."""
-    free = shutil.disk_usage(store.folder).free * _LARGEST_SHARE_OF_DISK
-    if size > min(store.limit, free):
+    if size > room(store):
         return False
     entries = sorted(store.folder.glob(f"*/{_RECORD}"), key=lambda record: record.stat().st_mtime)
     sizes = {record.parent: (record.parent / _VALUES).stat().st_size for record in entries}
@@ -259,5 +269,5 @@ def _read_record(folder: Path) -> _Record | None:
         sizes = [(folder / name).stat().st_size for name in (_VALUES, _STATES)]
     except (OSError, ValueError):
         return None
-    promised = [2 * record.patches * VIEWS * math.prod(record.shape), record.patches * VIEWS]  # bytes; bf16
+    promised = [bytes_kept(record.patches, record.shape), record.patches * VIEWS]
     return record if sizes == promised else None

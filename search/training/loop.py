@@ -27,7 +27,6 @@ from search.training.device_patches import DevicePatches
 if TYPE_CHECKING:
     from models._spec import Model, ModelConfig, Recipe
     from models._weights import Weights
-    from search.training.features import Features
 
 EVALUATION_BATCH = {"cpu": 64, "cuda": 512}  # what fits the caches of the one and fills the other
 Rows = npt.NDArray[np.int64]
@@ -79,7 +78,7 @@ class Training:
     epochs: int  # length of the schedule
     seed: int
     compute: Compute
-    features: "Features | None" = None  # kept outputs of the network's prefix
+    features: "KeptOutputs | None" = None  # kept outputs of the network's prefix
     epoch: int = 0
     parts: int = 1  # of a batch that does not fit into memory as a whole
     average: Average | None = None  # of the network's weights, which is scored in its stead

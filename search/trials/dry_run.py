@@ -3,27 +3,25 @@
 from collections.abc import Mapping
 from datetime import timedelta
 
-import numpy as np
 from optuna.distributions import json_to_distribution
 from rich.console import Console
 from rich.table import Table
 
+from data_utils.colour.augment import VIEWS
 from data_utils.split.prepare import DevelopmentSet, Prepared, load_development
 from models._registry import no_prefix
 from models._spec import Model
 from search.command.settings import LaunchSettings
 from search.command.terminal import say
 from search.comparison import space_of
-from search.training.device import Compute, peak_memory
-from search.training.device_patches import DevicePatches
+from search.training.device import peak_memory
 from search.training.jobs import WorkerContext
-from search.training.loop import Training, count_parameters, train
+from search.trials.pace import measured
 from search.trials.power import can_show
 from search.trials.space import in_words, moved_defaults, searched_models
 from search.trials.worth import worth
 from search.workers.cluster import Crew
 
-_PROBE_PATCHES = 512
 _BYTES_OF_A_WEIGHT = 4
 _BYTES_OF_A_PARAMETER = 16  # the weight, its average and two moments of its optimizer, as a checkpoint holds them
 _LONG_SECONDS = 3600.0
@@ -38,7 +36,7 @@ def describe_launch(
     epochs: Mapping[str, int],
     console: Console,
 ) -> None:
-    """Prints it; of each model so many epochs. Times come from one short epoch of each default configuration."""
+    """Prints it; of each model so many epochs. Times come from a short epoch of each default configuration."""
     counts = {part: patches for part, _, patches, _ in prepared.parts}
     parts = ", ".join(f"{patches} {part}" for part, patches in counts.items())
     left_out = "".join(f"; left out: {count} {reason}" for reason, count in prepared.exclusions)
@@ -97,15 +95,16 @@ def _cost(
     crew: Crew,
     model: Model,
 ) -> str:
-    training, seconds = _probe(development, context, model)
+    pace = measured(development, context, model)
     learn = int((development.part == "train").sum())
-    epoch = seconds / len(training.rows) * learn
-    whole = epoch * epochs * trials / (crew.workers or 1)
-    parameters = count_parameters(training.network)
+    epoch, once = pace.epoch * learn, pace.once * VIEWS * len(development)
+    whole = (once + epoch * epochs * trials) / (crew.workers or 1)
+    parameters = pace.parameters
+    behind = f" behind frozen layers, which take about {once:.0f} s once for all" if once else ""
     checkpoints = parameters * _BYTES_OF_A_PARAMETER * (crew.workers or 1) / 2**20
     members = parameters * _BYTES_OF_A_WEIGHT * folds * _CANDIDATES / 2**20
     return (
-        f"{model.name}, default configuration: {parameters:,} parameters, about {epoch:.1f} s an epoch; "
+        f"{model.name}, default configuration: {parameters:,} parameters, about {epoch:.1f} s an epoch{behind}; "
         f"{trials} trials of {epochs} epochs: at most about {timedelta(seconds=round(whole))} "
         f"(pruning saves, larger configurations cost)\n"
         f"memory: about {peak_memory(context.device) / 2**30:.1f} GB a worker\n"
@@ -121,21 +120,3 @@ def cheaper(model: Model, device: str, seconds: float) -> str:
         return ""
     way = "where its pretrained layers stay as they are: docs/runs.md"
     return f"\nwithout a GPU, {model.name} is searched in a fraction of that {way}"
-
-
-def _probe(development: DevelopmentSet, context: WorkerContext, model: Model) -> tuple[Training, float]:
-    """A short epoch of the default configuration, and its seconds on one worker's share of the machine."""
-    rows = np.flatnonzero(development.part == "train")[:_PROBE_PATCHES]
-    labels = development.labels
-    assert labels is not None
-    training = Training.begin(
-        model,
-        model.configuration(model.default),
-        context.weights[model.name],
-        DevicePatches.load(development.pixels, labels, context.device),
-        rows,
-        epochs=1,
-        seed=0,
-        compute=Compute(context.device, context.precision, context.layouts[model.name]),
-    )
-    return training, next(train(training)).seconds
