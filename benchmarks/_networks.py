@@ -52,6 +52,8 @@ def read_parameters(text: str, more: Sequence[str] = (), model: str = "cnn") -> 
     found: dict[str, ParamValue] = {}
     for part in text.split(","):
         name, _, value = part.partition("=")
+        if name in found:
+            raise ValueError(f"{name} is given twice; give it once")
         found |= {name: _count(part, value)} if name in more else _parameter(part, model)
     return found
 

@@ -136,9 +136,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--seeds", type=int, default=5, help="networks of each (default: 5)")
     parser.add_argument("--out-of-fold", action="store_true", help="by five folds of all development patients")
-    parser.add_argument("--precision", default="fp32", help="as search.launch takes it (default: fp32)")
+    parser.add_argument(
+        "--precision",
+        default="fp32",
+        choices=("auto", "bf16", "fp32"),
+        help="as search.launch takes it (default: fp32)",
+    )
     parser.add_argument("--data", help=f"patches, as search.launch takes them (default: {LARGE} of $HISTOTUNE_SHARED)")
     asked = parser.parse_args(argv)
+    if asked.seeds < 1 or not all(asked.ways):
+        parser.error("1 or more --seeds, and of each way what is different, as width=16, were expected")
     try:
         fixed = read_parameters(asked.fixed, model=asked.model) if asked.fixed else {}
         ways = [Way.read(text, asked.model, fixed) for text in ("", *asked.ways)]

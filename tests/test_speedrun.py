@@ -36,6 +36,9 @@ def test_a_way_is_what_is_different():
         ("width=16/32", "width=16/32: one value was expected"),
         ("epochs=x", "epochs=x: a whole number from 1 on was expected"),
         ("epochs=0", "epochs=0: a whole number from 1 on was expected"),
+        ("width=16,width=24", "width is given twice; give it once"),
+        ("epochs=1,epochs=2", "epochs is given twice; give it once"),
+        ("", "of each way what is different, as width=16, were expected"),
     ],
 )
 def test_a_way_that_is_none_is_refused_in_one_line(typed, told, capsys):
@@ -43,6 +46,14 @@ def test_a_way_that_is_none_is_refused_in_one_line(typed, told, capsys):
         speedrun.main([typed])
     assert ended.value.code == 2
     assert told in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("typed", [["--seeds", "0"], ["--seeds", "-1"], ["--precision", "fp8"]])
+def test_what_cannot_be_asked_is_refused(typed, capsys):
+    with pytest.raises(SystemExit) as ended:
+        speedrun.main(["width=16", *typed])
+    assert ended.value.code == 2
+    assert "expected" in (said := capsys.readouterr().err.splitlines()[-1]) or "choose from" in said
 
 
 def test_a_row_compares_seed_by_seed():

@@ -273,16 +273,16 @@ def about_retraining(model: FinalModel) -> list[Weakness]:
 
 def about_changes(found: Mapping[str, Robustness]) -> list[Weakness]:
     """Of each model: of the small changes of its patches that cost it much for certain, the one that costs the most."""
-    told = []
+    told, patches = [], 0
     for name, model in found.items():
         much = [one for one in model.moved if _taken(one) >= MUCH and one.auc.high is not None and one.auc.high < 0]
         for worst in sorted(much, key=_taken)[-1:]:
             low, high = worst.auc.low or 0.0, worst.auc.high or 0.0
             told.append(f"{worst.change} takes {_taken(worst):.3f} ({-high:.3f} to {-low:.3f}) of the AUC of {name}")
+            patches = max(patches, model.patches)
     if not told:
         return []
     meaning = "; ".join(told)
-    patches = max(model.patches for model in found.values())
     return [
         Weakness(
             "HT-W19",

@@ -29,6 +29,7 @@ TAKEN_OVER = "taken over"
 ZERO_IS_NONE = "none"
 """In the space of a summary, of a float whose 0 is none at all and is drawn as often as a choice would be."""
 Space: TypeAlias = Mapping[str, Mapping[str, Any]]
+_DIGITS = 12  # of a value; what lies behind them is no difference
 _FEWEST_FOR_IMPORTANCE = 5
 
 
@@ -225,7 +226,8 @@ def summarise(study: optuna.Study, *, importance: bool = True, only: Collection[
 
 
 def _rank(value: float | None, attributes: Mapping[str, Any], number: int) -> tuple[float, int, int]:
-    return (float("inf") if value is None else -value, int(attributes.get(BEST_EPOCH, 0)), number)
+    lost = float("inf") if value is None else round(-value, _DIGITS)
+    return (lost, int(attributes.get(BEST_EPOCH, 0)), number)
 
 
 def _best_of(values: dict[int, float]) -> float | None:

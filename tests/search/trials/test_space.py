@@ -36,6 +36,8 @@ HELD = {"frozen_blocks": 5, "input_size": 50, "stain_jitter": 0, "dropout": 0.25
 SHAPED = "depth=4..6,width=64/96,adamw_learning_rate=1e-5..1e-4,label_smoothing=0..0.1,stain_jitter=0.1..0.2,warmup=0.4"
 """One of each: a wider integer, other choices, a log range, with none, without, and a value beyond the space."""
 
+HUGE = "1" * 400  # a whole number that no float can hold
+
 
 def asked(tmp_path: Path, *argv: str) -> LaunchSettings:
     place = ("--runs", str(tmp_path / "runs"), "--study", "s", "--device", "cpu", "--vgg16-weights", "none")
@@ -262,6 +264,7 @@ def check_refused(arguments: list[str], message: str, capsys: pytest.CaptureFixt
         ("[cnn]\nwidth = 'a/b'", "a value with a comma or a slash cannot be told from two"),
         ("[cnn]\ndropout = '0.4..0.1'", "dropout=0.4..0.1 is turned round; give the lower end first, 0.1..0.4"),
         ("[cnn\nwidth = 1", "is no TOML"),
+        (f"[cnn]\ndropout = '0..{HUGE}'", "is no range; give two numbers, like 0.1..0.4"),
     ],
 )
 def test_a_file_that_cannot_be_right_is_refused_in_one_line(
@@ -282,6 +285,7 @@ def test_a_file_that_cannot_be_right_is_refused_in_one_line(
         ("cnn.width=16,width=24", "--set cnn.width: is given twice"),
         ("dropout=0.1..high", "dropout=0.1..high is no range; give two numbers, like 0.1..0.4"),
         ("dropout=0.4..0.1", "dropout=0.4..0.1 is turned round; give the lower end first, 0.1..0.4"),
+        (f"dropout=0..{HUGE}", "is no range; give two numbers, like 0.1..0.4"),
     ],
 )
 def test_what_is_mistyped_is_refused_in_one_line(text: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -295,6 +299,7 @@ def test_what_is_mistyped_is_refused_in_one_line(text: str, message: str, capsys
             "widht=16",
             r"^--set cnn.widht: 'widht' is no parameter of this model, did you mean width[?]; its parameters are .*th$",
         ),
+        (f"width={HUGE}", r"^--set cnn.width: '1+[.]{3}1+' is not allowed; cnn allows 8"),
         ("width=17", r"^--set cnn.width: 17 is not allowed; the nearest is 16; cnn allows 8 \| 16 \| 24 \| .* \| 256$"),
         (
             "optimizer=adamw/adam",

@@ -282,6 +282,14 @@ def test_ties_go_to_fewer_epochs_then_to_the_older_trial() -> None:
     assert [trial.number for trial in ranking(trials)] == [1, 2, 0, 4]
 
 
+def test_a_difference_in_the_last_bits_is_a_tie() -> None:
+    """83 of 117 pairs, as scikit-learn tells them of two orders of the same ranks."""
+    assert [trial.number for trial in ranking([trial_of(0, 0.7094017094017093), trial_of(1, 0.7094017094017094)])] == [
+        0,
+        1,
+    ]
+
+
 def test_no_complete_trial_is_an_error_with_a_name(storage: RDBStorage) -> None:
     study = new_study(storage)
     study.tell(study.ask(), state=TrialState.FAIL)
