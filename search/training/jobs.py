@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from models._spec import ParamValue
+from models._spec import Model, ModelConfig, ParamValue
 from models._weights import Weights
 from search.training.node import features_folder
 from studies.measure import BEFORE, Measure
@@ -99,6 +99,11 @@ class WorkerContext:
     most_milliseconds: float | None = None
     errors: bool = False
     delivery: Delivery | None = None
+
+    def kept_prefix(self, model: Model, config: ModelConfig) -> str | None:
+        """The frozen layers of a configuration whose outputs are kept for all who have them; None where none are."""
+        random = model.pretrained and self.weights.get(model.name) is None  # others in each trial
+        return None if self.features is None or random else model.prefix_name(config)
 
 
 @dataclass(frozen=True)

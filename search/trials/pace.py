@@ -41,8 +41,9 @@ class _InOneView:
     def __init__(self, training: Training) -> None:
         rows = training.rows
         computed = PrefixOutputs(training.network.get_submodule("prefix"), training.patches, training.compute)
-        began = time.perf_counter()
         batches = torch.split(rows, _BATCH)
+        computed.outputs(batches[0], torch.ones_like(batches[0]))  # in another view: a first pass takes longer
+        began = time.perf_counter()
         self._outputs = torch.cat([computed.outputs(some, torch.zeros_like(some)).cpu() for some in batches])
         self.seconds = time.perf_counter() - began
         self._places = torch.full((int(rows.max()) + 1,), -1).scatter(0, rows, torch.arange(len(rows)))
@@ -84,8 +85,7 @@ def measured(development: DevelopmentSet, context: WorkerContext, model: Model) 
 
 def _keep(training: Training, context: WorkerContext, model: Model) -> float:
     """Lets epochs begin behind the frozen layers where those of a search would; their seconds, else 0."""
-    random = model.pretrained and context.weights.get(model.name) is None  # another prefix in each trial
-    if context.features is None or random or model.prefix_name(model.configuration(model.default)) is None:
+    if context.features is None or context.kept_prefix(model, model.configuration(model.default)) is None:
         return 0.0
     kept = _InOneView(training)
     training.features = kept

@@ -187,9 +187,8 @@ class Worker:
     @contextmanager
     def _features(self, model: Model, config: ModelConfig, training: Training) -> Iterator[Features | None]:
         """Kept outputs of the network's frozen prefix, in the training's hands; None where there are none to keep."""
-        name, store = model.prefix_name(config), self._features_here
-        random = model.pretrained and self._context.weights.get(model.name) is None  # another prefix in each trial
-        if name is None or store is None or random:
+        name, store = self._context.kept_prefix(model, config), self._features_here
+        if name is None or store is None:
             yield None
             return
         prefix = training.network.get_submodule("prefix")
