@@ -29,6 +29,7 @@ from rich.table import Table
 from benchmarks._launch import STUDY, WORKERS, Command, Source, launch, place, refusing
 from benchmarks._report import conditions
 from data_utils.colour.preprocessing import Moments, Preprocessing
+from data_utils.errors import FormatError
 from data_utils.readers.patches import read_patches
 from data_utils.readers.patchset import Ints, PatchSet, known
 from studies.files import write_whole
@@ -113,12 +114,16 @@ def search(regime: str, data: str, folder: Path, models: str, asked: Sequence[st
         asked: more of its flags.
 
     Raises:
+        DataError: the patches cannot be read, or have no patients.
         RuntimeError: a command failed; with the end of what it printed.
     """
     own = folder / regime
     if not (own / DONE).is_file():
         if not (own / "patches").is_dir():
-            write(REGIMES[regime](read_patches(data), np.random.default_rng(0)), own / "patches")
+            patches = read_patches(data)
+            if patches.patients is None:
+                raise FormatError(f"{data} says nothing of patients; give patches of known ones")
+            write(REGIMES[regime](patches, np.random.default_rng(0)), own / "patches")
         source = Source(str(own / "patches"), regime)
         launch(models, source, own / "runs", *asked).seconds(own / "launch.log")
         finalize(source, own / "runs").seconds(own / "finalize.log")

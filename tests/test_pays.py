@@ -95,3 +95,14 @@ def test_unknown_data_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
         pays.main(["fewer", "--data", "x", "--folder", "y"])
     assert ended.value.code == 2
     assert "no such data: fewer; expected some of few, some" in capsys.readouterr().err
+
+
+def test_patches_without_patients_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 50, 50, 3), np.uint8)
+    np.save(tmp_path / "X.npy", pixels)
+    np.save(tmp_path / "Y.npy", np.arange(40) % 2)
+    with pytest.raises(SystemExit) as ended:
+        pays.main(["few", "--data", str(tmp_path), "--folder", str(tmp_path / "out")])
+    assert ended.value.code == 2
+    assert "says nothing of patients; give patches of known ones" in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "out").exists()

@@ -49,7 +49,7 @@ def describe_launch(
         console.print(_space_table(model))
         if moved := moved_defaults(model, settings.space):
             say(console, moved)
-        say(console, _cost(settings.trials, epochs[model.name], development, prepared.folds, context, crew, model))
+        say(console, cost(settings.trials, epochs[model.name], development, prepared.folds, context, crew, model))
     test_patients, test_patches = next(
         (patients, patches) for part, patients, patches, _ in prepared.parts if part == "test"
     )
@@ -86,7 +86,7 @@ def _space_table(model: Model) -> Table:
     return table
 
 
-def _cost(
+def cost(
     trials: int,
     epochs: int,
     development: DevelopmentSet,
@@ -95,12 +95,13 @@ def _cost(
     crew: Crew,
     model: Model,
 ) -> str:
+    """What so many trials of a model take, in lines: seconds, memory, disk."""
     pace = measured(development, context, model)
     learn = int((development.part == "train").sum())
     epoch, once = pace.epoch * learn, pace.once * VIEWS * len(development)
     whole = (once + epoch * epochs * trials) / (crew.workers or 1)
     parameters = pace.parameters
-    behind = f" behind frozen layers, which take about {once:.0f} s once for all" if once else ""
+    behind = f" behind frozen layers, which take about {once:.0f} s once for all trials" if once else ""
     checkpoints = parameters * _BYTES_OF_A_PARAMETER * (crew.workers or 1) / 2**20
     members = parameters * _BYTES_OF_A_WEIGHT * folds * _CANDIDATES / 2**20
     return (
