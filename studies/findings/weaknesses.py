@@ -222,19 +222,22 @@ def about_baselines(aucs: Mapping[str, float], models: Sequence[str], baselines:
 
 
 def about_estimands(found: Mapping[str, Estimands]) -> list[Weakness]:
-    """Of each model: a score over patches that differs from the mean over patients by more than chance."""
-    weak = []
+    """In one line: scores of models over patches that differ from the mean over patients by more than chance."""
+    told: list[str] = []
     for name, model in found.items():
         for metric in JUDGED:
             one = model.metrics[metric]
             p, patches, patients = one.difference.p_adjusted, one.patches.value, one.patients.value
             if p is not None and p < LEVEL and patches is not None and patients is not None:
-                meaning = (
-                    f"The {_SPOKEN[metric]} of {name} is {patches:.3f} over patches, and {patients:.3f} where every "
-                    "patient counts the same: the first is mostly that of the patients with most patches."
-                )
-                weak.append(Weakness("HT-W15", "Patches and patients disagree", meaning, False))
-    return weak
+                numbers = f"{patches:.3f} and {patients:.3f}"
+                if not told:
+                    numbers = f"is {patches:.3f} over patches, and {patients:.3f} where every patient counts the same"
+                told.append(f"the {_SPOKEN[metric]} of {name} {numbers}")
+    if not told:
+        return []
+    meaning = "; ".join(told)
+    meaning = f"{meaning[:1].upper()}{meaning[1:]}: the first is mostly that of the patients with most patches."
+    return [Weakness("HT-W15", "Patches and patients disagree", meaning, False)]
 
 
 _SPOKEN = {"auc": "AUC", "balanced_accuracy": "balanced accuracy"}
