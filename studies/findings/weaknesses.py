@@ -235,8 +235,7 @@ def about_estimands(found: Mapping[str, Estimands]) -> list[Weakness]:
                 told.append(f"the {_SPOKEN[metric]} of {name} {numbers}")
     if not told:
         return []
-    meaning = "; ".join(told)
-    meaning = f"{meaning[:1].upper()}{meaning[1:]}: the first is mostly that of the patients with most patches."
+    meaning = f"{_listed(told)}: the first is mostly that of the patients with most patches."
     return [Weakness("HT-W15", "Patches and patients disagree", meaning, False)]
 
 
@@ -285,15 +284,13 @@ def about_changes(found: Mapping[str, Robustness]) -> list[Weakness]:
             patches = max(patches, model.patches)
     if not told:
         return []
+    return [Weakness("HT-W19", "Small changes cost much", f"{_listed(told)}, on {patches} development patches.", False)]
+
+
+def _listed(told: Sequence[str]) -> str:
+    """All in one sentence, without what ends it."""
     meaning = "; ".join(told)
-    return [
-        Weakness(
-            "HT-W19",
-            "Small changes cost much",
-            f"{meaning[:1].upper()}{meaning[1:]}, on {patches} development patches.",
-            False,
-        )
-    ]
+    return f"{meaning[:1].upper()}{meaning[1:]}"
 
 
 def _taken(one: Moved) -> float:
