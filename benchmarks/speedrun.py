@@ -128,21 +128,7 @@ def row(way: Way, runs: Sequence[Run], default: Sequence[Run]) -> list[str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Trains all of them, and prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("ways", nargs="+", metavar="WAY", help="what is different, as width=16,epochs=8")
-    parser.add_argument("--model", default="cnn", choices=model_names(), help="(default: cnn)")
-    parser.add_argument(
-        "--fixed", default="", help="what is the same in the default and all ways, as width=16,kernel=3"
-    )
-    parser.add_argument("--seeds", type=int, default=5, help="networks of each (default: 5)")
-    parser.add_argument("--out-of-fold", action="store_true", help="by five folds of all development patients")
-    parser.add_argument(
-        "--precision",
-        default="fp32",
-        choices=("auto", "bf16", "fp32"),
-        help="as search.launch takes it (default: fp32)",
-    )
-    parser.add_argument("--data", help=f"patches, as search.launch takes them (default: {LARGE} of $HISTOTUNE_SHARED)")
+    parser = _flags()
     asked = parser.parse_args(argv)
     if asked.seeds < 1 or not all(asked.ways):
         parser.error("1 or more --seeds, and of each way what is different, as width=16, were expected")
@@ -168,13 +154,37 @@ def main(argv: Sequence[str] | None = None) -> int:
             for fold in folds
         ]
         runs = two_at_a_time(trained, jobs, console)
+    console.print(_table(ways, runs, len(folds)))
+    return 0
+
+
+def _table(ways: Sequence[Way], runs: Sequence[Run], folds: int) -> Table:
+    """A row a way, of runs that lie by seed, then way, then fold."""
     table = Table("way", "epochs", "core-s", "AUC", "less the default's", "as fast")
-    seeds = [of_seed(runs[place : place + len(folds)]) for place in range(0, len(runs), len(folds))]
+    seeds = [of_seed(runs[place : place + folds]) for place in range(0, len(runs), folds)]
     sides = [seeds[place :: len(ways)] for place in range(len(ways))]
     for way, side in zip(ways, sides, strict=True):
         table.add_row(*row(way, side, sides[0]))
-    console.print(table)
-    return 0
+    return table
+
+
+def _flags() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("ways", nargs="+", metavar="WAY", help="what is different, as width=16,epochs=8")
+    parser.add_argument("--model", default="cnn", choices=model_names(), help="(default: cnn)")
+    parser.add_argument(
+        "--fixed", default="", help="what is the same in the default and all ways, as width=16,kernel=3"
+    )
+    parser.add_argument("--seeds", type=int, default=5, help="networks of each (default: 5)")
+    parser.add_argument("--out-of-fold", action="store_true", help="by five folds of all development patients")
+    parser.add_argument(
+        "--precision",
+        default="fp32",
+        choices=("auto", "bf16", "fp32"),
+        help="as search.launch takes it (default: fp32)",
+    )
+    parser.add_argument("--data", help=f"patches, as search.launch takes them (default: {LARGE} of $HISTOTUNE_SHARED)")
+    return parser
 
 
 if __name__ == "__main__":
