@@ -163,10 +163,10 @@ def gains(report: Mapping[str, Any]) -> dict[str, Any]:
 def hours(report: Mapping[str, Any]) -> float:
     """What report.json tells of hours of a core: each worker has one."""
     plan = report["plan"]
-    control = ((plan["ensemble"] or {}).get("control") or {}).get("parts", [])
+    control = (plan["ensemble"] or {}).get("control") or {}
     retrained = [
         *(one for model in plan["models"] for one in model["candidates"]),
-        *(one["retrained"] for one in control),
+        *(one["retrained"] for which in ("parts", "others") for one in control.get(which, [])),
     ]
     searched = sum(one["cost"]["used"] for one in report["searches"].values())
     return float(searched + sum(member["seconds"] for one in retrained for member in one["members"])) / 3600

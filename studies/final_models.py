@@ -152,7 +152,7 @@ class ControlPart:
     """A default configuration with other seeds, in the place of a part of the ensemble.
 
     Attributes:
-        times: as often as that part.
+        times: as often as that part; 0 in the place of what only ensembles of single folds average.
     """
 
     model: str
@@ -176,13 +176,25 @@ class Control:
     """What the ensemble would be without a search.
 
     Attributes:
+        parts: in the place of those of the ensemble; their mean is put to the test.
         fit: temperature and threshold of the mean, fitted out of fold.
-        gain: of the ensemble over it, out of fold; the ensemble is selected by the other folds.
+        gain: of the ensemble over it, out of fold: each fold's ensemble is selected by the other folds, and held
+            against a control of its own that averages as many networks of the same models, as often.
+        others: further ones for these, where a fold's ensemble averages more or other models than the whole one.
+        averaged: for each fold what its own control averages, in words; () in plans from before there were such, where
+            the parts were the control of all folds.
     """
 
     parts: tuple[ControlPart, ...]
     fit: Fit
     gain: Gain
+    others: tuple[ControlPart, ...] = ()
+    averaged: tuple[str, ...] = ()
+
+    @property
+    def trained(self) -> tuple[ControlPart, ...]:
+        """All that were trained for it."""
+        return (*self.parts, *self.others)
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,11 @@ def named_logits(retrained: Sequence[Retrained]) -> dict[str, Floats]:
     return {f"{one.final.model} {label}": each for one in retrained for label, each in one.logits.items()}
 
 
+def model_of(name: str) -> str:
+    """The model of such a name."""
+    return name.rpartition(" ")[0]
+
+
 def _part(model: FinalModel, label: str, times: int) -> Part:
     return Part(model.model, label, times, model.fit_of(label).temperature)
 

@@ -18,7 +18,7 @@ from data_utils.split.prepare import DevelopmentSet
 from search.comparison import DATA_FILE, ENVIRONMENT_FILE, OUT_OF_FOLD, Comparison
 from studies.errors import RecordError
 from studies.files import read_file
-from studies.final_models import CandidateResult, FinalModel
+from studies.final_models import CandidateResult, ControlPart, FinalModel
 from studies.findings.neighbours import NEIGHBOURS
 from studies.findings.predictions import PREDICTIONS_FILE
 from studies.records import AnalysisPlan, DataSummary, StudySummary, digest, from_json, to_json
@@ -83,7 +83,7 @@ def trained_otherwise(before: AnalysisPlan, decided: AnalysisPlan) -> list[str]:
 
 def members_of(plan: AnalysisPlan) -> dict[tuple[str, int, int, int], str]:
     """(model, trial, epochs, fold) -> sha256 of the member's weights; of a control the model goes with its label."""
-    control = () if plan.ensemble is None or plan.ensemble.control is None else plan.ensemble.control.parts
+    control = () if plan.ensemble is None or plan.ensemble.control is None else plan.ensemble.control.trained
     all_of_them = [
         *((model.model, candidate) for model in plan.models for candidate in model.candidates),
         *((f"{part.model} {part.retrained.label},", part.retrained) for part in control),
@@ -205,10 +205,14 @@ def _of_file(path: Path) -> str:
 def _without_seconds(plan: AnalysisPlan) -> AnalysisPlan:
     models = tuple(replace(model, candidates=tuple(map(_timeless, model.candidates))) for model in plan.models)
     ensemble = plan.ensemble
-    if ensemble is not None and ensemble.control is not None:
-        parts = tuple(replace(part, retrained=_timeless(part.retrained)) for part in ensemble.control.parts)
-        ensemble = replace(ensemble, control=replace(ensemble.control, parts=parts))
+    if ensemble is not None and (control := ensemble.control) is not None:
+        parts, others = map(_timeless_parts, (control.parts, control.others))
+        ensemble = replace(ensemble, control=replace(control, parts=parts, others=others))
     return replace(plan, models=models, ensemble=ensemble)
+
+
+def _timeless_parts(parts: tuple[ControlPart, ...]) -> tuple[ControlPart, ...]:
+    return tuple(replace(part, retrained=_timeless(part.retrained)) for part in parts)
 
 
 def _timeless(one: CandidateResult) -> CandidateResult:

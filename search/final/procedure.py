@@ -31,7 +31,14 @@ from search.final.baselines import planned_baselines
 from search.final.beginning import Final, begin, planned, used
 from search.final.candidates import Candidate
 from search.final.contents import write_comparison_report
-from search.final.control import conclude_control, control_candidates, frozen_control
+from search.final.control import (
+    chosen_in_folds,
+    conclude_control,
+    control_candidates,
+    control_parts,
+    frozen_control,
+    further_candidates,
+)
 from search.final.ensemble import assemble
 from search.final.entrants import entrants_of
 from search.final.examples import save_development_examples
@@ -319,11 +326,16 @@ def _ensemble(
         return None
     if not final.settings.control:
         return replace(ensemble, control=None)
-    candidates = control_candidates(ensemble, final.wanted)
+    folder, candidates = final.comparison.folder, control_candidates(ensemble, final.wanted)
+    if ensemble.control is not None:
+        _train_members(final, context, rows.folds, candidates)
+        if frozen_control(ensemble, control_parts(ensemble, candidates, folder, rows)):
+            return ensemble
+    chosen = chosen_in_folds(retrained, rows)
+    candidates += further_candidates(ensemble, chosen, final.wanted)
     _train_members(final, context, rows.folds, candidates)
-    folder = final.comparison.folder
-    control = conclude_control(ensemble, candidates, folder, rows=rows, retrained=retrained)
-    return ensemble if frozen_control(ensemble, control) else replace(ensemble, control=control)
+    control = conclude_control(ensemble, candidates, chosen, folder, rows=rows, retrained=retrained)
+    return replace(ensemble, control=control)
 
 
 def _decide(

@@ -25,11 +25,14 @@ class ControlFindings(Entered):
 
     Attributes:
         parts: how many default configurations it averages, by model.
+        averaged: for each fold what the control averages that the fold's ensemble is held against; () in plans from
+            before each fold had its own.
         gain: of the ensemble over it, nested, out of fold.
         comparison: of the ensemble with it on the test split; interval and p hold for this and the other one together.
     """
 
     parts: dict[str, int]
+    averaged: tuple[str, ...]
     cost: Cost
 
 
@@ -103,6 +106,7 @@ def _beside(
 ) -> ControlFindings:
     return ControlFindings(
         parts=dict(Counter(part.model for part in control.parts)),
+        averaged=control.averaged,
         cost=cost_of(data, [(part.model, part.retrained.label) for part in control.parts]),
         **entered(control.gain, control.fit, metrics[CONTROL], comparison),
     )
@@ -136,7 +140,11 @@ def _untrained(data: ReportData, ensemble: Ensemble) -> str:
         for member in one.members
     ]
     hours = sum(member.seconds for member in members) / 3600
-    takes = f"It takes {len(members)} networks, about {hours:.2g} hours of a worker" if members else "To train it"
+    takes = (
+        f"It takes {len(members)} networks or a few more, about {hours:.2g} hours of a worker"
+        if members
+        else "To train it"
+    )
     return (
         "Its control, as many networks of the default configurations with other seeds, was not trained: what the "
         f"ensemble gains may be owed to averaging alone, and not to the search. {takes}: search.finalize --study "

@@ -49,8 +49,9 @@ def nested_ensemble(labels: Ints, patients: Names, fold: Ints, logits: Mapping[s
         logits: (N,) out of fold of each configuration of all models, by name.
         single: name of the one that it is held against.
     """
-    ensembles, chosen = _nested(labels, fold, logits)
-    return gain_over(labels, patients, fold, ensembles, logits[single], chosen)
+    chosen = chosen_by_others(labels, fold, logits)
+    ensembles = _by_fold(labels, fold, logits, chosen)
+    return gain_over(labels, patients, fold, ensembles, logits[single], [in_words(counts) for counts in chosen])
 
 
 def nested_over_control(
@@ -59,34 +60,33 @@ def nested_over_control(
     fold: Ints,
     logits: Mapping[str, Floats],
     control: Mapping[str, Floats],
-    times: Counts,
+    pairs: Sequence[tuple[Counts, Counts]],
 ) -> Gain:
-    """AUC within folds of ensembles, each selected by the other folds, minus that of a control that none selects.
+    """AUC within folds of ensembles, each selected by the other folds, minus that of the control of each.
 
     Args:
         labels: (N,) 1 is IDC.
         patients: (N,) "" where unknown.
         fold: (N,) from 0; three at least, each with both classes.
         logits: (N,) out of fold of each configuration of all models, by name.
-        control: (N,) likewise of those that the control averages.
-        times: how often it takes each.
+        control: (N,) likewise of those that controls average.
+        pairs: for each fold what its ensemble (``chosen_by_others``) and its control average.
     """
-    ensembles, chosen = _nested(labels, fold, logits)
-    outside = [fold != number for number in range(int(fold.max()) + 1)]
-    controls = [combined(on_one_scale(labels, control, rows), times) for rows in outside]
-    return gain_over(labels, patients, fold, ensembles, np.choose(fold, controls), chosen)
+    ensembles = _by_fold(labels, fold, logits, [chosen for chosen, _ in pairs])
+    controls = _by_fold(labels, fold, control, [instead for _, instead in pairs])
+    return gain_over(labels, patients, fold, ensembles, controls, [in_words(chosen) for chosen, _ in pairs])
 
 
-def _nested(labels: Ints, fold: Ints, logits: Mapping[str, Floats]) -> tuple[Floats, list[str]]:
-    """(N,) each fold's scores by the ensemble that the other folds select, and what each averages, in words."""
-    ensembles, chosen = [], []
-    for number in range(int(fold.max()) + 1):
-        rows = fold != number
-        _, counts = selected(labels, fold, logits, rows)
-        ensembles.append(combined(on_one_scale(labels, logits, rows), counts))
-        chosen.append(in_words(counts))
-    scores: Floats = np.choose(fold, ensembles)
-    return scores, chosen
+def chosen_by_others(labels: Ints, fold: Ints, logits: Mapping[str, Floats]) -> list[Counts]:
+    """For each fold what the ensemble averages that all other folds select."""
+    return [selected(labels, fold, logits, fold != number)[1] for number in range(int(fold.max()) + 1)]
+
+
+def _by_fold(labels: Ints, fold: Ints, logits: Mapping[str, Floats], chosen: Sequence[Counts]) -> Floats:
+    """(N,) each fold's scores by its own ensemble, on the scales that the other folds give."""
+    scales = (on_one_scale(labels, logits, fold != number) for number in range(len(chosen)))
+    scores: Floats = np.choose(fold, [combined(scale, counts) for scale, counts in zip(scales, chosen, strict=True)])
+    return scores
 
 
 def in_words(counts: Counts) -> str:

@@ -421,7 +421,9 @@ def test_the_ensemble_has_a_control_where_that_is_asked_for(whole: Tree, tmp_pat
     assert found["cost"]["milliseconds"] > 0
     assert (found["comparison"]["first"], found["comparison"]["second"]) == ("ensemble", "control")
     added = set((folder / "tiny" / "members").rglob("*.safetensors")) - set(before)
-    assert len(added) == 5 * len(parts)
+    control = numbers["plan"]["ensemble"]["control"]
+    assert len(control["averaged"]) == 5
+    assert len(added) == 5 * (len(control["parts"]) + len(control["others"]))
     with (folder / "test_predictions.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["model"] == "control"]
     check_auc(found["auc"]["value"], rows)

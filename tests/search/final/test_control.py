@@ -5,16 +5,26 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from search.errors import UsageError
 from search.final.candidates import DEFAULT, Candidate
-from search.final.control import conclude_control, control_candidates, control_logit, frozen_control
-from search.final.ensemble import assemble
+from search.final.control import (
+    chosen_in_folds,
+    conclude_control,
+    control_candidates,
+    control_logit,
+    frozen_control,
+    further_candidates,
+)
+from search.final.ensemble import assemble, named_logits
 from search.final.member_files import member_folder, member_job
 from search.final.plan import digest_of, members_of
 from studies.final_models import Ensemble, MemberResult
 from studies.records import AnalysisPlan, from_json, to_json
+from studies.statistics.ensembles import combined, on_one_scale
 from studies.statistics.metrics import auc
+from studies.statistics.nested import in_words
 from tests.search.final.test_ensemble import LABELS, ROWS, retrained
 
 Floats = np.ndarray
@@ -35,6 +45,7 @@ MODELS = [
     retrained("cnn", {"best": scores(1.2, 0), DEFAULT: scores(0.3, 1)}, 1.1),
     retrained("vgg16", {DEFAULT: 10 * scores(1.1, 2)}, 11.0),
 ]
+CHOSEN = chosen_in_folds(MODELS, ROWS)
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +53,10 @@ def ensemble() -> Ensemble:
     found = assemble(MODELS, ROWS)
     assert found is not None
     return found
+
+
+def every_candidate(ensemble: Ensemble) -> list[Candidate]:
+    return [*control_candidates(ensemble, WANTED), *further_candidates(ensemble, CHOSEN, WANTED)]
 
 
 def store(folder: Path, candidate: Candidate, logits: Floats) -> None:
@@ -71,17 +86,59 @@ def test_it_takes_the_default_configuration_for_each_part_with_seeds_of_its_own(
         control_candidates(ensemble, {**WANTED, "cnn": WANTED["cnn"][:1]})
 
 
+def test_a_fold_whose_ensemble_averages_more_or_other_models_has_as_many_defaults_of_these(
+    ensemble: Ensemble, tmp_path: Path
+) -> None:
+    of_cnn = replace(ensemble, parts=ensemble.parts[:1])
+    assert of_cnn.parts[0].model == "cnn"
+    chosen = [
+        {"cnn best": 1},
+        {"cnn best": 2, "vgg16 default": 2, "cnn default": 1},
+        {"vgg16 default": 3},
+        {"cnn default": 1, "cnn best": 1},
+        {"cnn best": 4, "vgg16 default": 1},
+    ]
+    candidates = control_candidates(of_cnn, WANTED)
+    further = further_candidates(of_cnn, chosen, WANTED)
+    assert [(one.model, one.label) for one in further] == [("cnn", "control-2"), ("vgg16", "control-3")]
+    candidates += further
+    said = {one.label: scores(0.4, 20 + k) for k, one in enumerate(candidates)}
+    for one in candidates:
+        store(tmp_path, one, said[one.label])
+    found = conclude_control(of_cnn, candidates, chosen, tmp_path, rows=ROWS, retrained=MODELS)
+    assert [(part.model, part.times) for part in found.trained] == [("cnn", 1), ("cnn", 0), ("vgg16", 0)]
+    averaged = [
+        {"control-1": 1},
+        {"control-1": 2, "control-3": 2, "control-2": 1},
+        {"control-3": 3},
+        {"control-1": 1, "control-2": 1},
+        {"control-1": 4, "control-3": 1},
+    ]
+    assert found.averaged == tuple(map(in_words, averaged))
+    logits = named_logits(MODELS)
+    gaps = []
+    for fold, (ours, theirs) in enumerate(zip(chosen, averaged, strict=True)):
+        inside, outside = fold == ROWS.fold, fold != ROWS.fold
+        means = (
+            combined(on_one_scale(LABELS, each, outside), counts)[inside]
+            for each, counts in ((logits, ours), (said, theirs))
+        )
+        one, other = (roc_auc_score(LABELS[inside], mean) for mean in means)
+        gaps.append(one - other)
+    assert found.gain.value == pytest.approx(np.mean(gaps), abs=1e-12)
+
+
 @pytest.mark.parametrize(("skill", "paid"), [(0.3, True), (1.6, False)])
 def test_the_search_has_paid_where_the_ensemble_is_better_than_it(
     ensemble: Ensemble, tmp_path: Path, skill: float, paid: bool
 ) -> None:
-    candidates = control_candidates(ensemble, WANTED)
+    candidates = every_candidate(ensemble)
     said = {
         one.label: (3.0 if one.model == "vgg16" else 1.0) * scores(skill, 7 + k) for k, one in enumerate(candidates)
     }
     for one in candidates:
         store(tmp_path, one, said[one.label])
-    found = conclude_control(ensemble, candidates, tmp_path, rows=ROWS, retrained=MODELS)
+    found = conclude_control(ensemble, candidates, CHOSEN, tmp_path, rows=ROWS, retrained=MODELS)
     assert found.gain.low is not None
     assert found.gain.high is not None
     assert (found.gain.low > 0) if paid else (found.gain.high < 0)
@@ -96,17 +153,17 @@ def test_the_search_has_paid_where_the_ensemble_is_better_than_it(
     np.testing.assert_allclose(mean, by_hand)
     assert auc(LABELS, mean) > max(auc(LABELS, each) for each in said.values())
     whole = replace(ensemble, control=found)
-    assert frozen_control(whole, found)
-    assert not frozen_control(ensemble, found)
+    assert frozen_control(whole, found.parts)
+    assert not frozen_control(ensemble, found.parts)
 
 
 def test_a_plan_with_one_is_read_back_and_knows_its_members_but_not_their_seconds(
     ensemble: Ensemble, tmp_path: Path
 ) -> None:
-    candidates = control_candidates(ensemble, WANTED)
+    candidates = every_candidate(ensemble)
     for k, one in enumerate(candidates):
         store(tmp_path, one, scores(0.5, k))
-    control = conclude_control(ensemble, candidates, tmp_path, rows=ROWS, retrained=MODELS)
+    control = conclude_control(ensemble, candidates, CHOSEN, tmp_path, rows=ROWS, retrained=MODELS)
     models = tuple(one.final for one in MODELS)
     plan = AnalysisPlan(
         "idc", "f", "l", models, (), "p", ("p",), 100, 0, {}, ensemble=replace(ensemble, control=control)

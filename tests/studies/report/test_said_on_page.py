@@ -319,7 +319,8 @@ def with_control(data: ReportData, gain: Gain) -> ReportData:
 def test_the_control_says_whether_the_search_has_paid(small: ReportData, tmp_path: Path) -> None:
     text = write_report(small, tmp_path / "without").read_text(encoding="utf-8")
     assert re.search(
-        r"It takes 10 networks, about 0\.2\d? hours of a worker: search\.finalize --study made-up --contr", text
+        r"It takes 10 networks or a few more, about 0\.2\d? hours of a worker: search\.finalize --study made-up --con",
+        text,
     )
     paid = with_control(small, Gain(("x",) * 5, 0.006, 0.002, 0.01, "", 95, 950))
     text = write_report(paid, tmp_path / "paid").read_text(encoding="utf-8")

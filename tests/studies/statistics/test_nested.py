@@ -7,7 +7,7 @@ from sklearn.metrics import roc_auc_score
 from studies.final_models import Gain
 from studies.statistics.ensembles import combined, on_one_scale, selected
 from studies.statistics.metrics import auc
-from studies.statistics.nested import nested_gain, nested_over_control
+from studies.statistics.nested import chosen_by_others, in_words, nested_gain, nested_over_control
 
 Scores = dict[str, np.ndarray]
 PATIENTS = np.repeat(np.arange(40), 6)
@@ -64,13 +64,17 @@ def test_patches_stand_for_patients_where_these_are_unknown() -> None:
     assert found.low is not None
 
 
-def test_over_a_control_the_ensemble_is_selected_by_the_other_folds_and_the_control_is_not() -> None:
+def test_over_a_control_each_folds_ensemble_is_held_against_as_many_networks_of_the_same_models() -> None:
     rng = np.random.default_rng(4)
     scores = made(rng, {"best": 2.0, "other": 1.9, "default": 0.8})
-    control = made(rng, {"control-1": 0.8, "control-2": 0.8})
+    control = made(rng, {"control-1": 0.8, "control-2": 0.8, "control-3": 0.8})
     control["control-2"] = 9 * control["control-2"]
-    found = nested_over_control(LABELS, NAMES, FOLD, scores, control, {"control-1": 1, "control-2": 1})
-    assert len(found.chosen) == 5
+    chosen = chosen_by_others(LABELS, FOLD, scores)
+    labels = ["control-1", "control-2", "control-3"]
+    instead = [dict(zip(labels, counts.values(), strict=False)) for counts in chosen]
+    instead[1] = {"control-3": 2}
+    found = nested_over_control(LABELS, NAMES, FOLD, scores, control, list(zip(chosen, instead, strict=True)))
+    assert found.chosen == tuple(map(in_words, chosen))
     assert found.low is not None
     assert 0 < found.low < found.value
     gaps = []
@@ -78,6 +82,6 @@ def test_over_a_control_the_ensemble_is_selected_by_the_other_folds_and_the_cont
         inside, outside = fold == FOLD, fold != FOLD
         _, counts = selected(LABELS, FOLD, scores, outside)
         one = combined(on_one_scale(LABELS, scores, outside), counts)[inside]
-        mean = combined(on_one_scale(LABELS, control, outside), {"control-1": 1, "control-2": 1})[inside]
+        mean = combined(on_one_scale(LABELS, control, outside), instead[fold])[inside]
         gaps.append(roc_auc_score(LABELS[inside], one) - roc_auc_score(LABELS[inside], mean))
     assert found.value == pytest.approx(np.mean(gaps), abs=1e-12)
