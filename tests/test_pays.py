@@ -1,5 +1,6 @@
 """The data on which searches are asked what they gain, and what is read of their reports; no search runs here."""
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -95,6 +96,22 @@ def test_unknown_data_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
         pays.main(["fewer", "--data", "x", "--folder", "y"])
     assert ended.value.code == 2
     assert "no such data: fewer; expected some of few, some" in capsys.readouterr().err
+
+
+def test_what_is_done_is_read_but_not_as_what_was_asked_for_otherwise(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "few").mkdir()
+    done = {"asked": ["--model", "cnn", "--trials", "20"], "models": {}, "ensemble": None, "control": None, "hours": 2}
+    (tmp_path / "few" / pays.DONE).write_text(json.dumps(done))
+    typed = ["few", "--data", "x", "--folder", str(tmp_path), "--trials", "20"]
+    assert pays.main([*typed, "--models", "cnn"]) == 0
+    assert "2.00" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as ended:
+        pays.main(typed)
+    assert ended.value.code == 2
+    told = " ".join(capsys.readouterr().err.split())
+    assert "few was searched with --model cnn --trials 20; give the same, or another --folder" in told
 
 
 def test_patches_without_patients_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
