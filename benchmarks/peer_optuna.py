@@ -20,6 +20,7 @@ from benchmarks._launch import Curve
 from benchmarks.peer_tune import NO_SCORE, PeerSearch, finish, parse
 from models._registry import load_model
 from models._weights import vgg16_weights
+from studies.measure import NOW
 from studies.storage.studies import HALVING, first_rung
 
 STUDY = "peer"
@@ -42,7 +43,7 @@ def _aucs(params: dict[str, Any], search: PeerSearch) -> Iterable[float]:
         return [NO_SCORE] * search.epochs
     weights = vgg16_weights(search.weights, {}) if load_model(search.model).pretrained else None
     training = peer_training.begin(
-        search.model, params, search.development, weights, epochs=search.epochs, seed=search.seed
+        search.model, params, search.development, weights, epochs=search.epochs, seed=search.seed, measure=NOW
     )
     return peer_training.aucs(training, search.epochs)
 

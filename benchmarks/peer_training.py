@@ -19,11 +19,13 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
-from data_utils.colour.augment import stain_jitter
+from data_utils.colour.augment import dihedral, stain_jitter
 from models._registry import load_model
 from models._spec import Recipe
 from models._weights import Weights
 from search.training._recipe import class_weights, rate_scale
+from search.training.average import Average
+from studies.measure import BEFORE, Measure
 
 EVALUATION_BATCH = 256
 
@@ -82,6 +84,8 @@ class PeerTraining:
     class_weights: Tensor  # (2,)
     train_loader: DataLoader[tuple[Tensor, Tensor]]
     validation_loader: DataLoader[tuple[Tensor, Tensor]]
+    average: Average | None  # of the network's weights, which is scored in its stead
+    views: int  # in which each validation patch is scored
 
 
 def begin(
@@ -92,6 +96,7 @@ def begin(
     *,
     epochs: int,
     seed: int,
+    measure: Measure = BEFORE,
 ) -> PeerTraining:
     """Reads the patches and builds the network.
 
@@ -102,6 +107,7 @@ def begin(
         weights: for a pretrained model.
         epochs: length of the learning-rate schedule.
         seed: of everything random.
+        measure: what of the network is scored, as a search of ours does; by default the network as it is, in one view.
     """
     torch.manual_seed(seed)
     model = load_model(model_name)
@@ -126,6 +132,8 @@ def begin(
         class_weights=class_weights(train_set.labels, recipe),
         train_loader=train_loader,
         validation_loader=DataLoader(validation_set, batch_size=EVALUATION_BATCH),
+        average=Average(network, measure.window * steps) if measure.window else None,
+        views=measure.views,
     )
 
 
@@ -139,17 +147,20 @@ def train_epoch(training: PeerTraining) -> float:
         loss.backward()
         training.optimizer.step()
         training.scheduler.step()
+        if training.average is not None:
+            training.average.follow()
         running_loss += loss.item()
     return running_loss / len(training.train_loader)
 
 
 def validate(training: PeerTraining) -> float:
-    """AUC on the validation patches."""
-    training.network.eval()
+    """AUC on the validation patches: of the mean logit over views."""
+    network = (training.network if training.average is None else training.average.network).eval()
     logits, truth = [], []
     with torch.no_grad():
         for images, labels in training.validation_loader:
-            logits.append(training.network(images))
+            views = [dihedral(images, torch.full((len(images),), view)) for view in range(training.views)]
+            logits.append(torch.stack([network(view) for view in views]).mean(dim=0))
             truth.append(labels)
     return float(roc_auc_score(torch.cat(truth).numpy(), torch.cat(logits).numpy()))
 

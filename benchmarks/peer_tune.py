@@ -25,6 +25,7 @@ from ray.tune.search.optuna import OptunaSearch
 from benchmarks._launch import Curve, write_curves
 from models._registry import load_model
 from models._weights import vgg16_weights
+from studies.measure import NOW
 from studies.storage.studies import HALVING, first_rung
 
 NO_SCORE = 0.5
@@ -68,7 +69,7 @@ def train_patches(config: dict[str, Any], search: PeerSearch) -> None:
     assert search.development is not None
     weights = vgg16_weights(search.weights, {}) if load_model(search.model).pretrained else None
     training = peer_training.begin(
-        search.model, config, search.development, weights, epochs=search.epochs, seed=search.seed
+        search.model, config, search.development, weights, epochs=search.epochs, seed=search.seed, measure=NOW
     )
     for auc in peer_training.aucs(training, search.epochs):
         metrics = {"auc": auc, "at": time.time()}

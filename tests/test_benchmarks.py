@@ -11,6 +11,7 @@ import pytest
 import torch
 from optuna.storages import RDBStorage
 from rich.console import Console
+from sklearn.metrics import roc_auc_score
 from torchvision.transforms import v2
 
 from benchmarks import (
@@ -33,6 +34,7 @@ from benchmarks._races import Climb, Way, by_luck, race
 from benchmarks._report import LIMIT, OK, SHORT, Limit, Result, exit_code, load_limits, verdict
 from data_utils.colour.augment import VIEWS, dihedral
 from models._registry import load_model
+from studies.measure import NOW
 from studies.statistics.resampling import resample
 from studies.storage.studies import make_pruner
 
@@ -261,6 +263,21 @@ def test_the_peers_training_learns_and_scores_the_validation_patches(development
     losses = [peer_training.train_epoch(peer) for _ in range(3)]
     assert losses[-1] < losses[0]
     assert 0 <= peer_training.validate(peer) <= 1
+
+
+def test_the_peers_score_what_a_search_of_ours_scores(development):
+    params = {**load_model("cnn").default, "width": 16, "depth": 1, "batch_size": 32, "stain_jitter": 0.0}
+    peer = peer_training.begin("cnn", params, development, None, epochs=40, seed=0, measure=NOW)
+    peer_training.train_epoch(peer)
+    found = peer_training.validate(peer)
+    dataset = peer.validation_loader.dataset
+    images = torch.stack([dataset[row][0] for row in range(len(dataset))])
+    views = [dihedral(images, torch.full((len(images),), view)) for view in range(NOW.views)]
+    with torch.no_grad():
+        logits = torch.stack([peer.average.network.eval()(view) for view in views]).mean(dim=0)
+    assert found == pytest.approx(roc_auc_score(dataset.labels, logits), abs=1e-12)
+    learned = torch.nn.utils.parameters_to_vector(peer.network.parameters())
+    assert not torch.equal(learned, torch.nn.utils.parameters_to_vector(peer.average.network.parameters()))
 
 
 @pytest.mark.parametrize("epochs", range(1, 101))
