@@ -74,6 +74,7 @@ class FinalizeKeywords(TypedDict, total=False):
     """Of ``search.api.finalize``; see ``search.command.settings.FinalizeSettings``."""
 
     finalists: int | None
+    max_ms_per_patch: float | None
     control: bool | None
     reopen: Text | None
     draws: int | None

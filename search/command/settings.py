@@ -176,6 +176,10 @@ class FinalizeSettings:
     finalists: Annotated[int | None, Group("final models"), Flag(
         "N", whole(1, 100), "best configurations to retrain; several race", "default: 4, or as many as were planned"
     )] = None  # fmt: skip
+    max_ms_per_patch: Annotated[float | None, Flag(
+        "MS", kinds.or_none(positive), "have the ensemble take no longer for a patch, in all members and views, here",
+        "default: none", choices=_NONE,
+    )] = None  # fmt: skip
     control: Annotated[bool, switch("train the ensemble's control: default configurations alone", kept=True)] = False
     reopen: Annotated[str | None, Flag(
         "REASON", kinds.some_text,

@@ -16,7 +16,7 @@ from search.command.terminal import say, screen
 from search.comparison import Comparison, data_source, load_models, weights_option
 from search.errors import UsageError
 from search.final.candidates import FINALISTS, Candidate, are_planned, candidates, planned_finalists
-from search.final.plan import RACE, last_plan, studies_of
+from search.final.plan import MOST_TIME, RACE, last_plan, studies_of
 from search.final.race import RULE
 from search.final.searched import check_source
 from search.training.device import choose_device
@@ -137,6 +137,7 @@ def planned(final: Final) -> str:
         [(model, [candidate.key for candidate in wanted]) for model, wanted in final.wanted.items()],
         # What follows is named where it is there alone, so that all else is as it was before there was any.
         *([("margin", final.settings.margin)] if final.settings.margin is not None else []),
+        *([(MOST_TIME, final.settings.max_ms_per_patch)] if final.settings.max_ms_per_patch is not None else []),
         *([(RACE, RULE)] if final.races else []),
         *(["control"] if final.settings.control else []),
     )

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from search.errors import UsageError
 from search.final.candidates import DEFAULT, Candidate
-from search.final.ensemble import mean_logit, model_of, named_logits
+from search.final.ensemble import candidates_within, mean_logit, model_of, named_logits
 from search.final.member_files import Floats, member_folder, out_of_fold
 from search.final.race import Rows
 from search.final.retraining import Retrained, fitted, retrained_result
 from studies.final_models import Control, ControlPart, Ensemble, Part
-from studies.statistics.ensembles import Counts
+from studies.statistics.ensembles import ANY, Counts, Within
 from studies.statistics.nested import chosen_by_others, in_words, nested_over_control
 
 
@@ -85,9 +85,9 @@ def control_parts(
     )
 
 
-def chosen_in_folds(retrained: Sequence[Retrained], rows: Rows) -> list[Counts]:
-    """For each fold what the ensemble averages that the other folds select."""
-    return chosen_by_others(rows.labels, rows.fold, named_logits(retrained))
+def chosen_in_folds(retrained: Sequence[Retrained], rows: Rows, within: Within = ANY) -> list[Counts]:
+    """For each fold what the ensemble averages that the other folds select, ``within`` what it may take."""
+    return chosen_by_others(rows.labels, rows.fold, candidates_within(retrained, within), within)
 
 
 def conclude_control(

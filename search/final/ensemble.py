@@ -8,24 +8,26 @@ from search.final.member_files import Floats
 from search.final.race import Rows
 from search.final.retraining import Retrained, fitted
 from studies.final_models import Ensemble, FinalModel, Part
-from studies.statistics.ensembles import selected
+from studies.speeds import Speeds, together
+from studies.statistics.ensembles import ANY, Within, selected
 from studies.statistics.nested import nested_ensemble
 
 _FEWEST_FOLDS = 3  # one is left out, and of the others one to select a rule by
 
 
-def assemble(retrained: Sequence[Retrained], rows: Rows) -> Ensemble | None:
+def assemble(retrained: Sequence[Retrained], rows: Rows, within: Within = ANY) -> Ensemble | None:
     """Selects it by out-of-fold scores; None where there is nothing to choose from, or too few folds to choose by.
 
     Args:
         retrained: all models, with the scores of their candidates.
         rows: the development rows.
+        within: whether these configurations together are within what a prediction may take.
     """
     named = {f"{one.final.model} {label}": (one, label) for one in retrained for label in one.logits}
-    if len(named) < 2 or rows.folds < _FEWEST_FOLDS:
+    logits = candidates_within(retrained, within)
+    if len(logits) < 2 or rows.folds < _FEWEST_FOLDS:
         return None
-    logits = named_logits(retrained)
-    rule, counts = selected(rows.labels, rows.fold, logits, np.ones(len(rows.labels), np.bool_))
+    rule, counts = selected(rows.labels, rows.fold, logits, np.ones(len(rows.labels), np.bool_), within)
     parts = tuple(_part(named[name][0].final, named[name][1], times) for name, times in counts.items())
     single = max((one.final for one in retrained), key=lambda model: model.candidate(model.chosen).out_of_fold_auc)
     mean = out_of_fold_logit(parts, retrained)
@@ -34,8 +36,27 @@ def assemble(retrained: Sequence[Retrained], rows: Rows) -> Ensemble | None:
         rule=rule,
         fit=fitted(mean, rows.labels, rows.patients),
         single=single.model,
-        gain=nested_ensemble(rows.labels, rows.patients, rows.fold, logits, f"{single.model} {single.chosen}"),
+        gain=nested_ensemble(
+            *(rows.labels, rows.patients, rows.fold, logits),
+            single=named_logits(retrained)[f"{single.model} {single.chosen}"],
+            within=within,
+        ),
     )
+
+
+def within_time(speeds: Speeds, members: int, most: float) -> Within:
+    """Whether configurations by their names take no longer than ``most`` ms for a patch, so many members of each."""
+
+    def within(names: Sequence[str]) -> bool:
+        known = [speeds.of(*name.rsplit(" ", 1)) for name in names]
+        return together([(one, members) for one in known if one is not None]).milliseconds <= most
+
+    return within
+
+
+def candidates_within(retrained: Sequence[Retrained], within: Within) -> dict[str, Floats]:
+    """(N,) logits out of fold, by name, of those that may be averaged."""
+    return {name: each for name, each in named_logits(retrained).items() if within([name])}
 
 
 def named_logits(retrained: Sequence[Retrained]) -> dict[str, Floats]:

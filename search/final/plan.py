@@ -28,6 +28,8 @@ TRIALS, RECORDS, FOLD_SIZES, TRAINED_AGAIN = "trials", "records", "fold sizes", 
 """Settings of a plan that decide nothing: which trials of each study it knew, and the files that a report reads
 besides, both by digest; patients, patches and patches with IDC of each fold; members that were lost and came out
 otherwise than under the plan before. So does why no score looks at neighbours, under the name of that entrant."""
+MOST_TIME = "most milliseconds a patch"
+"""The setting that has what the ensemble may take; there is none in plans without such a limit."""
 RACE = "race"
 """The setting that has the rule by which candidates were dropped; there is none in plans without a race."""
 _OF_DATA = ("fingerprint", "parts", "patient_ids", "patients", "lock_digest", "fractions")  # not what was passed over

@@ -1,8 +1,7 @@
 """From studies to a report: candidates -> members -> final models -> frozen plan -> one opening -> report."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from search.command.last_words import LastWords
 from search.command.settings import FinalizeSettings
 from search.command.settings_file import write_settings
 from search.command.signals import Signals
-from search.command.terminal import LOGGER, Standing, Terminal, log_to, say
+from search.command.terminal import LOGGER, log_to, say
 from search.comparison import (
     ENVIRONMENT_FILE,
     FINALIZE_FILE,
@@ -29,7 +28,6 @@ from search.comparison import (
 from search.errors import UsageError
 from search.final.baselines import planned_baselines
 from search.final.beginning import Final, begin, planned, used
-from search.final.candidates import Candidate
 from search.final.contents import write_comparison_report
 from search.final.control import (
     chosen_in_folds,
@@ -39,15 +37,15 @@ from search.final.control import (
     frozen_control,
     further_candidates,
 )
-from search.final.ensemble import assemble
+from search.final.ensemble import assemble, within_time
 from search.final.entrants import entrants_of
 from search.final.examples import save_development_examples
 from search.final.likeness import measures
-from search.final.member_files import member_folder, stored_member
 from search.final.neighbours import surround, why_none
 from search.final.opening import check_decided, check_reopening, open_test, publish, withdraw
 from search.final.plan import (
     FOLD_SIZES,
+    MOST_TIME,
     RACE,
     RECORDS,
     TRAINED_AGAIN,
@@ -57,30 +55,28 @@ from search.final.plan import (
     fold_sizes,
     frozen,
     last_plan,
-    members_of,
     records_of,
     trained_otherwise,
     trials_of,
 )
 from search.final.race import RULE, Race, Rows
-from search.final.retraining import Members, Retrained, conclude
+from search.final.retraining import Retrained, conclude
 from search.final.scored import ensemble_out_of_fold, patients_of, scored_out_of_fold
 from search.final.searched import context_of, describe_weights
-from search.final.speeds import measure_speeds
+from search.final.speeds import keep_speeds, speeds_of
+from search.final.training import train_members
 from search.training.jobs import FeatureStore, WorkerContext
-from search.trials.launches import Presence, scratch
+from search.trials.launches import Presence
 from search.trials.marks import check_folder
-from search.workers.bridge import run_work
-from search.workers.cluster import Crew, RaySession, check_both, crew_on
-from search.workers.machines import of_nodes
-from search.workers.trainable import TrialWorker
 from studies.files import naming, write_whole
-from studies.final_models import Ensemble
+from studies.final_models import Ensemble, FinalModel
 from studies.findings.measured import save_measures
 from studies.findings.neighbours import NEIGHBOURS
 from studies.findings.predictions import save_predictions
 from studies.records import AnalysisPlan, to_json
+from studies.speeds import Speeds
 from studies.statistics.calibration import sigmoid
+from studies.statistics.ensembles import ANY
 from studies.statistics.metrics import PLANNED, PRIMARY
 from studies.storage.patience import interrupt
 
@@ -150,14 +146,7 @@ def _finalize(final: Final) -> Written:
     publish(final.comparison.folder, final.prepared, plan, entrants, final.crew.device)
     read = "were read under it" if opened else "had been read under it before; nothing was read again"
     say(final.console, f"plan {plan_digest[:12]}: {final.prepared.test_patches} test patches {read}")
-    measure_speeds(
-        final.comparison.folder,
-        final.wanted,
-        side=final.prepared.lock.side,
-        device=final.crew.device,
-        precision=final.precision,
-        shares={model.model: not model.weights.startswith("none") for model in plan.models},
-    )
+    keep_speeds(final.comparison.folder, _speeds(final, retrained))
     report, notes = write_comparison_report(final.comparison)
     for line in (*notes, f"report: {report}"):
         say(final.console, line)
@@ -186,101 +175,13 @@ def _retrain(final: Final, context: WorkerContext, rows: Rows) -> list[Retrained
     folder = final.comparison.folder
     races = {model: Race(wanted, folder, rows) for model, wanted in final.wanted.items()} if final.races else {}
     candidates = [candidate for wanted in final.wanted.values() for candidate in wanted]
-    _train_members(final, context, rows.folds, candidates, list(races.values()))
+    train_members(final, context, rows.folds, candidates, list(races.values()))
     return [
         conclude(
             wanted, folder, rows=rows, race=races.get(model), weights=describe_weights(model, context.weights[model])
         )
         for model, wanted in final.wanted.items()
     ]
-
-
-def _train_members(
-    final: Final, context: WorkerContext, folds: int, candidates: Sequence[Candidate], races: Sequence[Race] = ()
-) -> None:
-    ray = RaySession(final.settings.worker, final.last_words)
-    check = partial(check_both, final.signals, ray)
-
-    def told(line: str) -> None:
-        LOGGER.info("%s", line)
-        say(final.console, line)
-
-    interrupt(final.comparison.storage.engine, check)
-    members = Members(
-        candidates,
-        folds=folds,
-        folder=final.comparison.folder,
-        lock_digest=final.prepared.lock.digest,
-        check=check,
-        races=races,
-        told=told,
-    )
-    terminal = Terminal(
-        title=f"{final.comparison.name}: retraining, {final.crew}",
-        objective="auc",
-        standings=lambda: {"members": Standing({"COMPLETE": members.done}, members.all, None)},
-        console=final.console,
-    )
-    members.watcher = terminal
-    _tell_members(final, members, terminal.title)
-    if members.done == members.all:
-        return
-    with (
-        terminal.shown(),
-        ray,
-        scratch() as folder,
-    ):
-        ray.ready()
-        with final.signals.deferred():
-            crew = _crew_of(final, check)
-            run_work(
-                members,
-                replace(context, device=crew.device),
-                trainable=TrialWorker,
-                workers=crew.workers,
-                resources=crew.resources,
-                scratch=Path(folder),
-                tell=terminal.warn,
-                results=None if final.crew.address is None else final.comparison.folder,
-            )
-
-
-def _crew_of(final: Final, check: Callable[[], None]) -> Crew:
-    """The workers: on the nodes of the Ray that was joined, where it was; this command itself computes where it is."""
-    if final.crew.address is None:
-        return final.crew
-    machines = of_nodes(partial(say, final.console), check)
-    return crew_on(machines, final.settings.worker, final.prepared.lock.side)
-
-
-def _tell_members(final: Final, members: Members, title: str) -> None:
-    if final.prepared.few_folds:
-        say(final.console, final.prepared.few_folds)
-    say(final.console, f"{title}, {final.precision}; {members.done} of {members.all} members are trained")
-    lost = _lost_members(final)
-    if lost and final.settings.reopen is None:
-        folder = final.comparison.folder
-        say(
-            final.console,
-            f"{lost} members that the plan was frozen with are lost, and trained again; where they come out otherwise, "
-            f"as on another machine, that is no result: better to put {folder}/MODEL/members back from a backup",
-        )
-
-
-def _lost_members(final: Final) -> int:
-    """Members of the last plan that are not there any more."""
-    before = last_plan(final.comparison)
-    places = {
-        (candidate.model, candidate.trial): member_folder(final.comparison.folder, candidate)
-        for wanted in final.wanted.values()
-        for candidate in wanted
-    }
-    planned = [] if before is None else members_of(before[0])
-    return sum(
-        stored_member(places[model, trial], fold) is None
-        for model, trial, _, fold in planned
-        if (model, trial) in places
-    )
 
 
 def _plan(
@@ -314,28 +215,55 @@ def _write_environment(final: Final) -> None:
     write_whole(final.comparison.folder / ENVIRONMENT_FILE, to_json(content))
 
 
+def _speeds(final: Final, retrained: Sequence[Retrained]) -> Speeds:
+    return speeds_of(
+        final.comparison.folder,
+        final.wanted,
+        side=final.prepared.lock.side,
+        device=final.crew.device,
+        precision=final.precision,
+        shares={one.final.model: not one.final.weights.startswith("none") for one in retrained},
+    )
+
+
 def _ensemble(
     final: Final, context: WorkerContext, retrained: Sequence[Retrained], rows: Rows, before: AnalysisPlan | None
 ) -> Ensemble | None:
     """Of the same models that of the plan before; with its control where that is asked for."""
-    known = before is not None and before.models == tuple(one.final for one in retrained)
-    ensemble = before.ensemble if before is not None and known else assemble(retrained, rows)
+    most = final.settings.max_ms_per_patch
+    within = ANY if most is None else within_time(_speeds(final, retrained), rows.folds, most)
+    known = before is not None and _averages_of(before) == (tuple(one.final for one in retrained), most)
+    ensemble = before.ensemble if before is not None and known else assemble(retrained, rows, within)
     if ensemble is None:
-        if final.settings.control:
-            say(final.console, "there is no ensemble, as there is nothing to choose from, and so no control")
+        if final.settings.control or most is not None:
+            say(
+                final.console,
+                f"there is no ensemble and no control, as there is nothing to choose from{_in_time(most)}",
+            )
         return None
+    if not known:
+        ensemble = replace(ensemble, rule=ensemble.rule + _in_time(most))
     if not final.settings.control:
         return replace(ensemble, control=None)
     folder, candidates = final.comparison.folder, control_candidates(ensemble, final.wanted)
     if ensemble.control is not None:
-        _train_members(final, context, rows.folds, candidates)
+        train_members(final, context, rows.folds, candidates)
         if frozen_control(ensemble, control_parts(ensemble, candidates, folder, rows)):
             return ensemble
-    chosen = chosen_in_folds(retrained, rows)
+    chosen = chosen_in_folds(retrained, rows, within)
     candidates += further_candidates(ensemble, chosen, final.wanted)
-    _train_members(final, context, rows.folds, candidates)
+    train_members(final, context, rows.folds, candidates)
     control = conclude_control(ensemble, candidates, chosen, folder, rows=rows, retrained=retrained)
     return replace(ensemble, control=control)
+
+
+def _in_time(most: float | None) -> str:
+    return "" if most is None else f", within {most:g} ms a patch"
+
+
+def _averages_of(plan: AnalysisPlan) -> tuple[tuple[FinalModel, ...], float | None]:
+    """What decides which ensemble a plan has."""
+    return plan.models, plan.settings.get(MOST_TIME)
 
 
 def _decide(
@@ -349,7 +277,8 @@ def _decide(
 ) -> AnalysisPlan:
     """All that shapes the numbers of the report; of the same models, what is beside them is as planned before."""
     models = tuple(one.final for one in retrained)
-    if before is not None and before.models == models:
+    most = final.settings.max_ms_per_patch
+    if before is not None and _averages_of(before) == (models, most):
         neighbours, baselines = before.neighbours, before.baselines
     else:
         neighbours, baselines = surround(retrained, rows, development, ensemble), planned_baselines(weights)
@@ -367,6 +296,8 @@ def _decide(
         settings["preprocessing"] = final.preprocessing.words
     if final.races:
         settings[RACE] = RULE
+    if most is not None:
+        settings[MOST_TIME] = most
     return AnalysisPlan(
         study=final.comparison.name,
         fingerprint=final.prepared.fingerprint,

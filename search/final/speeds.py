@@ -1,4 +1,4 @@
-"""Measures what each finalist's networks take for a patch here, for the report's cost beside accuracy."""
+"""What each finalist's networks take for a patch here, for the report's cost beside accuracy and --max-ms-per-patch."""
 
 import os
 from collections.abc import Callable
@@ -27,10 +27,16 @@ def stored_speeds(folder: Path) -> Speeds | None:
     return from_json(Speeds, read_file(path, _LARGEST), str(path)) if os.path.lexists(path) else None
 
 
-def measure_speeds(
+def keep_speeds(folder: Path, speeds: Speeds) -> None:
+    """Stores them in ``runs/NAME``."""
+    if stored_speeds(folder) != speeds:
+        write_whole(folder / SPEEDS_FILE, to_json(speeds))
+
+
+def speeds_of(
     folder: Path, wanted: dict[str, list[Candidate]], *, side: int, device: str, precision: str, shares: dict[str, bool]
-) -> None:
-    """Measures all of them anew, unless they were measured here before.
+) -> Speeds:
+    """Of all of them, as they are stored where they were measured here; else measured anew.
 
     Args:
         folder: of the comparison.
@@ -46,10 +52,10 @@ def measure_speeds(
     known = stored_speeds(folder)
     keys = [(one.model, one.label, one.key) for one in candidates]
     if known and known.where == here and [(one.model, one.label, one.key) for one in known.networks] == keys:
-        return
+        return known
     found = tuple(_measured(candidate, side, compute, shared=shares[candidate.model]) for candidate in candidates)
     batch = EVALUATION_BATCH[torch.device(device).type]
-    write_whole(folder / SPEEDS_FILE, to_json(Speeds(here, batch, precision, found)))
+    return Speeds(here, batch, precision, found)
 
 
 def _measured(candidate: Candidate, side: int, compute: Compute, *, shared: bool) -> NetworkSpeed:

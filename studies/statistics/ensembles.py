@@ -1,6 +1,7 @@
 """Which configurations are averaged: greedy selection with replacement, or the two best; judged by folds left out."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +15,17 @@ MOST = 20
 Bools = npt.NDArray[np.bool_]
 Counts = dict[str, int]
 """How often each configuration is taken, by name; those that are not taken are left out."""
-Rule = Callable[[Ints, Mapping[str, Floats]], Counts]
+Within = Callable[[Sequence[str]], bool]
+"""Whether these configurations together are within what a prediction may take; each of those to choose from is."""
+Rule = Callable[[Ints, Mapping[str, Floats], Within], Counts]
 
 
-def greedy(labels: Ints, scores: Mapping[str, Floats]) -> Counts:
+def ANY(names: Sequence[str]) -> bool:  # noqa: ARG001, N802 - as of others
+    """Where a prediction may take as long as it likes."""
+    return True
+
+
+def greedy(labels: Ints, scores: Mapping[str, Floats], within: Within = ANY) -> Counts:
     """Takes the configuration that helps the mean most, again and again, until none does (Caruana et al. 2004).
 
     doi:10.1145/1015330.1015432. The same one may be taken several times, which gives it more weight.
@@ -25,11 +33,13 @@ def greedy(labels: Ints, scores: Mapping[str, Floats]) -> Counts:
     Args:
         labels: (N,) 1 is IDC.
         scores: (N,) of each configuration, on one scale.
+        within: what may be taken together.
     """
     counts: Counts = {}
     total, reached = np.zeros(len(labels)), -1.0
     for _ in range(MOST):
-        found = {name: auc(labels, total + each) for name, each in scores.items()}
+        open_to = [name for name in scores if name in counts or within([*counts, name])]
+        found = {name: auc(labels, total + scores[name]) for name in open_to}
         best = max(found, key=found.__getitem__)
         if found[best] <= reached:
             break
@@ -38,10 +48,10 @@ def greedy(labels: Ints, scores: Mapping[str, Floats]) -> Counts:
     return counts
 
 
-def two_best(labels: Ints, scores: Mapping[str, Floats]) -> Counts:
-    """The plain mean of the two that are best by themselves."""
+def two_best(labels: Ints, scores: Mapping[str, Floats], within: Within = ANY) -> Counts:
+    """The plain mean of the two that are best by themselves, of those that may be taken together; else the best one."""
     ranked = sorted(scores, key=lambda name: -auc(labels, scores[name]))
-    return dict.fromkeys(ranked[:2], 1)
+    return dict.fromkeys(next(filter(within, combinations(ranked, 2)), ranked[:1]), 1)
 
 
 RULES: Mapping[str, Rule] = {"the plain mean of the two best": two_best, "greedy selection with replacement": greedy}
@@ -59,7 +69,9 @@ def on_one_scale(labels: Ints, logits: Mapping[str, Floats], rows: Bools) -> dic
     return {name: each / fit_temperature(each[rows], labels[rows]) for name, each in logits.items()}
 
 
-def selected(labels: Ints, fold: Ints, logits: Mapping[str, Floats], rows: Bools) -> tuple[str, Counts]:
+def selected(
+    labels: Ints, fold: Ints, logits: Mapping[str, Floats], rows: Bools, within: Within = ANY
+) -> tuple[str, Counts]:
     """The rule and the configurations that are taken by it, on these rows alone.
 
     The rule is the one whose choices are better on the folds that they were not made by.
@@ -69,24 +81,25 @@ def selected(labels: Ints, fold: Ints, logits: Mapping[str, Floats], rows: Bools
         fold: (N,) from 0.
         logits: (N,) out of fold of each configuration.
         rows: (N,) of two folds at least.
+        within: what may be taken together.
     """
-    reached = {name: _left_out(labels, fold, logits, rows, rule) for name, rule in RULES.items()}
+    reached = {name: _left_out(labels, fold, logits, rows, rule, within) for name, rule in RULES.items()}
     name = max(reached, key=reached.__getitem__)
-    return name, taken(labels, logits, rows, RULES[name])
+    return name, taken(labels, logits, rows, RULES[name], within)
 
 
-def taken(labels: Ints, logits: Mapping[str, Floats], rows: Bools, rule: Rule) -> Counts:
+def taken(labels: Ints, logits: Mapping[str, Floats], rows: Bools, rule: Rule, within: Within = ANY) -> Counts:
     """What a rule takes by these rows."""
     scores = on_one_scale(labels, logits, rows)
-    return rule(labels[rows], {name: each[rows] for name, each in scores.items()})
+    return rule(labels[rows], {name: each[rows] for name, each in scores.items()}, within)
 
 
-def _left_out(labels: Ints, fold: Ints, logits: Mapping[str, Floats], rows: Bools, rule: Rule) -> float:
+def _left_out(labels: Ints, fold: Ints, logits: Mapping[str, Floats], rows: Bools, rule: Rule, within: Within) -> float:
     """Mean AUC within folds of what a rule takes by the other ones of these rows."""
     found = []
     for number in np.unique(fold[rows]):
         others, inside = rows & (fold != number), fold == number
         scores = on_one_scale(labels, logits, others)
-        mean = combined(scores, taken(labels, logits, others, rule))
+        mean = combined(scores, taken(labels, logits, others, rule, within))
         found.append(auc(labels[inside], mean[inside]))
     return float(np.mean(found))

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from studies.final_models import Gain
 from studies.statistics.comparison import paired_difference
-from studies.statistics.ensembles import Counts, combined, on_one_scale, selected
+from studies.statistics.ensembles import ANY, Counts, Within, combined, on_one_scale, selected
 from studies.statistics.metrics import PRIMARY, Sampled, auc, by_class, ranking
 from studies.statistics.resampling import Floats, Ints, Resampling, resample
 
@@ -35,7 +35,14 @@ def nested_gain(labels: Ints, patients: Names, fold: Ints, scores: Mapping[str, 
     return gain_over(labels, patients, fold, nested, scores[default], chosen)
 
 
-def nested_ensemble(labels: Ints, patients: Names, fold: Ints, logits: Mapping[str, Floats], single: str) -> Gain:
+def nested_ensemble(
+    labels: Ints,
+    patients: Names,
+    fold: Ints,
+    logits: Mapping[str, Floats],
+    single: Floats,
+    within: Within = ANY,
+) -> Gain:
     """AUC within folds of ensembles, each selected by the other folds, minus that of one configuration.
 
     That one is the same for all folds, and may have been chosen by them, which is in its favour. Chosen by the other
@@ -47,11 +54,12 @@ def nested_ensemble(labels: Ints, patients: Names, fold: Ints, logits: Mapping[s
         patients: (N,) "" where unknown.
         fold: (N,) from 0; three at least, each with both classes.
         logits: (N,) out of fold of each configuration of all models, by name.
-        single: name of the one that it is held against.
+        single: (N,) likewise of the one that it is held against.
+        within: whether these configurations together are within what a prediction may take.
     """
-    chosen = chosen_by_others(labels, fold, logits)
+    chosen = chosen_by_others(labels, fold, logits, within)
     ensembles = _by_fold(labels, fold, logits, chosen)
-    return gain_over(labels, patients, fold, ensembles, logits[single], [in_words(counts) for counts in chosen])
+    return gain_over(labels, patients, fold, ensembles, single, [in_words(counts) for counts in chosen])
 
 
 def nested_over_control(
@@ -77,9 +85,9 @@ def nested_over_control(
     return gain_over(labels, patients, fold, ensembles, controls, [in_words(chosen) for chosen, _ in pairs])
 
 
-def chosen_by_others(labels: Ints, fold: Ints, logits: Mapping[str, Floats]) -> list[Counts]:
+def chosen_by_others(labels: Ints, fold: Ints, logits: Mapping[str, Floats], within: Within = ANY) -> list[Counts]:
     """For each fold what the ensemble averages that all other folds select."""
-    return [selected(labels, fold, logits, fold != number)[1] for number in range(int(fold.max()) + 1)]
+    return [selected(labels, fold, logits, fold != number, within)[1] for number in range(int(fold.max()) + 1)]
 
 
 def _by_fold(labels: Ints, fold: Ints, logits: Mapping[str, Floats], chosen: Sequence[Counts]) -> Floats:

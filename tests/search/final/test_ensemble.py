@@ -10,7 +10,7 @@ from scipy.special import expit
 from data_utils.readers.patches import read_patches
 from models._errors import ModelError
 from search.errors import UsageError
-from search.final.ensemble import assemble, ensemble_logit, mean_logit
+from search.final.ensemble import assemble, ensemble_logit, mean_logit, within_time
 from search.final.members import member_logits
 from search.final.race import Rows
 from search.final.retraining import Retrained
@@ -26,6 +26,7 @@ from search.final.stored_ensemble import (
 from studies.errors import RecordError
 from studies.final_models import CandidateResult, Ensemble, FinalModel, Fit, Part
 from studies.records import AnalysisPlan, from_json, to_json
+from studies.speeds import Layers, NetworkSpeed, Speeds
 from studies.statistics.metrics import auc
 from tests.search.final.test_members import stored
 
@@ -53,6 +54,27 @@ def models() -> list[Retrained]:
 
     cnn = retrained("cnn", {"best": scores(1.0), "default": scores(0.2)}, 1.1)
     return [cnn, retrained("vgg16", {"default": 10 * scores(1.1)}, 11.0)]
+
+
+def speeds_of(**milliseconds: float) -> Speeds:
+    networks = tuple(
+        NetworkSpeed(*name.split("_"), "key", Layers(1, 1, each), Layers(0, 0, 0.0), "")
+        for name, each in milliseconds.items()
+    )
+    return Speeds("here", 256, "fp32", networks)
+
+
+def test_what_it_takes_is_bounded_in_all_members_and_views(models: list[Retrained]) -> None:
+    speeds = speeds_of(cnn_best=0.1, cnn_default=0.1, vgg16_default=1.0)
+    for most, parts in ((44.0, {"cnn", "vgg16"}), (39.9, {"cnn"}), (8.0, {"cnn"})):  # 5 members, 8 views
+        within = within_time(speeds, 5, most)
+        assert within(["cnn best", "vgg16 default"]) == (most >= 44)
+        found = assemble(models, ROWS, within)
+        assert found is not None
+        assert {part.model for part in found.parts} == parts
+        assert within([f"{part.model} {part.label}" for part in found.parts])
+        assert all("vgg16" not in each for each in found.gain.chosen) or most >= 44
+    assert assemble(models, ROWS, within_time(speeds, 5, 3.9)) is None
 
 
 def test_it_averages_unlike_models_on_one_scale_and_has_a_fit_of_its_own(models: list[Retrained]) -> None:

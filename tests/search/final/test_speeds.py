@@ -6,7 +6,7 @@ import pytest
 
 from models._registry import load_model
 from search.final.candidates import Candidate
-from search.final.speeds import measure_speeds, stored_speeds
+from search.final.speeds import keep_speeds, speeds_of, stored_speeds
 from search.training.loop import EVALUATION_BATCH, count_parameters
 from studies.speeds import Layers, NetworkSpeed, Speeds, together
 
@@ -21,7 +21,7 @@ SMALL = {"depth": 1, "width": 16}
 def measured(folder: Path, *wanted: Candidate, shared: bool = True) -> Speeds:
     by_model = {one.model: [each for each in wanted if each.model == one.model] for one in wanted}
     shares = dict.fromkeys(by_model, shared)
-    measure_speeds(folder, by_model, side=50, device="cpu", precision="fp32", shares=shares)
+    keep_speeds(folder, speeds_of(folder, by_model, side=50, device="cpu", precision="fp32", shares=shares))
     found = stored_speeds(folder)
     assert found is not None
     return found

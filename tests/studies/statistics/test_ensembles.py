@@ -1,5 +1,7 @@
 """What is averaged: it helps on the rows that it was selected by, and what it gains is told by others."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
@@ -46,6 +48,21 @@ def test_the_two_best_are_averaged_plainly() -> None:
     assert two_best(LABELS, made(2, a=0.3, b=1.5, c=1.2)) == {"b": 1, "c": 1}
 
 
+def test_what_may_not_be_taken_together_is_not() -> None:
+    scores = made(2, a=0.3, b=1.5, c=1.2)
+
+    def within(names: Sequence[str]) -> bool:
+        return not {"b", "c"} <= set(names)
+
+    assert two_best(LABELS, scores, within) == {"b": 1, "a": 1}
+    assert two_best(LABELS, scores, lambda names: len(names) == 1) == {"b": 1}
+    counts = greedy(LABELS, scores, within)
+    assert "b" in counts
+    assert "c" not in counts
+    assert "c" in greedy(LABELS, scores)
+    assert "c" not in selected(LABELS, FOLD, scores, ALL, within)[1]
+
+
 def test_scores_on_other_scales_are_brought_to_one() -> None:
     scores = made(3, a=1.0, b=1.0)
     wide = scores | {"b": 10 * scores["b"]}
@@ -63,11 +80,11 @@ def test_rows_of_a_fold_that_is_left_out_have_no_part_in_what_is_selected() -> N
 
 def test_unlike_models_gain_and_copies_do_not() -> None:
     scores = made(5, a=0.8, b=0.8, c=0.8)
-    gain = nested_ensemble(LABELS, NAMES, FOLD, scores, "a")
+    gain = nested_ensemble(LABELS, NAMES, FOLD, scores, scores["a"])
     assert gain.low is not None
     assert 0 < gain.low < gain.value
     assert len(gain.chosen) == 5
-    copies = nested_ensemble(LABELS, NAMES, FOLD, {"a": scores["a"], "b": scores["a"]}, "a")
+    copies = nested_ensemble(LABELS, NAMES, FOLD, {"a": scores["a"], "b": scores["a"]}, scores["a"])
     assert copies.value == pytest.approx(0, abs=1e-12)
 
 
@@ -76,11 +93,8 @@ def test_selecting_among_models_whose_errors_are_the_same_gains_nothing_by_it() 
     values = []
     for _ in range(12):
         shared = (2 * LABELS - 1) + rng.normal(0, 1.5, len(LABELS))
-        values.append(
-            nested_ensemble(
-                LABELS, NAMES, FOLD, {name: shared + rng.normal(0, 0.02, len(LABELS)) for name in "abcd"}, "a"
-            ).value
-        )
+        scores = {name: shared + rng.normal(0, 0.02, len(LABELS)) for name in "abcd"}
+        values.append(nested_ensemble(LABELS, NAMES, FOLD, scores, scores["a"]).value)
     assert abs(np.mean(values)) < 0.002
 
 
@@ -88,7 +102,7 @@ def test_the_single_one_is_the_same_for_all_folds_and_not_the_worst_of_equals_in
     skills = {"a": np.where(FOLD < 2, 2.0, 0.9), "b": np.where(FOLD < 2, 0.9, 2.0)}
     noise = np.random.default_rng(7).normal(0, 1, len(LABELS))  # the same in both: their mean gains little
     scores = {name: skill * LABELS + noise for name, skill in skills.items()}
-    gain = nested_ensemble(LABELS, NAMES, FOLD, scores, "b")
+    gain = nested_ensemble(LABELS, NAMES, FOLD, scores, scores["b"])
     gaps = []
     for fold in np.unique(FOLD):
         inside, outside = fold == FOLD, fold != FOLD
