@@ -7,7 +7,7 @@ from typing import Any
 
 from studies.findings.ablation import Path
 from studies.records import StudySummary, TrialResult
-from studies.storage.results import counted, ranking
+from studies.storage.results import CUT_SHORT, counted, ranking
 from studies.storage.studies import first_rung
 
 FEWEST = 8
@@ -26,12 +26,14 @@ class Rung:
     Attributes:
         epoch: of the rung.
         trials: complete ones.
-        correlation: Spearman's, in [-1, 1].
-        low, high: its 95 % interval (Bonett & Wright 2000).
+        seen: trials that have a value at the rung, complete ones among them.
+        correlation: Spearman's over all of these, as it would be had each come to its end, in [-1, 1].
+        low, high: its 95 % interval (``statistics.restricted``; without a pruner Bonett & Wright 2000).
     """
 
     epoch: int
     trials: int
+    seen: int
     correlation: float
     low: float
     high: float
@@ -45,15 +47,20 @@ class Rung:
     def words(self) -> str:
         """What it means, and what to do."""
         told = (
-            f"the values after epoch {self.epoch}, where weak trials end, and those in the end of {self.trials} "
-            f"complete trials have a rank correlation of {self.correlation:.2f} (95 % interval {self.low:.2f} to "
-            f"{self.high:.2f}; it looks weaker than it is, as the weakest trials never came to their end)"
+            f"the values after epoch {self.epoch}, where weak trials end, and those in the end have a rank correlation "
+            f"of {self.correlation:.2f} (95 % interval {self.low:.2f} to {self.high:.2f}, {self._rests_on})"
         )
         if self.low >= TRUSTED:
             return f"{told}: the rung can be trusted"
         if self.high < TRUSTED:
             return f"{told}: the rung knew little of the end. Search with --pruner none, or with more --epochs"
         return f"{told}: too few trials to tell whether the rung can be trusted"
+
+    @property
+    def _rests_on(self) -> str:
+        if self.seen == self.trials:
+            return f"of {self.trials} complete trials"
+        return f"of {self.seen} trials, had each come to its end as {self.trials} did"
 
 
 @dataclass(frozen=True)
@@ -104,24 +111,64 @@ def lessons(rung: Rung | None, edges: Sequence[Edge], path: Path | None = None) 
 
 def rung_of(study: StudySummary) -> Rung | None:
     """What the first rung was worth; None with a pruner without rungs, or too few complete trials."""
-    pruner = study.definition.get("pruner", study.settings.get("pruner"))  # earlier versions have it in the latter
-    if pruner not in ("sha", "none"):
-        return None
-    epoch = first_rung(int(study.definition["epochs"]))
-    pairs = [
-        (dict(trial.curve)[epoch], float(trial.value))
-        for trial in ranking(study.trials)
-        if trial.value is not None and epoch in dict(trial.curve) and trial.curve[-1][0] > epoch
-    ]
+    epoch = _rung_epoch(study)
+    return None if epoch is None else _rung_at(epoch, study)
+
+
+def _rung_at(epoch: int, study: StudySummary) -> Rung | None:
+    seen = [(dict(one.curve)[epoch], _end(one, epoch)) for one in study.trials if _came_to(one, epoch)]
+    pairs = [(at_rung, end) for at_rung, end in seen if end is not None]
     if len(pairs) < FEWEST or any(len(set(values)) == 1 for values in zip(*pairs, strict=True)):
         return None
+    if _pruner(study) == "none":
+        return Rung(epoch, len(pairs), len(pairs), *_spearman(pairs))
+    return Rung(epoch, len(pairs), len(seen), *_spearman_of_all(seen))
+
+
+def _came_to(trial: TrialResult, epoch: int) -> bool:
+    return epoch in dict(trial.curve) and not trial.by_hand
+
+
+def _end(trial: TrialResult, epoch: int) -> float | None:
+    """The value in the end; None of a trial that was not let through, or is not complete."""
+    through = trial.state == "COMPLETE" and trial.value is not None and trial.curve[-1][0] > epoch
+    return trial.value if through else None
+
+
+def _pruner(study: StudySummary) -> str | None:
+    return study.definition.get("pruner", study.settings.get("pruner"))  # earlier versions have it in the latter
+
+
+def _rung_epoch(study: StudySummary) -> int | None:
+    """Where trials were compared; with halving where the first of them ended, as earlier versions had other rungs."""
+    if _pruner(study) == "none":
+        return first_rung(int(study.definition["epochs"]))
+    if _pruner(study) != "sha":
+        return None
+    pruned = [one for one in study.trials if one.state == "PRUNED" and CUT_SHORT not in one.attributes]
+    return min((one.curve[-1][0] for one in pruned if one.curve and not one.by_hand), default=None)
+
+
+def _spearman(pairs: Sequence[tuple[float, float]]) -> tuple[float, float, float]:
+    """Of trials that nobody chose among: value, and both ends of its 95 % interval (Bonett & Wright 2000)."""
     from scipy.stats import spearmanr  # takes a second to import, and search.status seldom needs it
 
     correlation = float(spearmanr(*zip(*pairs, strict=True)).statistic)
     half = 1.96 * math.sqrt((1 + correlation**2 / 2) / (len(pairs) - 3))
     within = math.atanh(max(-0.999999, min(0.999999, correlation)))
     low, high = math.tanh(within - half), math.tanh(within + half)
-    return Rung(epoch, len(pairs), correlation, min(low, correlation), max(high, correlation))
+    return correlation, min(low, correlation), max(high, correlation)
+
+
+def _spearman_of_all(seen: Sequence[tuple[float, float | None]]) -> tuple[float, float, float]:
+    """Likewise over all trials, of which the rung let some come to their end."""
+    import numpy as np
+
+    from studies.statistics.restricted import rank_correlation  # imports scipy as well
+
+    first, ends = zip(*seen, strict=True)
+    through = [end is not None for end in ends]
+    return rank_correlation(np.array(first), np.array(through), np.array([end for end in ends if end is not None]))
 
 
 def edges_of(study: StudySummary) -> tuple[Edge, ...]:
