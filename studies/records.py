@@ -119,8 +119,9 @@ class DataSummary:
 
 BEST_EPOCH = "best_epoch"
 """User attribute of every trial that a launch has brought to an end other than a failure; 0 where it has no value."""
-VALUE_ERROR = "value_error"
-"""User attribute of a trial, the standard error of its objective over validation patients, where it was asked for."""
+BY_PATIENT = "by_patient"
+"""User attribute of a trial: how much each validation patient moves its objective (``statistics.objectives``), where it
+was asked for; None where they are too few."""
 TRAINED_AS = "trained_as"
 """User attribute of the same trials: study and number. One that was copied has those of the trial it is a copy of."""
 

@@ -79,7 +79,7 @@ class WorkerContext:
         preprocessed: folder of the development pixels as networks see them; None where they see them as they are.
         packages: folders in which packages of foreign models lie; a worker looks there last.
         most_milliseconds: that a network may take for a patch, or it is not trained; None for no limit.
-        errors: whether the standard error of the objective over the validation patients is told.
+        errors: whether it is told how much each validation patient moves the objective.
         delivery: to nodes without the folder of results; None where there is one machine.
     """
 

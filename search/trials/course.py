@@ -34,7 +34,7 @@ from search.training.preprocess import place_of
 from search.trials.closing import standing, tell_end
 from search.trials.enqueue import enqueue_first
 from search.trials.epochs import epochs_by_model, epochs_of, the_same, told_apart
-from search.trials.flat import flat
+from search.trials.flat import flat, untold
 from search.trials.introduction import introduction
 from search.trials.launches import Presence, scratch
 from search.trials.limits import above
@@ -244,6 +244,8 @@ def _study_search(
             same = comparison.same_division(settings.warm_start)
             say(screen(), start_from(study, model, older, same_patches=same))
         study.set_user_attr("settings", {**about, "epochs": epochs, "ways_on": ways_on(model, settings.space)})
+    if settings.stop_when_flat and (why := untold(study.study_name, study.get_trials(deepcopy=False))):
+        say(screen(), why)
     space = SharedSpace()
     return StudySearch(
         study,

@@ -47,7 +47,7 @@ from search.workers.fitness import Fitness
 from search.workers.spent import Spent
 from studies.errors import NotWrittenError
 from studies.files import write_whole
-from studies.records import VALUE_ERROR
+from studies.records import BY_PATIENT
 
 Logits = npt.NDArray[np.float64]
 
@@ -145,8 +145,8 @@ class Worker:
                 self._spent = self._spent.plus(epoch.seconds, time.perf_counter() - began, saved)
                 report = self._report(training, epoch, scores)
                 if self._context.errors and job.fold is None and epoch.epoch == job.last_epoch:
-                    error = self._objective_error(training, score, job.measure.views)
-                    report = replace(report, attributes={**report.attributes, VALUE_ERROR: error})
+                    moved = self._by_patient(training, score, job.measure.views)
+                    report = replace(report, attributes={**report.attributes, BY_PATIENT: moved})
                 told.append(report)
                 if epoch.epoch < job.last_epoch:
                     self._keep(Checkpoint(layout, told, training.state_dict()), job)
@@ -216,16 +216,16 @@ class Worker:
         logits = self._evaluate(training, rows, views=range(views))
         return validation_scores(self._labels[rows], logits.mean(axis=1))
 
-    def _objective_error(self, training: Training, rows: Rows, views: int) -> float | None:
-        """Standard error of the objective over the validation patients; None where they are too few."""
-        from studies.statistics.objectives import objective_error  # takes a second to import, and is seldom wanted
+    def _by_patient(self, training: Training, rows: Rows, views: int) -> list[float] | None:
+        """How much each validation patient moves the objective; None where they are too few."""
+        from studies.statistics.objectives import moved_by  # takes a second to import, and is seldom wanted
 
         logits = self._evaluate(training, rows, views=range(views)).mean(axis=1)
         patients = np.full(len(rows), "") if self._patients is None else self._patients[rows]
-        error = objective_error(self._context.objective, self._labels[rows], logits, patients)
-        if error is None:
-            self._warn("--stop-when-flat: nothing tells how sure a value is, by so few validation patients: it goes on")
-        return error
+        moved = moved_by(self._context.objective, self._labels[rows], logits, patients)
+        if moved is None:
+            self._warn("--stop-when-flat: nothing tells which values differ, by so few validation patients: it goes on")
+        return moved
 
     def _evaluate(self, training: Training, rows: Rows, views: Sequence[int]) -> Logits:
         return evaluate(

@@ -1,5 +1,6 @@
 """When a search has nothing left to gain: by hand, by simulation, and as a launch stops and goes on."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,18 +9,22 @@ import numpy as np
 import pytest
 from inside import context_of, job_for
 from optuna.storages import RDBStorage
+from optuna.trial import create_trial
 from searches import searching
 from sklearn.metrics import roc_auc_score
 
 from search.training.jobs import EpochReport
 from search.trials.closing import _closing
-from search.trials.flat import FEWEST, flat, still_to_gain
+from search.trials.flat import ALIKE, FEWEST, TELLING, flat, still_to_gain, told_apart, untold
 from search.trials.launches import Presence
 from search.trials.study_search import StudySearch
 from search.workers.worker import Worker
 from studies.ledger.ledger import Ledger
-from studies.records import VALUE_ERROR
-from studies.statistics.objectives import objective_error
+from studies.records import BY_PATIENT
+from studies.statistics.comparison import paired_difference
+from studies.statistics.metrics import ranking
+from studies.statistics.objectives import MOST, moved_by
+from studies.statistics.resampling import resample
 
 
 @pytest.fixture
@@ -27,14 +32,27 @@ def presence(storage: RDBStorage) -> Presence:
     return Presence(Ledger(storage.engine), "idc")
 
 
-def run(search: StudySearch, values: Sequence[float], error: float | None) -> int:
-    """Trains one trial for each value, as long as any is handed out; how many were."""
+PATIENTS = 35
+
+
+def run(search: StudySearch, values: Sequence[float], error: float | None, shared: float = 0.02) -> int:
+    """Trains one trial for each value, as long as any is handed out; how many were.
+
+    Args:
+        search: of the study.
+        values: in the end.
+        error: standard error over patients of the difference of two of them; None where trials do not tell it.
+        shared: that of each by itself, by what is hard for all.
+    """
+    rng = np.random.default_rng(3)
+    hard = rng.normal(0, shared / np.sqrt(PATIENTS), PATIENTS)
     for number, value in enumerate(values):
         job = search.next_job()
         if job is None:
             return number
         for epoch in (1, 2, 3):
-            attributes = {} if error is None or epoch < 3 else {VALUE_ERROR: error}
+            own = rng.normal(0, (error or 0.0) / np.sqrt(2 * PATIENTS), PATIENTS)
+            attributes = {} if error is None or epoch < 3 else {BY_PATIENT: (hard + own).round(6).tolist()}
             search.report(job, EpochReport(epoch, {"auc": value}, 0.1, attributes))
     return len(values)
 
@@ -51,7 +69,8 @@ def test_a_search_ends_with_its_reason_and_goes_on_without_the_flag(
     assert search.counts().finished == search.counts().wanted == search.wanted == done
     assert not search.anything_to_do()
     assert search.stopped.startswith(f"flat after {done} complete trials: {60 - done} more like the last 20 would gain")
-    assert "(95% sure), less than the standard error of that over the validation patients, 0.0100" in search.stopped
+    assert "(95% sure), less than the standard error of the difference of two such trials over" in search.stopped
+    assert told_apart(search.study.trials) == pytest.approx(0.01, rel=0.1)
     assert search.stopped in _closing(search)
     assert search.study.user_attrs["settings"]["stopped"] == search.stopped
     again = searching(storage, presence, tmp_path, wanted=60, flat=flat)
@@ -70,6 +89,45 @@ def test_it_goes_on_while_patients_can_tell_what_is_left_to_gain_or_nothing_tell
     assert run(searching(storage, presence, tmp_path, wanted=200, flat=flat), spread, 1e-4) == 24
     unsure = searching(storage, presence, tmp_path, wanted=24, flat=flat, name="other")
     assert run(unsure, [0.94, *[0.9] * 23], None) == 24
+
+
+def test_it_is_the_difference_of_two_trials_that_patients_tell_and_not_the_value_of_one(
+    storage: RDBStorage, presence: Presence, tmp_path: Path
+) -> None:
+    """As in real searches: .005 to gain, of which 35 patients tell .004 apart, each value being sure to .018."""
+    spread = np.random.default_rng(0).normal(0.93, 0.005, 30).tolist()
+    assert run(searching(storage, presence, tmp_path, wanted=100, flat=flat), spread, 0.003, shared=0.018) == 30
+
+
+def test_of_a_study_whose_trials_do_not_tell_it_that_is_said(
+    storage: RDBStorage, presence: Presence, tmp_path: Path
+) -> None:
+    search = searching(storage, presence, tmp_path, wanted=60)
+    assert untold("idc-cnn", search.study.trials) == ""
+    run(search, VALUES[:22], None)
+    assert untold("idc-cnn", search.study.trials) == (
+        "study idc-cnn: complete trials of before --stop-when-flat, or of an earlier version (22), do not tell which "
+        "differences their patients see: the flag ends nothing before 5 more are complete"
+    )
+    on = searching(storage, presence, tmp_path, wanted=60, flat=flat)
+    assert run(on, VALUES[22:], 0.01) == TELLING
+    assert on.stopped.startswith(f"flat after {22 + TELLING} complete trials: ")
+    assert untold("idc-cnn", on.study.trials) == ""
+
+
+def test_near_copies_and_one_unlike_the_others_do_not_decide_what_patients_tell_apart() -> None:
+    rng = np.random.default_rng(6)
+    ordinary = [rng.normal(0, 0.004 / np.sqrt(2 * PATIENTS), PATIENTS) for _ in range(ALIKE - 3)]
+    unlike, worse = (rng.normal(0, 0.2, (count, PATIENTS)) for count in (1, 20))
+    best = [*ordinary, ordinary[0], ordinary[0], *unlike]
+    trials = [
+        create_trial(value=0.95 if n < ALIKE else 0.8, user_attrs={BY_PATIENT: moved.tolist()})
+        for n, moved in enumerate([*best, *worse])
+    ]
+    assert told_apart(trials) == pytest.approx(0.004, rel=0.25)
+    assert told_apart(trials[: TELLING - 1]) is None
+    of_another_split = create_trial(value=0.99, user_attrs={BY_PATIENT: [0.1]})
+    assert told_apart([of_another_split, *trials]) == told_apart(trials)
 
 
 def test_what_is_left_to_gain_is_what_the_best_of_so_many_trials_reaches_in_19_of_20_searches() -> None:
@@ -91,9 +149,10 @@ def test_a_worker_tells_how_sure_the_last_value_is_and_trains_as_it_would(tmp_pa
         (worker.begin(job_for(tmp_path / str(k))), worker.advance()) for k, worker in enumerate((telling, silent))
     ]
     (first, last), (_, other) = reports
-    assert VALUE_ERROR not in first.attributes
-    assert VALUE_ERROR not in other.attributes
-    assert 0 < last.attributes[VALUE_ERROR] < 0.5
+    assert BY_PATIENT not in first.attributes
+    assert BY_PATIENT not in other.attributes
+    assert len(last.attributes[BY_PATIENT]) == len(set(telling._patients[telling._part == "validation"]))
+    assert 0 < np.linalg.norm(last.attributes[BY_PATIENT]) < 0.5
     assert (last.scores, last.train_loss) == (other.scores, other.train_loss)
 
 
@@ -102,20 +161,53 @@ def test_validation_patients_that_are_too_few_to_tell_are_told(tmp_path: Path, m
     monkeypatch.setattr(telling, "_patients", np.array(["one"] * len(telling._labels)))
     telling.begin(job_for(tmp_path))
     last = telling.advance()
-    assert last.attributes[VALUE_ERROR] is None
+    assert last.attributes[BY_PATIENT] is None
     assert last.warnings == (
-        "--stop-when-flat: nothing tells how sure a value is, by so few validation patients: it goes on",
+        "--stop-when-flat: nothing tells which values differ, by so few validation patients: it goes on",
     )
 
 
-def test_the_error_is_that_of_other_patients() -> None:
+def scored(rng: np.random.Generator, patients: int, each: int = 12) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Patients, labels, and logits of two models that find the same patients hard: (N,), (N,), (2, N)."""
+    place = np.repeat(np.arange(patients), each)
+    labels = rng.integers(0, 2, len(place))
+    hard = (1.5 * labels + rng.normal(0, 0.8, patients)[place] + rng.normal(0, 1, len(place)))[None]
+    return place.astype(str), labels, hard + 0.4 * rng.normal(0, 1, (2, patients))[:, place]
+
+
+def test_the_errors_are_those_of_other_patients() -> None:
     rng = np.random.default_rng(2)
-    found, seen = [], []
+    alone, apart, values = [], [], []
     for _ in range(60):
-        place = np.repeat(np.arange(40), 12)
-        labels = rng.integers(0, 2, len(place))
-        logits = 1.5 * labels + rng.normal(0, 0.8, 40)[place] + rng.normal(0, 1, len(place))
-        seen.append(roc_auc_score(labels, logits))
-        found.append(objective_error("auc", labels, logits, place.astype(str)))
-    assert np.mean(found) == pytest.approx(np.std(seen), rel=0.25)
-    assert objective_error("auc", labels[:24], logits[:24], place[:24].astype(str)) is None  # two patients
+        patients, labels, logits = scored(rng, 40)
+        values.append([roc_auc_score(labels, one) for one in logits])
+        first, second = (moved_by("auc", labels, one, patients) for one in logits)
+        assert first is not None
+        assert second is not None
+        alone.append(np.linalg.norm(first))
+        apart.append(math.dist(first, second))
+    assert np.mean(alone) == pytest.approx(np.std(values), rel=0.25)
+    assert np.mean(apart) == pytest.approx(np.std(np.diff(values)), rel=0.25)
+    assert np.mean(apart) < np.mean(alone)
+    assert moved_by("auc", labels[:24], logits[0, :24], patients[:24]) is None  # two patients
+
+
+def test_the_error_of_a_difference_is_that_of_a_comparison() -> None:
+    patients, labels, logits = scored(np.random.default_rng(4), 35)
+    moved = [moved_by("auc", labels, one, patients) or [] for one in logits]
+    assert max(map(len, map(str, moved[0]))) <= len("-0.001234")
+    resampling = resample(patients, labels, draws=0, seed=0)
+    first, second = (ranking(labels, one, resampling)["auc"] for one in logits)
+    found = paired_difference("difference", first, second, resampling)
+    assert math.dist(*moved) == pytest.approx(found.standard_error, abs=1e-5)
+
+
+def test_many_patients_and_a_perfect_score_are_told_as_well() -> None:
+    patients, labels, logits = scored(np.random.default_rng(5), 260, each=4)
+    first, second = (moved_by("auc", labels, one, patients) or [] for one in logits)
+    assert len(first) == MOST
+    resampling = resample(patients, labels, draws=0, seed=0)
+    of_each, of_other = (ranking(labels, one, resampling)["auc"] for one in logits)
+    found = paired_difference("difference", of_each, of_other, resampling)
+    assert math.dist(first, second) == pytest.approx(found.standard_error, rel=0.15)
+    assert moved_by("auc", labels[:160], labels[:160].astype(float), patients[:160]) == [0.0] * 40

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from optuna.trial import create_trial
 
 from data_utils.errors import DataError, LockMismatchError, NotFoundError
 from data_utils.readers.patches import read_patches
@@ -18,6 +19,8 @@ from search.trials.launches import Presence
 from search.trials.refusals import check_asked
 from search.trials.session import search
 from studies.errors import DefinitionMismatchError
+from studies.records import BEST_EPOCH, TRAINED_AS
+from studies.storage.results import trained_as
 from studies.storage.studies import create_or_resume, make_pruner, make_sampler
 
 PATCHES = "synthetic:120"
@@ -165,6 +168,23 @@ def test_no_study_is_begun_where_another_one_of_the_launch_is_refused(begun: Com
     with pytest.raises(DefinitionMismatchError, match="epochs 12, not 3"):
         run_trials(settings, Signals(""), begun, prepared, Presence(begun.ledger, begun.name), None, tmp_path / "log")
     assert begun.models() == ["vgg16"]
+
+
+@pytest.mark.parametrize("flag", [(), ("--stop-when-flat",)], ids=["without", "with"])
+def test_a_launch_tells_that_trials_of_before_do_not_tell_when_it_may_end(
+    begun: Comparison, tmp_path: Path, capsys: pytest.CaptureFixture[str], flag: tuple[str, ...]
+) -> None:
+    from search.trials.course import run_trials
+
+    begun.load_study("vgg16").add_trial(
+        create_trial(value=0.5, user_attrs={BEST_EPOCH: 12, TRAINED_AS: trained_as("s-vgg16", 0)})
+    )
+    settings = asked(tmp_path, "--trials", "1", "--pruner", "none", *flag, models="vgg16")
+    prepared = begun.prepared(PATCHES, Division.asked(settings))
+    presence = Presence(begun.ledger, begun.name)
+    assert run_trials(settings, Signals(""), begun, prepared, presence, None, tmp_path / "log") == 0
+    told = capsys.readouterr().out
+    assert ("study s-vgg16: complete trials of before --stop-when-flat" in told) == bool(flag)
 
 
 @pytest.mark.parametrize(
