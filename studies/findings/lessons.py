@@ -53,7 +53,8 @@ class Rung:
         if self.low >= TRUSTED:
             return f"{told}: the rung can be trusted"
         if self.high < TRUSTED:
-            return f"{told}: the rung knew little of the end. Search with --pruner none, or with more --epochs"
+            pruned = "Search with" if self.seen > self.trials else "Stay with"
+            return f"{told}: the rung knew little of the end. {pruned} --pruner none, or with more --epochs"
         return f"{told}: too few trials to tell whether the rung can be trusted"
 
     @property

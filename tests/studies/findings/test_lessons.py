@@ -39,7 +39,7 @@ def values(count: int, noise: float) -> list[TrialResult]:
     ("count", "noise", "said"),
     [
         (30, 0.0, "the rung can be trusted"),
-        (200, 9.0, "the rung knew little of the end. Search with --pruner none, or with more --epochs"),
+        (200, 9.0, "the rung knew little of the end. Stay with --pruner none, or with more --epochs"),
         (9, 0.06, "too few trials to tell whether the rung can be trusted"),
     ],
 )
