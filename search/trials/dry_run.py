@@ -56,7 +56,8 @@ def describe_launch(
     say(console, can_show(development, test_patients, test_patches))
     if not prepared.synthetic:
         patients = 0 if development.patients is None else len(set(development.patients))
-        say(console, worth(patients, len(development), len(models)))
+        idc = sum(each for part, _, _, each in prepared.parts if part != "test")
+        say(console, worth(patients, len(development), len(models), idc))
     twice = (
         0 if context.preprocessed is None else counts["train"] + counts["validation"]
     )  # raw, and as networks see them

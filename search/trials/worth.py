@@ -43,20 +43,23 @@ BEFORE = (
     ),
 )
 """Of the public set, 20 to 30 trials of each model; with 95 % intervals over patients."""
+RARE = 0.15
+"""Share of patches with IDC below which a search of data with one in eleven is more alike than those above, .28."""
+_WHERE_RARE = "where one patch of eleven had IDC, cnn gained .004 (-.001 to .009)"
 
 
-def worth(patients: int, patches: int, models: int) -> str:
+def worth(patients: int, patches: int, models: int, idc: int) -> str:
     """What searches of data of about this size have gained, in words.
 
     Args:
         patients: of development; 0 where they are unknown, and patches count.
         patches: of development.
         models: how many are to be searched.
+        idc: how many of the patches have IDC.
     """
     like = min(BEFORE, key=lambda one: abs(log(one.patients / patients if patients else one.patches / patches)))
     gained = like.together if models > 1 else like.alone
     here = f"{patients} patients with {patches} patches" if patients else f"{patches} patches"
-    return (
-        f"where searches had {like.patients} development patients with {like.patches} patches, {gained} (LOG.md); "
-        f"here are {here}"
-    )
+    rare = f"; {_WHERE_RARE}" if idc < RARE * patches else ""
+    size = f"{like.patients} development patients with {like.patches} patches"
+    return f"where searches had {size}, {gained}{rare} (LOG.md); here are {here}"
