@@ -1,7 +1,7 @@
 """Failures in a row: the mark of a broken worker, machine or model, not of a poor configuration."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from search.errors import SearchFailed
 from search.training.jobs import IN_A_ROW
@@ -19,6 +19,7 @@ class Failures:
 
     def __init__(self) -> None:
         self._in_a_row: dict[str, list[str]] = {}
+        self._ended: Counter[str] = Counter()  # study -> its trials that have ended in this launch, however they did
         self._replaced: list[str] = []
 
     def ended(self, study: str, worker: str, failure: str | None, ever: Sequence[str] = ()) -> None:
@@ -28,14 +29,16 @@ class Failures:
             study: its study.
             worker: host and process that had it; "" where they died.
             failure: why it failed; None where it did not.
-            ever: why each finished trial of the study failed, whoever had it; () where one did not.
+            ever: why each trial of the study failed, whoever had it; of one that did not fit, why none went well; ()
+                where one did.
 
         Raises:
             SearchFailed: failures go on although a worker was replaced; says how often which, and to mend it.
         """
         for who in (study, worker):
             self._count(who, failure)
-        if self._never_went_well(study, ever):
+        self._ended[study] += 1
+        if self._never_went_well(study, failure, ever):
             raise SearchFailed(_diagnosis(f"study {study}: all {len(ever)} trials failed", ever))
         if worker and len(self._in_a_row[worker]) == IN_A_ROW:
             self._replaced.append(worker)
@@ -49,9 +52,10 @@ class Failures:
                 _diagnosis(f"study {study} failed {2 * IN_A_ROW} trials in a row", self._in_a_row[study])
             )
 
-    def _never_went_well(self, study: str, ever: Sequence[str]) -> bool:
+    def _never_went_well(self, study: str, failure: str | None, ever: Sequence[str]) -> bool:
         """At the first trials of a study; again after as many where its user has mended something and begun anew."""
-        return len(ever) == IN_A_ROW or (len(ever) > IN_A_ROW == len(self._in_a_row[study]))
+        of_this_launch = self._ended[study] if failure is None else len(self._in_a_row[study])
+        return len(ever) == IN_A_ROW or (len(ever) > IN_A_ROW and of_this_launch >= IN_A_ROW)
 
     def _count(self, who: str, failure: str | None) -> None:
         before = self._in_a_row.setdefault(who, [])
@@ -59,17 +63,27 @@ class Failures:
 
 
 def _diagnosis(what: str, reasons: Iterable[str]) -> str:
-    counted = Counter(reasons).most_common()
-    why = "; ".join(f"{count} x {reason}" for reason, count in counted)
-    way = next(
-        (way for sign, way in _WAYS.items() if all(sign in reason for reason, _ in counted)),
-        "a full disk, a GPU in trouble, a model that cannot train",
-    )
-    return f"{what}: {why}. What was found before is kept; mend this ({way})"
+    counted = Counter(reasons)
+    why = "; ".join(f"{count} x {reason}" for reason, count in counted.most_common())
+    return f"{what}: {why}. What was found before is kept; mend this ({_way_out(counted)})"
 
 
+def _way_out(counted: Mapping[str, int]) -> str:
+    """What leads out of most of the reasons."""
+    ways: Counter[str] = Counter()
+    for reason, count in counted.items():
+        ways[next((way for sign, way in _WAYS.items() if sign in reason), _BROKEN)] += count
+    return ways.most_common(1)[0][0]
+
+
+_BROKEN = "a full disk, a GPU in trouble, a model that cannot train"
+_MORE_MEMORY = "more memory, fewer --workers, a space of smaller batches or networks"
 _WAYS = {
     OutOfTimeError.__name__: "a longer --trial-timeout, smaller networks",
     "--max-ms-per-patch": "a larger --max-ms-per-patch, a space of smaller networks",
+    "--max-parameters": "a larger --max-parameters, a space of smaller networks",
+    "MemoryError": _MORE_MEMORY,
+    "can't allocate memory": _MORE_MEMORY,
+    "memory ran out": _MORE_MEMORY,
 }
 """What a reason has in it -> what leads out of it."""

@@ -115,8 +115,11 @@ class Searches:
     def _ended(self, job: Job, worker: str, failure: str | None, *, ended_badly: bool) -> None:
         """Counts a failure; where a study never went well, also what did not fit, which is none in a row."""
         search = self._searches[job.model]
+        ever: Sequence[str] = ()
+        if ended_badly:
+            ever = search.misfits() if failure is None else search.failures()
         try:
-            self._failures.ended(search.study.study_name, worker, failure, search.failures() if ended_badly else ())
+            self._failures.ended(search.study.study_name, worker, failure, ever)
         except SearchFailed as failed:
             more = "" if self.unfinished() else " with more --trials, as all that were asked for have ended"
             raise SearchFailed(f"{failed}, then run the same command again{more}") from None

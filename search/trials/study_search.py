@@ -148,15 +148,27 @@ class StudySearch:
         return self.counts().taken < self.wanted
 
     def failures(self) -> list[str]:
-        """Why each finished trial failed, in this launch or another, where all of them did; else nothing.
+        """Why each trial that failed did, in this launch or another, where none has gone well so far; else nothing.
 
-        Those that were refused say nothing of the model; those that did not fit into memory do.
+        Those that did not fit are none of these.
         """
-        finished = own_trials(self.study.get_trials(deepcopy=False, states=FINISHED))
-        trials = [trial for trial in finished if "refused" not in trial.user_attrs]
-        failed = [trial for trial in trials if trial.state == TrialState.FAIL or _left_out(trial)]
-        reasons = [str(trial.user_attrs.get("failure") or trial.user_attrs.get(CUT_SHORT, "")) for trial in failed]
-        return reasons if len(failed) == len(trials) else []
+        trials = self._tried()
+        return [] if any(map(_goes_well, trials)) else [_reason(trial) for trial in trials if _failed(trial)]
+
+    def misfits(self) -> list[str]:
+        """Why each trial did not fit, or failed, where none has gone well and none is running; else nothing.
+
+        What is left out ends in no time: beside a trial that is still in its first epoch it says nothing of the model.
+        """
+        trials = self._tried()
+        if any(trial.state == TrialState.RUNNING or _goes_well(trial) for trial in trials):
+            return []
+        return [_reason(trial) for trial in trials if _failed(trial) or _left_out(trial)]
+
+    def _tried(self) -> list[FrozenTrial]:
+        """Without those that were refused, which say nothing of the model."""
+        trials = own_trials(self.study.get_trials(deepcopy=False))
+        return [trial for trial in trials if "refused" not in trial.user_attrs]
 
     def peak_memory(self) -> int | None:
         """Bytes of the largest trial so far; None where none was measured."""
@@ -356,9 +368,24 @@ class StudySearch:
         self._storage.set_trial_state_values(running.trial_id, state, values)
 
 
+def _failed(trial: FrozenTrial) -> bool:
+    return trial.state == TrialState.FAIL
+
+
 def _left_out(trial: FrozenTrial) -> bool:
     """Whether a trial did not fit, and has no value."""
     return CUT_SHORT in trial.user_attrs and trial.value is None
+
+
+def _goes_well(trial: FrozenTrial) -> bool:
+    """Whether a trial has ended as it should, or has come through an epoch and goes on."""
+    if trial.state in FINISHED:
+        return not _failed(trial) and not _left_out(trial)
+    return bool(trial.intermediate_values)
+
+
+def _reason(trial: FrozenTrial) -> str:
+    return str(trial.user_attrs.get("failure") or trial.user_attrs.get(CUT_SHORT, ""))
 
 
 def _number_asked_next(trials: Sequence[FrozenTrial]) -> int:

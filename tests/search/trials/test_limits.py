@@ -17,7 +17,7 @@ from search.training.loop import count_parameters
 from search.trials.launches import Presence
 from search.trials.limits import above, weights_of
 from search.trials.side_by_side import Searches
-from search.trials.study_search import DOES_NOT_FIT
+from search.trials.study_search import DOES_NOT_FIT, StudySearch
 from search.workers.worker import Worker
 from studies.ledger.invariants import broken
 from studies.ledger.ledger import Ledger
@@ -25,6 +25,8 @@ from studies.storage._gaussian import as_complete
 from studies.storage.results import CUT_SHORT, by_hand, cut_short, summarise
 
 NO_ROOM = EpochReport(0, {}, float("nan"), {"seconds": 1.0}, "OutOfMemoryError: no", no_room=True)
+SLOW = replace(NO_ROOM, failure="0.5 ms a patch on cpu, more than the 0.1 of --max-ms-per-patch: not trained")
+LARGE = "more than the 10 weights of --max-parameters: not trained"
 
 
 class Silent:
@@ -124,12 +126,11 @@ def test_a_limit_that_no_network_keeps_is_named_as_what_to_mend(
     searches = Searches(
         [searching(storage, presence, tmp_path, wanted=20)], until=None, watcher=Silent(), check=lambda: None
     )
-    slow = replace(NO_ROOM, failure="0.5 ms a patch on cpu, more than the 0.1 of --max-ms-per-patch: not trained")
     jobs = [job for _ in range(IN_A_ROW) if (job := searches.next_job()) is not None]
     for job in jobs[:-1]:
-        searches.report(job, slow)
+        searches.report(job, SLOW)
     with pytest.raises(SearchFailed, match=r"mend this \(a larger --max-ms-per-patch, a space of smaller networks\)"):
-        searches.report(jobs[-1], slow)
+        searches.report(jobs[-1], SLOW)
 
 
 def test_what_does_not_fit_among_others_ends_nothing(storage: RDBStorage, presence: Presence, tmp_path: Path) -> None:
@@ -170,3 +171,66 @@ def test_what_is_slower_than_asked_for_is_measured_by_its_worker_and_never_train
     (plain, timed) = (worker.begin(job_for(tmp_path / name)) for name, worker in (("a", free), ("b", limited)))
     assert plain.scores == timed.scores, "to be timed changes nothing"
     assert plain.train_loss == timed.train_loss
+
+
+@pytest.fixture
+def twenty(storage: RDBStorage, presence: Presence, tmp_path: Path) -> Searches:
+    return searches_of(searching(storage, presence, tmp_path, wanted=20))
+
+
+def searches_of(search: StudySearch) -> Searches:
+    return Searches([search], until=None, watcher=Silent(), check=lambda: None)
+
+
+def asked(searches: Searches, count: int) -> list[Job]:
+    return [job for _ in range(count) if (job := searches.next_job()) is not None]
+
+
+def test_what_does_not_fit_beside_a_trial_that_runs_ends_nothing(twenty: Searches) -> None:
+    """The default trains for minutes, while the others are left out in no time."""
+    (default,) = asked(twenty, 1)
+    for job in asked(twenty, IN_A_ROW):
+        assert twenty.report(job, SLOW)  # beside one that has no value yet
+    twenty.report(default, EpochReport(1, {"auc": 0.9}, 0.1))
+    for job in asked(twenty, IN_A_ROW):
+        assert twenty.report(job, NO_ROOM)
+
+
+def test_once_the_last_that_ran_does_not_fit_either_the_search_ends(twenty: Searches) -> None:
+    (default,) = asked(twenty, 1)
+    for job in asked(twenty, IN_A_ROW + 1):
+        twenty.report(job, SLOW)
+    with pytest.raises(SearchFailed, match=rf"all {IN_A_ROW + 2} trials failed.*\(a larger --max-ms-per-patch,"):
+        twenty.report(default, NO_ROOM)
+
+
+def test_a_failure_among_what_is_too_large_ends_nothing_beside_a_trial_that_goes_well(
+    storage: RDBStorage, presence: Presence, tmp_path: Path
+) -> None:
+    reasons = iter([None, *[LARGE] * (IN_A_ROW - 1), *[None] * IN_A_ROW])
+    twenty = searches_of(searching(storage, presence, tmp_path, wanted=20, too_large=lambda _: next(reasons)))
+    default, *others = asked(twenty, 1 + IN_A_ROW)
+    twenty.report(default, EpochReport(1, {"auc": 0.9}, 0.1))
+    for job in others:
+        assert twenty.report(job, EpochReport(0, {}, float("nan"), failure="TrainingDivergedError: nan"))
+
+
+def test_where_most_were_left_out_by_a_limit_nobody_is_sent_to_look_for_a_broken_disk(
+    storage: RDBStorage, presence: Presence, tmp_path: Path
+) -> None:
+    reasons = iter([*[LARGE] * (IN_A_ROW - 2), None, None])
+    twenty = searches_of(searching(storage, presence, tmp_path, wanted=20, too_large=lambda _: next(reasons)))
+    failing, slow = asked(twenty, 2)
+    twenty.report(failing, EpochReport(0, {}, float("nan"), failure="ValueError: no"))
+    with pytest.raises(SearchFailed, match=r"1 x ValueError: no.*\(a larger --max-parameters, a space of smaller net"):
+        twenty.report(slow, SLOW)
+
+
+def test_five_that_fail_end_the_search_although_one_did_not_fit_and_one_still_runs(twenty: Searches) -> None:
+    _, left_out, *failing, last = asked(twenty, 2 + IN_A_ROW)
+    twenty.report(left_out, NO_ROOM)
+    broken = EpochReport(0, {}, float("nan"), failure="ValueError: no")
+    for job in failing:
+        twenty.report(job, broken)
+    with pytest.raises(SearchFailed, match=rf"all {IN_A_ROW} trials failed: {IN_A_ROW} x ValueError: no.*a full disk"):
+        twenty.report(last, broken)
