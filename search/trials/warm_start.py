@@ -1,6 +1,6 @@
 """What a search takes from an older one: its best configurations, tried first, and its trials, for its sampler."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from functools import partial
 from statistics import fmean
@@ -18,7 +18,7 @@ from search.trials.space import none_parameters
 from studies.measure import measure_of
 from studies.records import TrialResult
 from studies.storage.definition import definition_of
-from studies.storage.results import ORIGIN, TAKEN_OVER, summarise
+from studies.storage.results import CUT_SHORT, ORIGIN, TAKEN_OVER, summarise
 from studies.storage.studies import holds
 
 TRIED_FIRST = 5
@@ -27,6 +27,9 @@ _SMOOTHED = 3
 """A configuration is ranked by the mean of so many last epochs: the largest of all is mostly luck."""
 _FROM = "from"
 """User attribute of a trial that was taken over: its study and its number there."""
+_OF_A_LIMIT = " of --max-"
+"""In the reason of a trial that its user wanted smaller or faster: another search may allow it."""
+Constraints = Mapping[str, float]
 
 
 def older_study(comparison: Comparison, name: str, model: str) -> optuna.Study:
@@ -45,6 +48,7 @@ def start_from(study: optuna.Study, model: Model, older: optuna.Study, *, same_p
     """Enqueues what was best in an older study, and takes its trials over; call it under the study's lease.
 
     Trials are taken over once. Only the sampler sees them: they are not counted, never the best, and not retrained.
+    What ran out of memory is never tried first, and the sampler learns that it did.
 
     Args:
         study: that is searched.
@@ -56,21 +60,32 @@ def start_from(study: optuna.Study, model: Model, older: optuna.Study, *, same_p
         What was taken, in words.
     """
     space = {name: json_to_distribution(text) for name, text in space_of(model).items()}
-    told_by = [trial for trial in summarise(older, importance=False).trials if _tells(trial)]
+    unfit = _infeasible(older)
+    told_by = [trial for trial in summarise(older, importance=False).trials if _tells(trial, unfit)]
     ended = [trial for trial in map(partial(_as_here, model, space), told_by) if _fits(trial, space)]
-    first = _foremost(ended, model, space)
+    first = _foremost([trial for trial in ended if trial.number not in unfit], model, space)
     for params in first.values():
         enqueue(study, params, space, "warm start")
     told = f"warm start from {older.study_name}: {_first(first)}{_left_out(len(told_by) - len(ended))}"
     if not same_patches or not _same_objective(study, older):
         return f"{told}; its values are not comparable with those of this search, so the sampler learns nothing of them"
-    count = _take_over(study, ended, older.study_name, space)
+    count = _take_over(study, ended, unfit, older.study_name, space)
     return f"{told}; the sampler learns of {count} {'trial' if count == 1 else 'trials'}"
 
 
-def _tells(trial: TrialResult) -> bool:
-    """Whether a trial was trained in its study and has a value."""
-    return trial.state in ("COMPLETE", "PRUNED") and bool(trial.curve) and not trial.by_hand
+def _infeasible(older: optuna.Study) -> dict[int, Constraints]:
+    """Trial -> its constraints, of those of which one says that their like cannot be trained."""
+    trials = older.get_trials(deepcopy=False)
+    return {trial.number: trial.constraints for trial in trials if any(one > 0 for one in trial.constraints.values())}
+
+
+def _tells(trial: TrialResult, unfit: Collection[int]) -> bool:
+    """Whether a trial was trained in its study and has a value, or did not fit into memory."""
+    if trial.state not in ("COMPLETE", "PRUNED") or trial.by_hand:
+        return False
+    if trial.number in unfit:
+        return _OF_A_LIMIT not in str(trial.attributes.get(CUT_SHORT, ""))
+    return bool(trial.curve)
 
 
 def _first(first: Mapping[int, object]) -> str:
@@ -126,25 +141,39 @@ def _same_objective(study: optuna.Study, older: optuna.Study) -> bool:
     return alike and measure_of(ours) == measure_of(theirs)
 
 
-def _take_over(study: optuna.Study, ended: list[TrialResult], older: str, space: Mapping[str, BaseDistribution]) -> int:
+def _take_over(
+    study: optuna.Study,
+    ended: list[TrialResult],
+    unfit: Mapping[int, Constraints],
+    older: str,
+    space: Mapping[str, BaseDistribution],
+) -> int:
     """How many trials the sampler can learn of: those with a value in the space for every parameter."""
     known = {trial.user_attrs.get(_FROM) for trial in study.get_trials(deepcopy=False)}
     taken = [trial for trial in ended if _inside(trial, space).keys() == space.keys()]
     for trial in taken:
         source = f"{older} {trial.number}"
         if source not in known:
-            study.add_trial(_copied(trial, source, space))
+            study.add_trial(_copied(trial, unfit.get(trial.number), source, space))
     return len(taken)
 
 
-def _copied(trial: TrialResult, source: str, space: Mapping[str, BaseDistribution]) -> optuna.trial.FrozenTrial:
+def _copied(
+    trial: TrialResult, constraints: Constraints | None, source: str, space: Mapping[str, BaseDistribution]
+) -> optuna.trial.FrozenTrial:
     """Without its rungs, and without the epochs of a complete one: pruners compare what is trained here."""
     pruned = trial.state == "PRUNED"
+    last = trial.curve[-1][1] if trial.curve else None  # none of what did not fit from the first epoch on
     return create_trial(
         state=TrialState[trial.state],
         params=_inside(trial, space),
         distributions=dict(space),
-        value=trial.curve[-1][1] if pruned else trial.value,
+        value=last if pruned else trial.value,
         intermediate_values=dict(trial.curve) if pruned else {},
-        user_attrs={ORIGIN: TAKEN_OVER, _FROM: source},
+        user_attrs={ORIGIN: TAKEN_OVER, _FROM: source, **_why_cut_short(trial)},
+        constraints=None if constraints is None else dict(constraints),
     )
+
+
+def _why_cut_short(trial: TrialResult) -> dict[str, Any]:
+    return {CUT_SHORT: trial.attributes[CUT_SHORT]} if CUT_SHORT in trial.attributes else {}

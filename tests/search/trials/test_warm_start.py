@@ -1,5 +1,6 @@
 """What is taken from an older study, and that it counts for nothing but the sampler."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -13,7 +14,7 @@ from search.command.settings import parse_launch
 from search.training.jobs import EpochReport
 from search.trials.launches import Presence
 from search.trials.space import within
-from search.trials.study_search import StudySearch
+from search.trials.study_search import DOES_NOT_FIT, StudySearch
 from search.trials.warm_start import start_from
 from studies.ledger.invariants import broken
 from studies.ledger.ledger import Ledger
@@ -32,6 +33,12 @@ def presence(storage: RDBStorage) -> Presence:
 def older(storage: RDBStorage, presence: Presence, tmp_path: Path) -> StudySearch:
     """A study of cnn in the same database."""
     return searching(storage, presence, tmp_path / "older", wanted=20, name="old")
+
+
+NO_ROOM = EpochReport(0, {}, float("nan"), failure="OutOfMemoryError: no", no_room=True)
+LIMITED = replace(
+    NO_ROOM, failure="0.8 ms a patch on 1 CPU thread, more than the 0.5 of --max-ms-per-patch: not trained"
+)
 
 
 def train(search: StudySearch, *curves: tuple[float, ...], state: str = "COMPLETE") -> None:
@@ -151,3 +158,32 @@ def test_what_lies_outside_of_the_space_is_left_out_and_counted(
     taken = [trial for trial in study.trials if trial.user_attrs["origin"] == "taken over"]
     assert taken[0].params["stain_jitter"] == 0.0  # none, which is -0.04 in the whole space
     assert all(trial.params["depth"] in (2, 3) for trial in taken)
+
+
+def end(search: StudySearch, report: EpochReport, *curve: float) -> None:
+    """The next trial, with the values before its end."""
+    job = search.next_job()
+    assert job is not None
+    for epoch, auc in enumerate(curve, start=1):
+        search.report(job, EpochReport(epoch, {"auc": auc}, 0.1))
+    assert search.report(job, report) == "PRUNED"
+
+
+def test_what_did_not_fit_is_never_tried_first_and_is_known_to_the_sampler_as_that(
+    storage: RDBStorage, presence: Presence, tmp_path: Path, older: StudySearch
+) -> None:
+    train(older, STEADY)
+    end(older, NO_ROOM, 0.95, 0.96)
+    end(older, NO_ROOM)
+    end(older, LIMITED)
+    end(older, LIMITED, 0.99)  # begun with before there was a limit
+    study = searching(storage, presence, tmp_path).study
+    for _ in range(2):
+        told = start_from(study, load_model("cnn"), older.study, same_patches=True)
+    assert told.endswith("first the configurations of its trials 0; the sampler learns of 3 trials")
+    taken = [trial for trial in study.trials if trial.user_attrs["origin"] == "taken over"]
+    assert [(trial.state.name, trial.value, trial.constraints) for trial in taken] == [
+        ("COMPLETE", 0.86, {}), ("PRUNED", 0.96, {DOES_NOT_FIT: 1.0}), ("PRUNED", None, {DOES_NOT_FIT: 1.0}),
+    ]  # fmt: skip
+    assert taken[2].params == older.study.trials[2].params
+    assert broken(storage, lambda _launch: True, "idc") == []
