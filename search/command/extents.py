@@ -4,11 +4,16 @@ import json
 import math
 import re
 from argparse import ArgumentTypeError
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias, TypeGuard
 
+from data_utils.command import did_you_mean
+from data_utils.files import shown
+from models._errors import ModelError
+from models._foreign import is_foreign
+from models._registry import load_model, parameter_names
 from search.command._arguments import NONE, model_name
 from search.command._flags import Asked
 from search.command.settings_file import read_toml
@@ -98,21 +103,51 @@ def _read(path: Path, models: Sequence[str], asked: Asked[Any]) -> list[Extent]:
     """The extents of a file: a table for each model, or none where one is searched."""
     found = []
     try:
-        for model, parameter, value in _leaves(read_toml(path, asked.refuse, "a file of --space (docs/runs.md)"), ""):
-            one = _extent(model and model_name(*models)(model), parameter, _as_text(parameter, value))
-            found.append(replace(one, where=f"--space {path}:"))
+        for title, table in _tables(read_toml(path, asked.refuse, "a file of --space (docs/runs.md)"), ""):
+            model, searched = title and model_name(*models)(title), asked.values["models"]
+            if model and model not in searched:
+                _check_not_searched(model, table, models, searched)
+            for parameter, value in table.items():
+                one = _extent(model, parameter, _as_text(parameter, value))
+                found.append(replace(one, where=f"--space {path}:"))
     except ArgumentTypeError as error:
         asked.refuse(f"--space {path}: {error}")
     return found
 
 
-def _leaves(table: Mapping[str, Any], model: str) -> Iterator[tuple[str, str, Any]]:
-    """(model, parameter, value) of tables within tables: a model of another package has dots in its name."""
-    for key, value in table.items():
+def _tables(content: Mapping[str, Any], title: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(title, values) of tables within tables, empty ones too: a model of another package has dots in its name."""
+    values = {key: value for key, value in content.items() if not isinstance(value, Mapping)}
+    if values or not content:
+        yield title, values
+    for key, value in content.items():
         if isinstance(value, Mapping):
-            yield from _leaves(value, f"{model}.{key}" if model else key)
-        else:
-            yield model, key, value
+            yield from _tables(value, f"{title}.{key}" if title else key)
+
+
+def _check_not_searched(model: str, table: Iterable[str], models: Sequence[str], searched: Sequence[str]) -> None:
+    """A file may name models that this search leaves out, but none that there are not.
+
+    Raises:
+        ArgumentTypeError: there is no such model, or it has no such parameter.
+    """
+    within = model.partition(".")[0]
+    try:
+        known = (not is_foreign(model) and parameter_names(model)) or load_model(model).default
+    except ModelError as error:
+        if within in models:
+            raise ArgumentTypeError(
+                f"[{shown(model)}]: {within} has parameters and no tables of them; write what it is to search into "
+                f"[{within}]"
+            ) from error
+        close = did_you_mean(model, searched) or "."
+        raise ArgumentTypeError(f"[{shown(model)}] names no model that is searched{close} {error}") from error
+    for name in table:
+        if name not in known:
+            raise ArgumentTypeError(
+                f"{model}.{shown(name)} is no parameter of this model{did_you_mean(name, known)}; its parameters are "
+                f"{', '.join(known)}"
+            )
 
 
 def _as_text(parameter: str, value: Any) -> str:

@@ -172,7 +172,8 @@ def _asked(one: Extent, usual: Mapping[str, BaseDistribution], model: Model) -> 
     widest = _widest(now, model.allowed.get(one.parameter))
     values = [_number(value, now) for value in one.values]
     for value in values:
-        if not holds(widest, value):
+        below_none = _zero_is_none(now) and not isinstance(value, str) and value < 0  # stored so, and never typed
+        if below_none or not holds(widest, value):
             _refuse(one, value, widest)
     drawn = [as_drawn(widest, value) for value in values]
     if one.ranged and isinstance(now, CategoricalDistribution):
@@ -203,7 +204,7 @@ def _zero_is_none(distribution: BaseDistribution) -> bool:
 
 def _number(value: ParamValue, distribution: BaseDistribution) -> ParamValue:
     """The value, with the word for none as the number that it is; a truth value is no number."""
-    if _zero_is_none(distribution) and (value == NONE or (not isinstance(value, str) and value < 0)):
+    if _zero_is_none(distribution) and value == NONE:
         return 0.0
     return str(value) if isinstance(value, bool) and isinstance(distribution, Range) else value
 

@@ -2,10 +2,12 @@
 
 import json
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 
 import optuna
 import pytest
+from foreign import TYPED, forget, install
 from optuna.trial import FixedTrial
 
 from models._registry import load_model, model_names
@@ -223,11 +225,20 @@ dropout = "0.1..0.4"
 depth = 2
 [vgg16]
 frozen_blocks = 5
-["mine.nets:tiny"]
+["foreignlab.nets:tiny"]  # installed, and not searched
 width = 8
 """
 
 
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """With the package of somebody else on the path of this process."""
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    yield install(tmp_path / "site")
+    forget()
+
+
+@pytest.mark.usefixtures("site")
 def test_a_file_says_the_same_and_flags_go_before_it(tmp_path: Path) -> None:
     file = tmp_path / "space.toml"
     file.write_text(FILE)
@@ -242,6 +253,43 @@ def test_a_file_says_the_same_and_flags_go_before_it(tmp_path: Path) -> None:
     assert [str(one) for one in other.space] == ["cnn.width=16/24", "cnn.dropout=0.1..0.4", "cnn.depth=2"]
     file.write_text("width = 16\n")
     assert asked(tmp_path, "--space", str(file)).space == (Extent("cnn", "width", (16,)),)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "[cnn.sub]\ndropout = 0.1",
+            "[cnn.sub]: cnn has parameters and no tables of them; write what it is to search in",
+        ),
+        ("[cnn.sub]", "[cnn.sub]: cnn has parameters and no tables"),
+        (
+            "[mylab.nets.tinny]\nwidth = 9",
+            "[mylab.nets.tinny] names no model that is searched. There is no model mylab.",
+        ),
+        (
+            "[foreignlab.nets.tinny]",
+            "[foreignlab.nets.tinny] names no model that is searched, did you mean foreignlab.net",
+        ),
+        (
+            "[foreignlab.nets.tiny]\nwitdh = 9",
+            "foreignlab.nets.tiny.witdh is no parameter of this model, did you mean wi",
+        ),
+        (
+            "[vgg16]\ndropuot = 0.1",
+            "vgg16.dropuot is no parameter of this model, did you mean dropout?; its parameters",
+        ),
+        ("[cnm]", "space.toml: 'cnm' is not known, did you mean cnn?"),
+    ],
+)
+@pytest.mark.usefixtures("site")
+def test_a_table_that_names_no_model_or_no_parameter_of_it_is_refused_although_it_is_not_searched(
+    tmp_path: Path, text: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "space.toml"
+    file.write_text(text)
+    models = f"cnn,{TYPED}" if "foreignlab.nets.tinny" in text else "cnn"
+    check_refused(["--model", models, "--data", "x", "--space", str(file)], message, capsys)
 
 
 def check_refused(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -311,6 +359,8 @@ def test_what_is_mistyped_is_refused_in_one_line(text: str, message: str, capsys
         ("dropout=high", r"^--set cnn.dropout: 'high' is not allowed; cnn allows 0 to 0.9$"),
         ("dropout=true", r"^--set cnn.dropout: 'True' is not allowed"),
         ("weight_decay=0..0.1", r"^--set cnn.weight_decay: 0 is not allowed; cnn allows 1e-08 to 1 \(log\)$"),
+        ("stain_jitter=-3", r"^--set cnn.stain_jitter: -3 is not allowed; cnn allows none, or up to 0.2$"),
+        ("stain_jitter=-0.04..0.1", r"^--set cnn.stain_jitter: -0.04 is not allowed; cnn allows none, or up to 0.2$"),
         ("stain_jitter=0.3", r"^--set cnn.stain_jitter: 0.3 is not allowed; cnn allows none, or up to 0.2$"),
         ("width=16..48", r"^--set cnn.width=16..48: width is a choice, no range; name some of 8/16/24/.*/256$"),
     ],
