@@ -4,9 +4,11 @@ What stands behind the colon is a file of the package, as those of this folder a
 offers the same. Stored, in folders and in names of studies, a dot stands for the colon: "package.module.MODEL".
 """
 
+import ast
 import difflib
 import importlib
 import importlib.util
+import inspect
 import re
 from pathlib import Path
 from types import ModuleType
@@ -53,12 +55,54 @@ def import_foreign(name: str) -> Any:
     raise ModelError(f"There is no model {typed_name(name)}: the module {place} has no '{last}'.{_hint(module, last)}")
 
 
-def file_of(name: str, found: Any) -> Path:
-    """The file in which a model is written."""
-    module = found if isinstance(found, ModuleType) else importlib.import_module(name.rpartition(".")[0])
+def files_of(name: str, found: Any) -> list[Path]:
+    """The files in which a model is written: where it gets its name, and those of its ``suggest`` and ``build``.
+
+    Raises:
+        ModelError: it lies in no file.
+    """
+    place, _, last = name.rpartition(".")
+    module = found if isinstance(found, ModuleType) else _named_in(importlib.import_module(place), last, found)
     if module.__file__ is None:
         raise ModelError(f"The model {typed_name(name)} is no file: expected a Python file that offers it.")
-    return Path(module.__file__)
+    parts = [_file_of_code(getattr(found, part, None)) for part in ("suggest", "build")]
+    return list(dict.fromkeys(path.resolve() for path in (Path(module.__file__), *parts) if path is not None))
+
+
+def _named_in(module: ModuleType, last: str, found: Any) -> ModuleType:
+    """The module that gives an object its name, behind those that import it from there: an ``__init__.py``, mostly."""
+    passed = {module}
+    while True:
+        sources = [(importlib.import_module(source), there) for source, there in _imports(module, last)]
+        sources = [(source, there) for source, there in sources if getattr(source, there, None) is found]
+        if not sources or sources[-1][0] in passed:
+            return module
+        module, last = sources[-1]
+        passed.add(module)
+
+
+def _imports(module: ModuleType, last: str) -> list[tuple[str, str]]:
+    """(module, name there) of each line of a module that may have imported an object of this name."""
+    try:
+        body = ast.parse(Path(module.__file__ or "").read_bytes()).body
+    except (OSError, SyntaxError, ValueError):  # compiled
+        return []
+    found = []
+    for line in body:
+        if isinstance(line, ast.ImportFrom):
+            source = importlib.util.resolve_name("." * line.level + (line.module or ""), module.__package__)
+            names = {alias.asname or alias.name: alias.name for alias in line.names}
+            found += [(source, names.get(last, last))] if names.keys() & {last, "*"} else []
+    return found
+
+
+def _file_of_code(part: Any) -> Path | None:
+    """The file of a function, beneath what decorates it; None for what is none, or is no Python."""
+    try:
+        file = inspect.getsourcefile(inspect.unwrap(part))
+    except (TypeError, ValueError):
+        return None
+    return None if file is None else Path(file)
 
 
 def import_folders(names: tuple[str, ...]) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import models
 from models._errors import ModelError
-from models._foreign import REQUIRED, file_of, import_foreign, is_foreign, typed_name
+from models._foreign import REQUIRED, files_of, import_foreign, is_foreign, typed_name
 from models._spec import EPOCHS, Model
 
 if TYPE_CHECKING:
@@ -64,12 +64,15 @@ def load_model(name: str) -> Model:
 def source_digest(name: str) -> str:
     """Sha256 of the text of a model's file: trials of an edited model are trials of another one.
 
+    Of a model of another package that lies in several (``files_of``), sha256 of theirs.
+
     Raises:
         ModelError: there is no such model.
     """
     found = _found(name)
-    path = file_of(name, found) if is_foreign(name) else Path(found.__file__)
-    return sha256(path.read_bytes()).hexdigest()
+    paths = files_of(name, found) if is_foreign(name) else [Path(found.__file__)]
+    digests = [sha256(path.read_bytes()).hexdigest() for path in paths]
+    return digests[0] if len(digests) == 1 else sha256("".join(digests).encode()).hexdigest()
 
 
 def words_for(name: str) -> str:

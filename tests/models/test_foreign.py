@@ -35,8 +35,54 @@ def test_an_object_that_offers_the_same_is_one_as_well(file: Path, tmp_path: Pat
     (tmp_path / "lonely.py").write_text(f"from {PACKAGE}.nets import tiny\n\n{text}")
     model = load_model("lonely.NET")
     assert model.configuration(model.default) == load_model(STORED).configuration(model.default)
-    assert source_digest("lonely.NET") == sha256((tmp_path / "lonely.py").read_bytes()).hexdigest()
+    digests = [sha256(path.read_bytes()).hexdigest() for path in (tmp_path / "lonely.py", file)]
+    assert source_digest("lonely.NET") == sha256("".join(digests).encode()).hexdigest()
     assert import_folders(("lonely.NET",)) == (str(tmp_path),)
+
+
+OBJECT = f"""from types import SimpleNamespace
+from {PACKAGE}.nets import tiny
+def suggest(trial): return tiny.suggest(trial)
+def build(config, weights): return tiny.build(config, weights)
+MODEL = SimpleNamespace(suggest=suggest, DEFAULT=tiny.DEFAULT, build=build)
+"""
+
+
+@pytest.mark.parametrize("line", ["from lonely.net import MODEL", "from .net import *", "from .net import MODEL"])
+def test_a_model_that_a_package_imports_is_known_by_the_file_in_which_it_is_written(
+    file: Path, tmp_path: Path, line: str
+) -> None:
+    net = tmp_path / "lonely" / "net.py"
+    net.parent.mkdir()
+    (net.parent / "__init__.py").write_text(f"{line}\n")
+    net.write_text(OBJECT)
+    before = source_digest("lonely.MODEL")
+    assert before == source_digest("lonely.net.MODEL") == sha256(OBJECT.encode()).hexdigest()
+    net.write_text(f"{OBJECT}\nWIDTH = 3\n")
+    assert source_digest("lonely.MODEL") != before
+
+
+def test_a_model_of_several_files_is_known_by_where_it_is_made_and_where_its_functions_are_written(
+    file: Path, tmp_path: Path
+) -> None:
+    """As where a class of another file is given its numbers; what decorates a function is not where it is written."""
+    package = tmp_path / "lonely"
+    package.mkdir()
+    made = f"from types import SimpleNamespace\nfrom {PACKAGE}.nets import tiny\nfrom .net import build, suggest\n"
+    decorated = "from functools import lru_cache\nfrom lonely.suggestions import suggest\n"
+    texts = {
+        "__init__.py": "from .made import MODEL as NET\n",
+        "made.py": f"{made}MODEL = SimpleNamespace(suggest=suggest, DEFAULT=tiny.DEFAULT, build=build)\n",
+        "net.py": f"{decorated}@lru_cache\ndef build(config, weights): return None\n",
+        "suggestions.py": "def suggest(trial): return trial\n",
+    }
+    for name, text in texts.items():
+        (package / name).write_text(text)
+    seen = {source_digest("lonely.NET")}
+    for name in ("made.py", "net.py", "suggestions.py"):
+        (package / name).write_text(f"{texts[name]}# edited\n")
+        seen.add(source_digest("lonely.NET"))
+    assert len(seen) == 4
 
 
 @pytest.mark.parametrize(
