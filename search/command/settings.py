@@ -103,10 +103,13 @@ class LaunchSettings:
     objective: Annotated[str, choice(
         "score on the validation patients to maximise", "auc", "average_precision", "balanced_accuracy"
     )] = "auc"  # fmt: skip
-    sampler: Annotated[str, choice("how configurations are chosen", "tpe", "random", "gp")] = "tpe"
+    sampler: Annotated[str, choice(
+        "how configurations are chosen; prior is tpe that at first keeps near the default configuration", "tpe",
+        "random", "gp", "prior",
+    )] = "tpe"  # fmt: skip
     pruner: Annotated[str, choice(
-        "how weak trials are stopped, for all of a study; in each bracket of hyperband (3 for 9 to 26 epochs), tpe and "
-        "gp begin with 10 random trials", "sha", "hyperband", "median", "none",
+        "how weak trials are stopped, for all of a study; in each bracket of hyperband (3 for 9 to 26 epochs), tpe, gp "
+        "and prior begin with 10 trials that learn of none", "sha", "hyperband", "median", "none",
     )] = "sha"  # fmt: skip
     precision: Annotated[str, choice(
         "numbers of training; auto is bf16 where the hardware has it", "auto", "bf16", "fp32"

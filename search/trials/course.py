@@ -12,6 +12,7 @@ from rich.console import Console
 from data_utils.split.lock import SplitLock
 from data_utils.split.prepare import Prepared, prepare
 from models._foreign import import_folders
+from models._registry import load_model
 from models._spec import Model
 from search.command.environment import environment
 from search.command.settings import LaunchSettings
@@ -253,7 +254,7 @@ def _study_search(
         storage=comparison.storage,
         ledger=comparison.ledger,
         presence=presence,
-        make_sampler=lambda seed: make_sampler(settings.sampler, seed, space),
+        make_sampler=lambda seed: make_sampler(settings.sampler, seed, space, load_model(name).default),
         wanted=settings.trials,
         epochs=epochs,
         objective=settings.objective,

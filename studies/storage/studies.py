@@ -1,8 +1,7 @@
 """Opens the database; creates or resumes a study; builds sampler and pruner."""
 
 import os
-import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
@@ -14,15 +13,16 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.storages import RDBStorage
-from optuna.trial import FrozenTrial
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from studies.errors import DefinitionMismatchError, StorageError, StorageGoneError
 from studies.secrets import masked, without_password
 from studies.storage._gaussian import GaussianProcess
-from studies.storage._optuna import ALEMBIC, TABLES, RememberingTpe, contains
+from studies.storage._optuna import ALEMBIC, TABLES, contains
+from studies.storage._prior import PriorGuided
 from studies.storage._rdb import PatientStorage
+from studies.storage._tpe import Tpe
 from studies.storage.database_url import check_file, read_url
 from studies.storage.definition import DEFINITION, MADE_AS, StudyDefinition, check_same, definition_of, original
 from studies.storage.patience import Patience, set_patience
@@ -261,24 +261,27 @@ def _pruner_before(study: optuna.Study) -> dict[str, Any]:
     return {"pruner": settings["pruner"]} if "pruner" in settings else {}
 
 
-def make_sampler(kind: str, seed: int, space: SharedSpace | None = None) -> BaseSampler:
-    """The sampler of this kind: "tpe", "random" or "gp".
+def make_sampler(
+    kind: str, seed: int, space: SharedSpace | None = None, default: Mapping[str, Any] | None = None
+) -> BaseSampler:
+    """The sampler of this kind: "tpe", "random", "gp" or "prior".
 
     Args:
         kind: one of them.
         seed: of what it draws.
         space: what trials of the study have in common so far; with it the next sampler of the same study goes on from
             there, and does not look through all trials again.
+        default: the configuration near which "prior" believes good ones to lie; without it, it is "tpe".
     """
     if kind == "tpe":
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return _Tpe(seed, space or SharedSpace())
+        return Tpe(seed, space or SharedSpace())
     if kind == "random":
         return RandomSampler(seed=seed)
     if kind == "gp":
         return GaussianProcess(seed, space or SharedSpace())
-    raise ValueError(f"sampler {kind!r} is none of tpe, random, gp")
+    if kind == "prior":
+        return PriorGuided(seed, space or SharedSpace(), default or {})
+    raise ValueError(f"sampler {kind!r} is none of tpe, random, gp, prior")
 
 
 def holds(distribution: BaseDistribution, value: Any) -> bool:
@@ -289,23 +292,6 @@ def holds(distribution: BaseDistribution, value: Any) -> bool:
         return contains(distribution, value)
     except (TypeError, ValueError, OverflowError):
         return False
-
-
-class _Tpe(RememberingTpe):
-    """Optuna's, with a search space that outlives it: each trial has a sampler of its own, for the sake of its seed."""
-
-    def __init__(self, seed: int, space: SharedSpace) -> None:
-        super().__init__(seed=seed, multivariate=True, constant_liar=True)
-        self._shared, self.rows, self.space = space, space.rows, {}
-
-    def infer_relative_search_space(
-        self,
-        study: optuna.Study,
-        trial: FrozenTrial,  # noqa: ARG002 - Optuna hands it over
-    ) -> dict[str, BaseDistribution]:
-        """What ``TPESampler`` infers."""
-        self.space = self._shared.varied(study)
-        return self.space
 
 
 def first_rung(epochs: int) -> int:

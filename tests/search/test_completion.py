@@ -100,8 +100,8 @@ def test_bash_completes_commands_flags_and_values(start: tuple[str, ...]) -> Non
     assert in_bash(*start, f"{before}la") == [f"{before}launch"]
     launch = (*start, f"{before}launch")
     assert in_bash(*launch, "--spl") == ["--split", "--split-seed", "--split-file"]
-    assert in_bash(*launch, "--sampler", "") == ["tpe", "random", "gp"]
-    assert in_bash(*launch, "--sampler", "=") == ["tpe", "random", "gp"]
+    assert in_bash(*launch, "--sampler", "") == ["tpe", "random", "gp", "prior"]
+    assert in_bash(*launch, "--sampler", "=") == ["tpe", "random", "gp", "prior"]
     assert in_bash(*launch, "--sampler", "=", "r") == ["random"]
     assert in_bash(*launch, "--model", "") == [*model_names(), "all"]
     assert in_bash(*launch, "--model", "cnn,v") == ["cnn,vgg16"]
@@ -149,7 +149,7 @@ def test_fish_completes_commands_flags_and_values(tmp_path: Path) -> None:
     assert in_fish("python -m search.la", tmp_path) == ["search.launch"]
     for start in ("histotune launch", "python -m search.launch", "python3 -X importtime -m search.launch"):
         assert in_fish(f"{start} --spl", tmp_path) == ["--split", "--split-file", "--split-seed"]
-        assert in_fish(f"{start} --sampler ", tmp_path) == ["gp", "random", "tpe"]
+        assert in_fish(f"{start} --sampler ", tmp_path) == ["gp", "prior", "random", "tpe"]
         assert in_fish(f"{start} --sampler=r", tmp_path) == ["--sampler=random"]
         assert in_fish(f"{start} --model ", tmp_path) == sorted([*model_names(), "all"])
         assert in_fish(f"{start} --model cnn,v", tmp_path) == ["cnn,vgg16"]

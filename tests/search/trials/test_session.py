@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from models._registry import load_model
 from search.command.settings import parse_launch
 from search.command.signals import Signals
 from search.comparison import Comparison
@@ -35,3 +36,24 @@ def test_a_time_limit_counts_from_the_command_s_beginning(tmp_path: Path, monkey
     assert ends[0] == pytest.approx(began + 100, abs=1)
     assert search(parse_launch(place, {}), Signals(go_on="")) == 0
     assert ends[1] is None
+
+
+def test_a_search_by_its_prior_believes_in_the_model_s_own_default_whatever_its_space_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from search.trials import course
+
+    believed: list[Any] = []
+    right = course.make_sampler
+
+    def made(*arguments: Any) -> Any:
+        believed.append(arguments[3] if len(arguments) > 3 else None)
+        return right(*arguments)
+
+    monkeypatch.setattr("search.trials.session.RaySession", lambda *_: nullcontext())
+    monkeypatch.setattr("search.trials.course.make_sampler", made)
+    monkeypatch.setattr("search.trials.course.tell_end", lambda *told: [told[-1][0].next_job() for _ in range(2)])
+    place = ["--model", "cnn", "--data", "synthetic:120", "--runs", str(tmp_path / "runs"), "--study", "s"]
+    asked = [*place, "--sampler", "prior", "--set", "depth=3,width=32/48"]
+    assert search(parse_launch(asked, {}), Signals(go_on="")) == 0
+    assert believed == [None, *2 * [load_model("cnn").default]]  # the first only opens the study

@@ -63,14 +63,14 @@ def drawn(model: Model, sampler: str, objective: str) -> optuna.Study:
     with quiet_optuna():
         study = optuna.create_study(direction="maximize")
         for number in range(14):  # more than are random before a sampler begins to learn
-            study.sampler = make_sampler(sampler, number)
+            study.sampler = make_sampler(sampler, number, default=load_model(model.name).default)
             trial = study.ask()
             model.suggest(trial)
             study.tell(trial, trial.params[objective])
     return study
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random", "gp"])
+@pytest.mark.parametrize("sampler", ["tpe", "random", "gp", "prior"])
 def test_whatever_the_sampler_draws_keeps_what_is_held(sampler: str) -> None:
     study = drawn(held(), sampler, "head_learning_rate")
     assert all({name: trial.params[name] for name in HELD} == HELD for trial in study.trials)
@@ -78,7 +78,7 @@ def test_whatever_the_sampler_draws_keeps_what_is_held(sampler: str) -> None:
     assert len(rates) > 7  # the rest is searched; gp comes back to the best
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random", "gp"])
+@pytest.mark.parametrize("sampler", ["tpe", "random", "gp", "prior"])
 def test_whatever_the_sampler_draws_lies_in_the_space_and_reads_back_without_knowing_of_it(sampler: str) -> None:
     model, whole = shaped(SHAPED), load_model("cnn")
     study = drawn(model, sampler, "dropout")

@@ -19,10 +19,13 @@ from optuna.testing.pytest_samplers import BasicSamplerTestCase, RelativeSampler
 from optuna.testing.pytest_storages import StorageTestCase
 from server import new_database
 
+from studies.storage._prior import PriorGuided
 from studies.storage.patience import Patience, set_patience
+from studies.storage.space import SharedSpace
 from studies.storage.studies import make_sampler, open_storage
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*was deleted while still open:ResourceWarning")
+BELIEVED = {"x": 3, "y": -20.0, "z": "b", "a": 1}
 CACHED = "sqlite-cached"
 """The cache knows nothing of the database behind it."""
 LOST_ANSWERS, LOST_STATEMENTS = 0.2, 0.02
@@ -87,7 +90,7 @@ class TestStorageThatGoesAway(StorageTestCase):
 
 
 class TestTpe(BasicSamplerTestCase, RelativeSamplerTestCase):
-    """The one sampler of our own: Optuna's, whose search space outlives it."""
+    """Optuna's, whose search space outlives it."""
 
     @pytest.fixture
     def sampler(self) -> Callable[[], BaseSampler]:
@@ -97,6 +100,22 @@ class TestTpe(BasicSamplerTestCase, RelativeSamplerTestCase):
         made = make_sampler("tpe", 0)
         vars(made)["_n_startup_trials"] = 0  # the suite wants the first trial drawn like all others
         return made
+
+
+class TestPriorGuided(BasicSamplerTestCase, RelativeSamplerTestCase):
+    """The same with a belief about some of what the suite asks for, inside of its ranges and outside."""
+
+    @pytest.fixture
+    def sampler(self) -> Callable[[], BaseSampler]:
+        return lambda: PriorGuided(0, SharedSpace(), BELIEVED, startup=0)
+
+
+class TestPriorGuidedAtFirst(BasicSamplerTestCase):
+    """Its first trials, which are drawn from the prior or uniformly."""
+
+    @pytest.fixture
+    def sampler(self) -> Callable[[], BaseSampler]:
+        return lambda: make_sampler("prior", 0, default=BELIEVED)
 
 
 def test_connections_do_break(
