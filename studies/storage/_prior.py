@@ -22,30 +22,31 @@ FAVOUR = 4.0
 """How much likelier the default's choice is than each of the others."""
 LEAST = 0.5
 """The part of the prior's largest value that every value of a parameter keeps when candidates are compared, since a
-default may be right in one and wrong in another. With a normal's own tails a wrong one cost three times as much, and a
-right one gained no more (LOG.md)."""
+default may be right in one and wrong in another. With a normal's own tails a wrong one cost two to three times as
+much, and a right one gained no more (LOG.md)."""
 TRUSTED = 5
-"""Ended trials after which the belief counts half."""
+"""Trials after which the belief counts half."""
 STARTUP = 10
 """Ended trials before TPE learns of them, as Optuna has it."""
 _ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 _Range = FloatDistribution | IntDistribution
 
 
-def trust(ended: int) -> float:
-    """What the belief still counts after so many ended trials, in (0, 1]; half after ``TRUSTED``."""
-    return TRUSTED / (TRUSTED + ended)
+def trust(trials: int) -> float:
+    """What the belief still counts after so many trials, in (0, 1]; half after ``TRUSTED``."""
+    return TRUSTED / (TRUSTED + trials)
 
 
 class PriorGuided(Tpe):
     """TPE that begins near the default configuration and prefers what lies near it, both the less, the more it knows.
 
-    Each of the ten first trials is drawn as a whole from the prior, with the probability ``trust``, or else uniformly:
-    as in PriorBand (Mallik et al., NeurIPS 2023), the prior's share falls. Later the acquisition function is multiplied
-    by the prior to the power of ``trust``, as in piBO (Hvarfner et al., ICLR 2022; there beta / trials), where TPE's is
-    the ratio of its two densities. Parameters are independent in the prior: a number is normally distributed around
-    the default's, within its range, and the default's choice is the likeliest. A default that lies outside of a range
-    counts as its nearest end; a choice that is not offered, and a parameter it lacks, tell nothing.
+    Until ten trials have ended each is drawn as a whole from the prior, with the probability ``trust`` of those that
+    began before it, or else uniformly, a mixture as in PriorBand (Mallik et al., NeurIPS 2023). Later the acquisition
+    function, which is the ratio of TPE's two densities, is multiplied by the prior to the power of ``trust`` of the
+    trials that have ended, as in piBO (Hvarfner et al., ICLR 2022; there beta / trials). Parameters are independent in
+    the prior: a number is normally distributed around the default's, within its range, and the default's choice is the
+    likeliest. A default that lies outside of a range counts as its nearest end; a choice that is not offered, and a
+    parameter it lacks, tell nothing.
     """
 
     def __init__(self, seed: int, space: SharedSpace, default: Mapping[str, Any], *, startup: int = STARTUP) -> None:
@@ -96,8 +97,8 @@ class PriorGuided(Tpe):
         return ended
 
     def _believes(self, number: int) -> bool:
-        """Whether a first trial is one of the prior: the same for all of its parameters."""
-        return bool(np.random.default_rng((self._seed, number)).random() < self._trust)
+        """Whether a first trial is one of the prior: the same for all parameters, whatever still runs."""
+        return bool(np.random.default_rng((self._seed, number)).random() < trust(number))
 
 
 def centre_of(distribution: BaseDistribution, value: Any) -> float | None:

@@ -56,4 +56,4 @@ def test_a_search_by_its_prior_believes_in_the_model_s_own_default_whatever_its_
     place = ["--model", "cnn", "--data", "synthetic:120", "--runs", str(tmp_path / "runs"), "--study", "s"]
     asked = [*place, "--sampler", "prior", "--set", "depth=3,width=32/48"]
     assert search(parse_launch(asked, {}), Signals(go_on="")) == 0
-    assert believed == [None, *2 * [load_model("cnn").default]]  # the first only opens the study
+    assert believed == [None, *2 * [load_model("cnn").default]]  # the first of them only opens the study

@@ -76,6 +76,17 @@ def test_a_first_trial_is_one_of_the_prior_as_a_whole_or_not_at_all() -> None:
     assert 0.3 < np.mean([mean < 0.3 for mean in means]) < 0.9
 
 
+def test_of_many_trials_at_a_time_the_later_ones_are_not_all_of_the_prior() -> None:
+    default = dict.fromkeys(NUMBERS, 0.0)
+    study, shared = optuna.create_study(direction="maximize"), SharedSpace()
+    means = []
+    for number in range(64):
+        study.sampler = make_sampler("prior", number, shared, default)
+        means.append(far([study.ask(NUMBERS).params]))
+    assert means[0] < 0.3
+    assert 0 < np.mean([mean < 0.3 for mean in means[32:]]) < 0.4
+
+
 def test_later_trials_keep_nearer_to_the_default_where_values_tell_nothing() -> None:
     default = dict.fromkeys(MIXED, 0)
 
