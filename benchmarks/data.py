@@ -1,4 +1,4 @@
-"""Scaling in data: from 5,547 patches to 277,524, the size of the public set; pixels are random and all different.
+"""Scaling in data: from 5,547 patches to 277,524, the size of the public set; each has a colour of its own, and noise.
 
 Second start: seconds in which a search that is begun again has its patches, ``prepare`` on a warm cache in the driver
 and ``load_development`` in a worker, without imports. Memory: the proportional set size (PSS, each page shared out
@@ -76,12 +76,13 @@ def write_patches(folder: Path, count: int) -> Source:
     pixels = np.lib.format.open_memmap(folder / "X.npy", mode="w+", dtype=np.uint8, shape=(count, 50, 50, 3))
     for begin in range(0, count, CHUNK):
         part = pixels[begin : begin + CHUNK]
-        part[:] = np.frombuffer(rng.bytes(part.size), np.uint8).reshape(part.shape)
+        colours = rng.integers(0, 224, (len(part), 1, 1, 3), np.uint8)
+        part[:] = colours + (np.frombuffer(rng.bytes(part.size), np.uint8).reshape(part.shape) >> 3)
     pixels.flush()
     np.save(folder / "Y.npy", rng.integers(0, 2, count))
     of_a_patient = min(PATCHES_OF_A_PATIENT, count // 20)
     np.save(folder / "patients.npy", np.array([f"P{row // of_a_patient:05d}" for row in range(count)]))
-    return Source(str(folder), f"{count} random patches")
+    return Source(str(folder), f"{count} made-up patches")
 
 
 def second_start(source: Source, folder: Path, lock: SplitLock) -> float:

@@ -6,6 +6,7 @@ search over signatures misses no pair; its few candidates are then compared pixe
 The signature: rings of pixels around the centre are mapped onto themselves by all 8 symmetries. Within a ring, sorted
 values forget the order, and of all orders the sorted one makes the sum of absolute differences smallest
 (rearrangement inequality). Means of consecutive sorted values can only bring two patches nearer (triangle inequality).
+So can sums over rings and over neighbouring quantiles: by these few numbers nearly all pairs are passed over at once.
 """
 
 from functools import lru_cache
@@ -18,6 +19,9 @@ from data_utils.readers.patchset import Floats, Ints, Pixels, chunks
 
 _RINGS = 5
 _QUANTILES = 5  # means of consecutive sorted values, per ring and channel
+_COARSE = ((0, 1), (2,), (3, 4))  # quantiles that are added up for the first look
+_MOST = 50_000_000  # pairs of the first look, 16 bytes each; where there are more, all numbers are looked at at once
+_AT_A_TIME = 200_000  # of these
 
 Array = npt.NDArray[np.float32]
 
@@ -42,12 +46,33 @@ def near_pairs(pixels: Pixels, rows: Ints, radius: float) -> tuple[Ints, Ints]:
     if len(rows) == 0:
         return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
     # the signature is rounded in single precision; the margin keeps pairs at the very edge
-    candidates = KDTree(_signatures(pixels, rows), leafsize=64).query_pairs(radius + 0.01, p=1, output_type="ndarray")
+    candidates = _within(_signatures(pixels, rows), radius + 0.01)
     first, second = rows[candidates[:, 0]], rows[candidates[:, 1]]
     near = np.zeros(len(first), dtype=np.bool_)
     for piece in chunks(len(first), 512, pixels.shape[1]):
         near[piece] = _difference(pixels[first[piece]], pixels[second[piece]]) <= radius
     return first[near], second[near]
+
+
+def _within(signatures: Array, radius: float) -> Ints:
+    """(M, 2) pairs of signatures whose L1 distance is at most ``radius``.
+
+    Trees of many dimensions compare nearly all with all, which takes a quarter of an hour of the whole public set.
+    """
+    coarse = KDTree(_coarse(signatures), leafsize=64)
+    if coarse.count_neighbors(coarse, radius, p=1) > 2 * _MOST + len(signatures):
+        found: Ints = KDTree(signatures, leafsize=64).query_pairs(radius, p=1, output_type="ndarray")
+        return found
+    pairs: Ints = coarse.query_pairs(radius, p=1, output_type="ndarray")
+    pieces = [pairs[begin : begin + _AT_A_TIME] for begin in range(0, len(pairs), _AT_A_TIME)]
+    near = [np.abs(signatures[one[:, 0]] - signatures[one[:, 1]]).sum(axis=1) <= radius for one in pieces]
+    return pairs[np.concatenate(near)] if near else pairs
+
+
+def _coarse(signatures: Array) -> Array:
+    """(M, 75) -> (M, 9): sums over rings and over neighbouring quantiles, which only bring two signatures nearer."""
+    by_ring = signatures.reshape(len(signatures), _RINGS, _QUANTILES, 3).sum(axis=1)  # (M, quantiles, 3)
+    return np.concatenate([by_ring[:, list(some)].sum(axis=1) for some in _COARSE], axis=1)
 
 
 def _difference(left: Pixels, right: Pixels) -> Floats:

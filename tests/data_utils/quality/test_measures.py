@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 from scipy.ndimage import gaussian_filter, laplace
 
+from data_utils.quality import _near
 from data_utils.quality._near import near_pairs, symmetries
 from data_utils.quality.measures import (
     black_share,
@@ -80,7 +81,13 @@ def test_near_white_patches_join_no_group(made: PatchSet) -> None:
     assert len(set(groups)) == 160
 
 
-def test_near_pairs_are_all_pairs_that_comparing_everything_finds(real: PatchSet) -> None:
+@pytest.mark.parametrize("most", [_near._MOST, 0])
+def test_near_pairs_are_all_pairs_that_comparing_everything_finds(
+    real: PatchSet, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By few numbers first, and by all at once where too many pass that."""
+    monkeypatch.setattr(_near, "_MOST", most)
+    monkeypatch.setattr(_near, "_AT_A_TIME", 50)
     pixels = real.pixels[:150] // 8 + 100  # so little contrast that many are near
     first, second = near_pairs(pixels, np.arange(150), 2.0)
     wide = pixels.astype(np.int16).reshape(150, -1)
