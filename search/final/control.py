@@ -16,7 +16,7 @@ from search.final.member_files import Floats, member_folder, out_of_fold
 from search.final.race import Rows
 from search.final.retraining import Retrained, fitted, retrained_result
 from studies.final_models import Control, ControlPart, Ensemble, Part
-from studies.statistics.ensembles import ANY, Counts, Within
+from studies.statistics.ensembles import Counts, Within, unbounded
 from studies.statistics.nested import chosen_by_others, in_words, nested_over_control
 
 
@@ -85,7 +85,7 @@ def control_parts(
     )
 
 
-def chosen_in_folds(retrained: Sequence[Retrained], rows: Rows, within: Within = ANY) -> list[Counts]:
+def chosen_in_folds(retrained: Sequence[Retrained], rows: Rows, within: Within = unbounded) -> list[Counts]:
     """For each fold what the ensemble averages that the other folds select, ``within`` what it may take."""
     return chosen_by_others(rows.labels, rows.fold, candidates_within(retrained, within), within)
 

@@ -9,13 +9,13 @@ from search.final.race import Rows
 from search.final.retraining import Retrained, fitted
 from studies.final_models import Ensemble, FinalModel, Part
 from studies.speeds import Speeds, together
-from studies.statistics.ensembles import ANY, Within, selected
+from studies.statistics.ensembles import Within, selected, unbounded
 from studies.statistics.nested import nested_ensemble
 
 _FEWEST_FOLDS = 3  # one is left out, and of the others one to select a rule by
 
 
-def assemble(retrained: Sequence[Retrained], rows: Rows, within: Within = ANY) -> Ensemble | None:
+def assemble(retrained: Sequence[Retrained], rows: Rows, within: Within = unbounded) -> Ensemble | None:
     """Selects it by out-of-fold scores; None where there is nothing to choose from, or too few folds to choose by.
 
     Args:

@@ -76,7 +76,7 @@ from studies.findings.predictions import save_predictions
 from studies.records import AnalysisPlan, to_json
 from studies.speeds import Speeds
 from studies.statistics.calibration import sigmoid
-from studies.statistics.ensembles import ANY
+from studies.statistics.ensembles import unbounded
 from studies.statistics.metrics import PLANNED, PRIMARY
 from studies.storage.patience import interrupt
 
@@ -231,7 +231,7 @@ def _ensemble(
 ) -> Ensemble | None:
     """Of the same models that of the plan before; with its control where that is asked for."""
     most = final.settings.max_ms_per_patch
-    within = ANY if most is None else within_time(_speeds(final, retrained), rows.folds, most)
+    within = unbounded if most is None else within_time(_speeds(final, retrained), rows.folds, most)
     known = before is not None and _averages_of(before) == (tuple(one.final for one in retrained), most)
     ensemble = before.ensemble if before is not None and known else assemble(retrained, rows, within)
     if ensemble is None:

@@ -20,12 +20,12 @@ Within = Callable[[Sequence[str]], bool]
 Rule = Callable[[Ints, Mapping[str, Floats], Within], Counts]
 
 
-def ANY(names: Sequence[str]) -> bool:  # noqa: ARG001, N802 - as of others
+def unbounded(names: Sequence[str]) -> bool:  # noqa: ARG001 - as of others
     """Where a prediction may take as long as it likes."""
     return True
 
 
-def greedy(labels: Ints, scores: Mapping[str, Floats], within: Within = ANY) -> Counts:
+def greedy(labels: Ints, scores: Mapping[str, Floats], within: Within = unbounded) -> Counts:
     """Takes the configuration that helps the mean most, again and again, until none does (Caruana et al. 2004).
 
     doi:10.1145/1015330.1015432. The same one may be taken several times, which gives it more weight.
@@ -48,7 +48,7 @@ def greedy(labels: Ints, scores: Mapping[str, Floats], within: Within = ANY) -> 
     return counts
 
 
-def two_best(labels: Ints, scores: Mapping[str, Floats], within: Within = ANY) -> Counts:
+def two_best(labels: Ints, scores: Mapping[str, Floats], within: Within = unbounded) -> Counts:
     """The plain mean of the two that are best by themselves, of those that may be taken together; else the best one."""
     ranked = sorted(scores, key=lambda name: -auc(labels, scores[name]))
     return dict.fromkeys(next(filter(within, combinations(ranked, 2)), ranked[:1]), 1)
@@ -70,7 +70,7 @@ def on_one_scale(labels: Ints, logits: Mapping[str, Floats], rows: Bools) -> dic
 
 
 def selected(
-    labels: Ints, fold: Ints, logits: Mapping[str, Floats], rows: Bools, within: Within = ANY
+    labels: Ints, fold: Ints, logits: Mapping[str, Floats], rows: Bools, within: Within = unbounded
 ) -> tuple[str, Counts]:
     """The rule and the configurations that are taken by it, on these rows alone.
 
@@ -88,7 +88,7 @@ def selected(
     return name, taken(labels, logits, rows, RULES[name], within)
 
 
-def taken(labels: Ints, logits: Mapping[str, Floats], rows: Bools, rule: Rule, within: Within = ANY) -> Counts:
+def taken(labels: Ints, logits: Mapping[str, Floats], rows: Bools, rule: Rule, within: Within = unbounded) -> Counts:
     """What a rule takes by these rows."""
     scores = on_one_scale(labels, logits, rows)
     return rule(labels[rows], {name: each[rows] for name, each in scores.items()}, within)

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from studies.final_models import Gain
 from studies.statistics.comparison import paired_difference
-from studies.statistics.ensembles import ANY, Counts, Within, combined, on_one_scale, selected
+from studies.statistics.ensembles import Counts, Within, combined, on_one_scale, selected, unbounded
 from studies.statistics.metrics import PRIMARY, Sampled, auc, by_class, ranking
 from studies.statistics.resampling import Floats, Ints, Resampling, resample
 
@@ -41,7 +41,7 @@ def nested_ensemble(
     fold: Ints,
     logits: Mapping[str, Floats],
     single: Floats,
-    within: Within = ANY,
+    within: Within = unbounded,
 ) -> Gain:
     """AUC within folds of ensembles, each selected by the other folds, minus that of one configuration.
 
@@ -85,7 +85,9 @@ def nested_over_control(
     return gain_over(labels, patients, fold, ensembles, controls, [in_words(chosen) for chosen, _ in pairs])
 
 
-def chosen_by_others(labels: Ints, fold: Ints, logits: Mapping[str, Floats], within: Within = ANY) -> list[Counts]:
+def chosen_by_others(
+    labels: Ints, fold: Ints, logits: Mapping[str, Floats], within: Within = unbounded
+) -> list[Counts]:
     """For each fold what the ensemble averages that all other folds select."""
     return [selected(labels, fold, logits, fold != number, within)[1] for number in range(int(fold.max()) + 1)]
 
