@@ -125,7 +125,8 @@ def _finalize(final: Final) -> Written:
         for one in _retrain(final, context, rows)
     ]
     known = None if before is None else before[0]
-    ensemble = _ensemble(final, context, retrained, rows, known)
+    speeds = _speeds(final, retrained)
+    ensemble = _ensemble(final, context, retrained, rows, speeds, known)
     weights = next(filter(None, context.weights.values()), None)  # of the one model that has any
     decided = _decide(final, retrained, rows, development, ensemble, weights, known)
     check_decided(final.comparison, decided, settings.reopen)  # before anything that a report reads is written over
@@ -146,7 +147,7 @@ def _finalize(final: Final) -> Written:
     publish(final.comparison.folder, final.prepared, plan, entrants, final.crew.device)
     read = "were read under it" if opened else "had been read under it before; nothing was read again"
     say(final.console, f"plan {plan_digest[:12]}: {final.prepared.test_patches} test patches {read}")
-    keep_speeds(final.comparison.folder, _speeds(final, retrained))
+    keep_speeds(final.comparison.folder, speeds)
     report, notes = write_comparison_report(final.comparison)
     for line in (*notes, f"report: {report}"):
         say(final.console, line)
@@ -227,11 +228,16 @@ def _speeds(final: Final, retrained: Sequence[Retrained]) -> Speeds:
 
 
 def _ensemble(
-    final: Final, context: WorkerContext, retrained: Sequence[Retrained], rows: Rows, before: AnalysisPlan | None
+    final: Final,
+    context: WorkerContext,
+    retrained: Sequence[Retrained],
+    rows: Rows,
+    speeds: Speeds,
+    before: AnalysisPlan | None,
 ) -> Ensemble | None:
     """Of the same models that of the plan before; with its control where that is asked for."""
     most = final.settings.max_ms_per_patch
-    within = unbounded if most is None else within_time(_speeds(final, retrained), rows.folds, most)
+    within = unbounded if most is None else within_time(speeds, rows.folds, most)
     known = before is not None and _averages_of(before) == (tuple(one.final for one in retrained), most)
     ensemble = before.ensemble if before is not None and known else assemble(retrained, rows, within)
     if ensemble is None:
