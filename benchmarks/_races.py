@@ -86,6 +86,24 @@ def race(climbs: Sequence[Climb], setters: Sequence[Climb]) -> Races:
     )
 
 
+def paired(some: Sequence[Climb], others: Sequence[Climb], setters: Sequence[Climb]) -> tuple[float, float, float]:
+    """How much faster some searches race than others with the same seeds: 10 %, 50 % and 90 % over resampled seeds.
+
+    Args:
+        some: a search a seed.
+        others: likewise, of the same seeds.
+        setters: of the AUCs that all race to; none of them races.
+    """
+    rng = np.random.default_rng(0)
+    ratios = []
+    for _ in range(REPEATS):
+        drawn = rng.integers(0, len(some), len(some))
+        seconds, their_seconds = (race([side[seed] for seed in drawn], setters).seconds for side in (some, others))
+        ratios.append(their_seconds / seconds if math.isfinite(seconds) else 0.0)
+    low, middle, high = np.quantile(ratios, QUANTILES, method="nearest")
+    return float(low), float(middle), float(high)
+
+
 def climb_of(points: Sequence[tuple[float, int, float]], whole: float) -> Climb:
     """The climb of a search that took ``whole`` seconds.
 

@@ -10,6 +10,8 @@ the races that reached theirs. Tune's search that set a target does not race to 
 by definition, halfway in the mean, and nothing equally fast would be expected to find as much as early. How that
 reading would judge is printed beside it, for ours and for Tune's other searches, which it should call equal.
 
+At full length the same races are run with ``--sampler prior`` too, and told; the figure is of the default sampler.
+
     python -m benchmarks.quality [--full]
 """
 
@@ -25,13 +27,15 @@ from contextlib import closing
 from pathlib import Path
 
 from benchmarks._launch import Command, Curve, Source, launch, patches, prepared, read_curves, scratch_folder
-from benchmarks._races import Climb, Races, by_luck, climb_of, race
+from benchmarks._races import Climb, Races, by_luck, climb_of, paired, race
 from benchmarks._report import Result, main
 from models._registry import load_model
 
 PATCHES = 1500
 TRIALS, EPOCHS = 16, 8  # of Tune
 SHORT, FULL = 3, 8  # seeds
+SAMPLER, RIVAL = "tpe", "prior"
+"""The default one, and the one that races beside it at full length."""
 LOOK_SECONDS = 0.2
 END_SECONDS = 60
 
@@ -45,11 +49,24 @@ def measure(full: bool) -> list[Result]:
         development = prepared(source, folder / "prepared").development
         theirs = [told("Tune", seed, climb_of_tune(development, folder, seed)) for seed in seeds]
         hardest = max(climb.best for climb in theirs)
-        ours = [
-            told("ours", seed, our_climb(source, folder / str(seed), seed, hardest, climb.seconds))
-            for seed, climb in zip(seeds, theirs, strict=True)
-        ]
-    return [result(ours, theirs)]
+
+        def ours(sampler: str) -> list[Climb]:
+            places = [folder / str(seed) / sampler for seed in seeds]
+            return [
+                told(f"ours, {sampler}", seed, our_climb(source, place, (seed, sampler), hardest, climb.seconds))
+                for seed, place, climb in zip(seeds, places, theirs, strict=True)
+            ]
+
+        own = ours(SAMPLER)
+        if full:
+            print(beside(ours(RIVAL), own, theirs), flush=True)
+    return [result(own, theirs)]
+
+
+def beside(rival: Sequence[Climb], own: Sequence[Climb], setters: Sequence[Climb]) -> str:
+    """How another sampler of ours raced, and how it compares with the default one."""
+    low, middle, high = paired(rival, own, setters)
+    return f"  {RIVAL}: {race(rival, setters)}; as fast as {SAMPLER}: {middle:.2f} x ({low:.1f} to {high:.1f})"
 
 
 def told(side: str, seed: int, climb: Climb) -> Climb:
@@ -96,13 +113,15 @@ def climb_of_curves(curves: Sequence[Curve], began: float, seconds: float) -> Cl
     return climb_of([(at, number, auc) for number, (at, auc) in enumerate(epochs, 1)], seconds)
 
 
-def our_climb(source: Source, place: Path, seed: int, target: float, limit: float) -> Climb:
-    """Our command, until its database has this AUC, for at most ``limit`` seconds.
+def our_climb(source: Source, place: Path, drawn: tuple[int, str], target: float, limit: float) -> Climb:
+    """Our command with this seed and sampler, until its database has this AUC, for at most ``limit`` seconds.
 
     Raises:
         RuntimeError: the search ended by itself before.
     """
-    more = ("--trials", "100000", "--epochs", str(EPOCHS), "--seed", str(seed))
+    seed, sampler = drawn
+    more = ("--trials", "100000", "--epochs", str(EPOCHS), "--seed", str(seed), "--sampler", sampler)
+    place.mkdir()
     log, database = place / "log", place / "runs" / "studies.db"
     points = []
     began = time.perf_counter()

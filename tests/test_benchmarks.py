@@ -30,10 +30,11 @@ from benchmarks import (
     training,
 )
 from benchmarks._networks import two_at_a_time
-from benchmarks._races import Climb, Way, by_luck, race
+from benchmarks._races import Climb, Way, by_luck, paired, race
 from benchmarks._report import LIMIT, OK, SHORT, Limit, Result, exit_code, load_limits, verdict
 from data_utils.colour.augment import VIEWS, dihedral
 from models._registry import load_model
+from search.command.settings import LaunchSettings
 from studies.measure import NOW
 from studies.statistics.resampling import resample
 from studies.storage.studies import make_pruner
@@ -198,6 +199,21 @@ def test_luck_alone_makes_equal_searches_equal_and_less_than_their_pace_of_faste
     low, middle, high = by_luck(1, seeds=8)
     assert low < 0.7 < 0.9 < middle < 1.1 < 1.4 < high
     assert 1.7 < by_luck(2.5, seeds=8)[1] < 2.3
+
+
+def test_two_samplers_are_compared_by_the_races_of_the_same_seeds():
+    def to(*seconds: float) -> list[Climb]:
+        return [Climb(((one, 5, 0.9),), one, 5) for one in seconds]
+
+    setters, slow, fast = to(100, 100), to(20, 60, 40), to(10, 30, 20)
+    assert paired(fast, slow, setters) == (2, 2, 2)
+    low, middle, high = paired(to(10, 60, 20), to(60, 10, 20), setters)
+    assert low < 0.7 < middle < 1.5 < high, "one seed each way tells nothing"
+    assert paired([Climb((), 100, 5)], to(20), setters) == (0, 0, 0), "reached nothing"
+    assert quality.beside(fast, slow, setters) == (
+        "  prior: 20 s or 5 epochs, 6 of 6 reached; as fast as tpe: 2.00 x (2.0 to 2.0)"
+    )
+    assert LaunchSettings.sampler == quality.SAMPLER
 
 
 def test_mapped_patches_are_found_among_the_mappings_of_this_process(tmp_path):
