@@ -118,7 +118,7 @@ def search(regime: str, data: str, folder: Path, models: str, asked: Sequence[st
         DataError: the patches cannot be read, or have no patients; or what is done was asked for otherwise.
         RuntimeError: a command failed; with the end of what it printed.
     """
-    own, wanted = folder / regime, ["--model", models, *asked]
+    own, wanted = folder / regime, ["--data", data, "--model", models, *asked]
     if not (own / DONE).is_file():
         if not (own / "patches").is_dir():
             patches = read_patches(data)
@@ -130,9 +130,22 @@ def search(regime: str, data: str, folder: Path, models: str, asked: Sequence[st
         finalize(source, own / "runs").seconds(own / "finalize.log")
         report = json.loads((own / "runs" / STUDY / "report.json").read_text(encoding="utf-8"))
         write_whole(own / DONE, json.dumps({"asked": wanted, "hours": hours(report), **gains(report)}))
-    done = json.loads((own / DONE).read_text(encoding="utf-8"))
-    if (before := done.pop("asked", wanted)) != wanted:
-        raise FormatError(f"{own} was searched with {' '.join(before)}; give the same, or another --folder")
+    return of_before(own / DONE, wanted)
+
+
+def of_before(path: Path, wanted: Sequence[str]) -> Gained:
+    """What is done.
+
+    Raises:
+        FormatError: it cannot be read, or was asked for otherwise.
+    """
+    try:
+        done = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise FormatError(f"{path} is no JSON ({error}); remove it, and what it told is read again") from None
+    if (before := done.pop("asked", [])) != wanted:
+        flags = " ".join(before) if before else "flags that it does not tell"
+        raise FormatError(f"{path.parent} was searched with {flags}; give the same, or another --folder")
     return Gained(**done)
 
 

@@ -65,8 +65,11 @@ def measure(full: bool) -> list[Result]:
 
 def beside(rival: Sequence[Climb], own: Sequence[Climb], setters: Sequence[Climb]) -> str:
     """How another sampler of ours raced, and how it compares with the default one."""
+    told = f"  {RIVAL}: {race(rival, setters)}; as fast as {SAMPLER}: "
+    if not race(own, setters).reached:
+        return f"{told}no figure, as {SAMPLER} reached nothing"
     low, middle, high = paired(rival, own, setters)
-    return f"  {RIVAL}: {race(rival, setters)}; as fast as {SAMPLER}: {middle:.2f} x ({low:.1f} to {high:.1f})"
+    return f"{told}{middle:.2f} x ({low:.1f} to {high:.1f})"
 
 
 def told(side: str, seed: int, climb: Climb) -> Climb:

@@ -213,6 +213,7 @@ def test_two_samplers_are_compared_by_the_races_of_the_same_seeds():
     assert quality.beside(fast, slow, setters) == (
         "  prior: 20 s or 5 epochs, 6 of 6 reached; as fast as tpe: 2.00 x (2.0 to 2.0)"
     )
+    assert quality.beside(fast, [Climb((), 100, 5)], setters).endswith("no figure, as tpe reached nothing")
     assert LaunchSettings.sampler == quality.SAMPLER
 
 

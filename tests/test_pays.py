@@ -101,17 +101,28 @@ def test_unknown_data_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
 def test_what_is_done_is_read_but_not_as_what_was_asked_for_otherwise(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "few").mkdir()
-    done = {"asked": ["--model", "cnn", "--trials", "20"], "models": {}, "ensemble": None, "control": None, "hours": 2}
-    (tmp_path / "few" / pays.DONE).write_text(json.dumps(done))
-    typed = ["few", "--data", "x", "--folder", str(tmp_path), "--trials", "20"]
-    assert pays.main([*typed, "--models", "cnn"]) == 0
+    file = tmp_path / "few" / pays.DONE
+    file.parent.mkdir()
+    asked = ["--data", "x", "--model", "cnn", "--trials", "20"]
+    done = {"models": {}, "ensemble": None, "control": None, "hours": 2}
+    file.write_text(json.dumps({"asked": asked, **done}))
+    typed = ["few", "--folder", str(tmp_path), "--trials", "20"]
+    assert pays.main([*typed, "--models", "cnn", "--data", "x"]) == 0
     assert "2.00" in capsys.readouterr().out
-    with pytest.raises(SystemExit) as ended:
-        pays.main(typed)
-    assert ended.value.code == 2
-    told = " ".join(capsys.readouterr().err.split())
-    assert "few was searched with --model cnn --trials 20; give the same, or another --folder" in told
+
+    def refusal(*more: str) -> str:
+        with pytest.raises(SystemExit) as ended:
+            pays.main([*typed, *more])
+        assert ended.value.code == 2
+        return " ".join(capsys.readouterr().err.split())
+
+    told = "few was searched with --data x --model cnn --trials 20; give the same, or another --folder"
+    assert told in refusal("--data", "x")
+    assert told in refusal("--data", "y", "--models", "cnn")
+    file.write_text(json.dumps(done))
+    assert "few was searched with flags that it does not tell" in refusal("--data", "x", "--models", "cnn")
+    file.write_text("{")
+    assert "pays.json is no JSON" in refusal("--data", "x", "--models", "cnn")
 
 
 def test_patches_without_patients_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

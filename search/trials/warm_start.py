@@ -67,10 +67,18 @@ def start_from(study: optuna.Study, model: Model, older: optuna.Study, *, same_p
     for params in first.values():
         enqueue(study, params, space, "warm start")
     told = f"warm start from {older.study_name}: {_first(first)}{_left_out(len(told_by) - len(ended))}"
-    if not same_patches or not _same_objective(study, older):
-        return f"{told}; its values are not comparable with those of this search, so the sampler learns nothing of them"
-    count = _take_over(study, ended, unfit, older.study_name, space)
-    return f"{told}; the sampler learns of {count} {'trial' if count == 1 else 'trials'}"
+    if same_patches and _same_objective(study, older):
+        count = _take_over(study, ended, unfit, older.study_name, space)
+        return f"{told}; the sampler learns of {_trials(count)}"
+    untrained = [replace(trial, state="PRUNED", curve=()) for trial in ended if trial.number in unfit]
+    count = _take_over(study, untrained, unfit, older.study_name, space)
+    but = f", only that {_trials(count)} could not be trained" if count else ""
+    unlike = "its values are not comparable with those of this search, so the sampler learns nothing of them"
+    return f"{told}; {unlike}{but}"
+
+
+def _trials(count: int) -> str:
+    return f"{count} trial" if count == 1 else f"{count} trials"
 
 
 def _infeasible(older: optuna.Study) -> dict[int, Constraints]:
@@ -95,7 +103,7 @@ def _first(first: Mapping[int, object]) -> str:
 
 
 def _left_out(count: int) -> str:
-    return f"; left out, as outside of this space: {count} {'trial' if count == 1 else 'trials'}" if count else ""
+    return f"; left out, as outside of this space: {_trials(count)}" if count else ""
 
 
 def _as_here(model: Model, space: Mapping[str, BaseDistribution], trial: TrialResult) -> TrialResult:

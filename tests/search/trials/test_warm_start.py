@@ -129,6 +129,24 @@ def test_values_of_other_patches_or_another_objective_are_not_learned_from(
         assert "not comparable" in start_from(study, load_model("cnn"), again, same_patches=True)
 
 
+def test_what_did_not_fit_is_known_of_other_patches_as_well_but_not_its_values(
+    storage: RDBStorage, presence: Presence, tmp_path: Path, older: StudySearch
+) -> None:
+    train(older, STEADY)
+    end(older, NO_ROOM, 0.95, 0.96)
+    end(older, LIMITED)
+    study = searching(storage, presence, tmp_path).study
+    for _ in range(2):
+        told = start_from(study, load_model("cnn"), older.study, same_patches=False)
+    assert told.endswith("the sampler learns nothing of them, only that 1 trial could not be trained")
+    taken = [trial for trial in study.trials if trial.user_attrs["origin"] == "taken over"]
+    assert [(trial.state.name, trial.value, trial.intermediate_values, trial.constraints) for trial in taken] == [
+        ("PRUNED", None, {}, {DOES_NOT_FIT: 1.0})
+    ]
+    assert taken[0].params == older.study.trials[1].params
+    assert broken(storage, lambda _launch: True, "idc") == []
+
+
 def test_that_there_is_nothing_to_try_is_said(
     storage: RDBStorage, presence: Presence, tmp_path: Path, older: StudySearch
 ) -> None:
