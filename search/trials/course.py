@@ -35,7 +35,7 @@ from search.training.preprocess import place_of
 from search.trials.closing import standing, tell_end
 from search.trials.enqueue import enqueue_first
 from search.trials.epochs import epochs_by_model, epochs_of, the_same, told_apart
-from search.trials.flat import flat, untold
+from search.trials.flat import flat, unit_of, untold
 from search.trials.introduction import introduction
 from search.trials.launches import Presence, scratch
 from search.trials.limits import above
@@ -245,7 +245,8 @@ def _study_search(
             same = comparison.same_division(settings.warm_start)
             say(screen(), start_from(study, model, older, same_patches=same))
         study.set_user_attr("settings", {**about, "epochs": epochs, "ways_on": ways_on(model, settings.space)})
-    if settings.stop_when_flat and (why := untold(study.study_name, study.get_trials(deepcopy=False))):
+    judged = study.study_name, unit_of(prepared.lock)
+    if settings.stop_when_flat and (why := untold(*judged, study.get_trials(deepcopy=False))):
         say(screen(), why)
     space = SharedSpace()
     return StudySearch(
@@ -262,7 +263,7 @@ def _study_search(
         checkpoints=(comparison.folder / name / "checkpoints").resolve(),
         measure=measure_of(study.user_attrs[DEFINITION]),
         too_large=above(model, settings.max_parameters),
-        **({"flat": flat} if settings.stop_when_flat else {}),
+        **({"flat": partial(flat, *judged)} if settings.stop_when_flat else {}),
     )
 
 

@@ -15,8 +15,9 @@ from statistics import NormalDist, fmean, median, stdev
 
 from optuna.trial import FrozenTrial, TrialState
 
+from data_utils.split.lock import SplitLock
 from studies.records import BY_PATIENT
-from studies.storage.results import own_trials
+from studies.storage.results import trained_here
 
 FEWEST = 20
 """Complete trials below which nothing is said; as many of the last are looked at."""
@@ -27,27 +28,37 @@ TELLING = 5
 """Trials below which nothing is said of what patients can tell apart."""
 SURE = 0.95
 """How surely what is left to gain is no more than is said."""
+HIGHEST = 1.0
+"""No objective is above it (``search.training.scores``)."""
 
 
-def flat(trials: Sequence[FrozenTrial], left: int) -> str | None:
+def flat(study: str, unit: str, trials: Sequence[FrozenTrial], left: int) -> str | None:
     """Why a search may end, in words; None where it may not, or where nothing tells which values differ.
 
     Args:
-        trials: of the study, whoever trained them.
+        study: its name.
+        unit: as ``unit_of`` has it.
+        trials: of the study, whoever trained them; those that were told by hand are left out.
         left: how many are still to be handed out.
     """
-    complete = _complete(trials)
+    complete = _complete(study, trials)
     if len(complete) < FEWEST or left < 1 or (error := told_apart(complete)) is None:
         return None
     values = [one.value or 0.0 for one in complete]
     gain, best = still_to_gain(values[-FEWEST:], max(values), left), max(values)
-    if gain >= error:
+    if gain and gain >= error:
         return None
+    beside = f"the standard error of the difference of two such trials over the validation {unit}, {error:.4f}"
+    less = f", less than {beside}" if gain < error else ""
     return (
         f"flat after {len(complete)} complete trials: {left} more like the last {FEWEST} would gain no more than "
-        f"{gain:.4f} over {best:.4f} ({SURE:.0%} sure), less than the standard error of the difference of two such "
-        f"trials over the validation patients, {error:.4f}; without --stop-when-flat it goes on"
+        f"{gain:.4f} over {best:.4f} ({SURE:.0%} sure){less}; without --stop-when-flat it goes on"
     )
+
+
+def unit_of(lock: SplitLock) -> str:
+    """What is taken away to tell values apart, in words: where patients are unknown, each patch stands for one."""
+    return "patients" if lock.by == "patient" else "patches"
 
 
 def told_apart(complete: Sequence[FrozenTrial]) -> float | None:
@@ -63,21 +74,22 @@ def told_apart(complete: Sequence[FrozenTrial]) -> float | None:
     )
 
 
-def untold(study: str, trials: Sequence[FrozenTrial]) -> str:
+def untold(study: str, unit: str, trials: Sequence[FrozenTrial]) -> str:
     """That a study's trials do not tell what its patients tell apart, in words; "" where they do, or there are none."""
-    complete = _complete(trials)
+    complete = _complete(study, trials)
     before = sum(BY_PATIENT not in one.user_attrs for one in complete)
     lacking = TELLING - len(_telling(complete))
     if not before or lacking <= 0:
         return ""
     return (
         f"study {study}: complete trials of before --stop-when-flat, or of an earlier version ({before}), do not tell "
-        f"which differences their patients see: the flag ends nothing before {lacking} more are complete"
+        f"which differences their {unit} see: the flag ends nothing before {max(lacking, FEWEST - len(complete))} more "
+        "are complete"
     )
 
 
-def _complete(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    return [one for one in own_trials(trials) if one.state == TrialState.COMPLETE and one.value is not None]
+def _complete(study: str, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    return [one for one in trials if one.state == TrialState.COMPLETE and trained_here(study, one)]
 
 
 def _telling(complete: Sequence[FrozenTrial]) -> list[FrozenTrial]:
@@ -87,7 +99,8 @@ def _telling(complete: Sequence[FrozenTrial]) -> list[FrozenTrial]:
 
 
 def still_to_gain(last: Sequence[float], best: float, left: int) -> float:
-    """How far the best of so many further trials lies above the best at most, ``SURE``; 0 where below."""
-    spread = stdev(last)
-    highest = fmean(last) + (spread * NormalDist().inv_cdf(SURE ** (1 / left)) if spread else 0.0)
-    return max(0.0, highest - best)
+    """How far the best of so many further trials lies above the best at most, ``SURE``; 0 where below or all alike."""
+    if not (spread := stdev(last)):
+        return 0.0
+    highest = fmean(last) + spread * NormalDist().inv_cdf(SURE ** (1 / left))
+    return max(0.0, min(highest, HIGHEST) - best)

@@ -138,15 +138,10 @@ class Worker:
                 self._deadline.check()
             for epoch in train(training):
                 began = time.perf_counter()
-                scores = {} if job.fold is not None else self._scores(training, score, job.measure.views)
-                if epoch.epoch == job.last_epoch and job.out is not None:
-                    scores = self._leave_member(job, training, score)
+                scores, moved = self._scores(job, training, score, last=epoch.epoch == job.last_epoch)
                 saved = 0.0 if features is None else features.take_seconds_saved()
                 self._spent = self._spent.plus(epoch.seconds, time.perf_counter() - began, saved)
-                report = self._report(training, epoch, scores)
-                if self._context.errors and job.fold is None and epoch.epoch == job.last_epoch:
-                    moved = self._by_patient(training, score, job.measure.views)
-                    report = replace(report, attributes={**report.attributes, BY_PATIENT: moved})
+                report = self._report(training, epoch, scores, moved)
                 told.append(report)
                 if epoch.epoch < job.last_epoch:
                     self._keep(Checkpoint(layout, told, training.state_dict()), job)
@@ -212,15 +207,20 @@ class Worker:
             self._warn(f"outputs of frozen layers cannot be kept in {store.folder} ({why}): they are computed anew")
         return features
 
-    def _scores(self, training: Training, rows: Rows, views: int) -> dict[str, float]:
-        logits = self._evaluate(training, rows, views=range(views))
-        return validation_scores(self._labels[rows], logits.mean(axis=1))
+    def _scores(
+        self, job: Job, training: Training, rows: Rows, *, last: bool
+    ) -> tuple[dict[str, float], dict[str, Any]]:
+        """Of a trial's epoch, with what moves the last one where that is asked for; of a member in the end."""
+        if job.fold is not None:
+            return self._leave_member(job, training, rows) if last and job.out is not None else {}, {}
+        logits = self._evaluate(training, rows, views=range(job.measure.views)).mean(axis=1)
+        scores = validation_scores(self._labels[rows], logits)
+        return scores, {BY_PATIENT: self._by_patient(rows, logits)} if last and self._context.errors else {}
 
-    def _by_patient(self, training: Training, rows: Rows, views: int) -> list[float] | None:
+    def _by_patient(self, rows: Rows, logits: Logits) -> list[float] | None:
         """How much each validation patient moves the objective; None where they are too few."""
         from studies.statistics.objectives import moved_by  # takes a second to import, and is seldom wanted
 
-        logits = self._evaluate(training, rows, views=range(views)).mean(axis=1)
         patients = np.full(len(rows), "") if self._patients is None else self._patients[rows]
         moved = moved_by(self._context.objective, self._labels[rows], logits, patients)
         if moved is None:
@@ -243,12 +243,15 @@ class Worker:
         write_whole(job.out / f"member_{job.fold}.npz", predictions.getvalue())
         return validation_scores(self._labels[rows], logits.mean(axis=1))
 
-    def _report(self, training: Training, epoch: EpochScores, scores: dict[str, float]) -> EpochReport:
+    def _report(
+        self, training: Training, epoch: EpochScores, scores: dict[str, float], moved: dict[str, Any]
+    ) -> EpochReport:
         attributes = {
             **self._costs(),
             "parameters": count_parameters(training.network),
             "peak_memory": peak_memory(self._context.device),
             "layout": training.compute.layout,
+            **moved,
         }
         if training.parts > 1:
             attributes["batch_parts"] = training.parts

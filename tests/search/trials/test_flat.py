@@ -1,26 +1,29 @@
 """When a search has nothing left to gain: by hand, by simulation, and as a launch stops and goes on."""
 
 import math
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from inside import context_of, job_for
 from optuna.storages import RDBStorage
-from optuna.trial import create_trial
+from optuna.trial import FrozenTrial, create_trial
 from searches import searching
 from sklearn.metrics import roc_auc_score
 
+from data_utils.split.lock import SplitLock
 from search.training.jobs import EpochReport
 from search.trials.closing import _closing
-from search.trials.flat import ALIKE, FEWEST, TELLING, flat, still_to_gain, told_apart, untold
+from search.trials.flat import ALIKE, FEWEST, TELLING, flat, still_to_gain, told_apart, unit_of, untold
 from search.trials.launches import Presence
 from search.trials.study_search import StudySearch
 from search.workers.worker import Worker
 from studies.ledger.ledger import Ledger
-from studies.records import BY_PATIENT
+from studies.records import BEST_EPOCH, BY_PATIENT
 from studies.statistics.comparison import paired_difference
 from studies.statistics.metrics import ranking
 from studies.statistics.objectives import MOST, moved_by
@@ -33,6 +36,8 @@ def presence(storage: RDBStorage) -> Presence:
 
 
 PATIENTS = 35
+STUDY = "idc-cnn"
+BY_PATIENTS = partial(flat, STUDY, "patients")
 
 
 def run(search: StudySearch, values: Sequence[float], error: float | None, shared: float = 0.02) -> int:
@@ -63,7 +68,7 @@ VALUES = [0.90, 0.94, *np.random.default_rng(0).normal(0.93, 0.002, 58).tolist()
 def test_a_search_ends_with_its_reason_and_goes_on_without_the_flag(
     storage: RDBStorage, presence: Presence, tmp_path: Path
 ) -> None:
-    search = searching(storage, presence, tmp_path, wanted=60, flat=flat)
+    search = searching(storage, presence, tmp_path, wanted=60, flat=BY_PATIENTS)
     done = run(search, VALUES, 0.01)
     assert FEWEST <= done < 30
     assert search.counts().finished == search.counts().wanted == search.wanted == done
@@ -73,7 +78,7 @@ def test_a_search_ends_with_its_reason_and_goes_on_without_the_flag(
     assert told_apart(search.study.trials) == pytest.approx(0.01, rel=0.1)
     assert search.stopped in _closing(search)
     assert search.study.user_attrs["settings"]["stopped"] == search.stopped
-    again = searching(storage, presence, tmp_path, wanted=60, flat=flat)
+    again = searching(storage, presence, tmp_path, wanted=60, flat=BY_PATIENTS)
     assert again.next_job() is None, "the same command ends for the same reason"
     assert again.stopped == search.stopped
     without = searching(storage, presence, tmp_path, wanted=60)
@@ -86,8 +91,10 @@ def test_it_goes_on_while_patients_can_tell_what_is_left_to_gain_or_nothing_tell
     storage: RDBStorage, presence: Presence, tmp_path: Path
 ) -> None:
     spread = np.random.default_rng(0).normal(0.9, 0.02, 24).tolist()
-    assert run(searching(storage, presence, tmp_path, wanted=200, flat=flat), spread, 1e-4) == 24
-    unsure = searching(storage, presence, tmp_path, wanted=24, flat=flat, name="other")
+    assert run(searching(storage, presence, tmp_path, wanted=200, flat=BY_PATIENTS), spread, 1e-4) == 24
+    unsure = searching(
+        storage, presence, tmp_path, wanted=24, flat=partial(flat, "other-cnn", "patients"), name="other"
+    )
     assert run(unsure, [0.94, *[0.9] * 23], None) == 24
 
 
@@ -96,23 +103,74 @@ def test_it_is_the_difference_of_two_trials_that_patients_tell_and_not_the_value
 ) -> None:
     """As in real searches: .005 to gain, of which 35 patients tell .004 apart, each value being sure to .018."""
     spread = np.random.default_rng(0).normal(0.93, 0.005, 30).tolist()
-    assert run(searching(storage, presence, tmp_path, wanted=100, flat=flat), spread, 0.003, shared=0.018) == 30
+    assert run(searching(storage, presence, tmp_path, wanted=100, flat=BY_PATIENTS), spread, 0.003, shared=0.018) == 30
 
 
 def test_of_a_study_whose_trials_do_not_tell_it_that_is_said(
     storage: RDBStorage, presence: Presence, tmp_path: Path
 ) -> None:
     search = searching(storage, presence, tmp_path, wanted=60)
-    assert untold("idc-cnn", search.study.trials) == ""
-    run(search, VALUES[:22], None)
-    assert untold("idc-cnn", search.study.trials) == (
+    assert untold(STUDY, "patients", search.study.trials) == ""
+    run(search, VALUES[:3], None)
+    assert untold(STUDY, "patches", search.study.trials) == (
+        "study idc-cnn: complete trials of before --stop-when-flat, or of an earlier version (3), do not tell which "
+        "differences their patches see: the flag ends nothing before 17 more are complete"
+    )
+    run(search, VALUES[3:22], None)
+    assert untold(STUDY, "patients", search.study.trials) == (
         "study idc-cnn: complete trials of before --stop-when-flat, or of an earlier version (22), do not tell which "
         "differences their patients see: the flag ends nothing before 5 more are complete"
     )
-    on = searching(storage, presence, tmp_path, wanted=60, flat=flat)
+    on = searching(storage, presence, tmp_path, wanted=60, flat=BY_PATIENTS)
     assert run(on, VALUES[22:], 0.01) == TELLING
     assert on.stopped.startswith(f"flat after {22 + TELLING} complete trials: ")
-    assert untold("idc-cnn", on.study.trials) == ""
+    assert untold(STUDY, "patients", on.study.trials) == ""
+
+
+def trained(value: float, moved: Sequence[float]) -> FrozenTrial:
+    """A complete trial of a launch."""
+    return create_trial(value=value, user_attrs={BEST_EPOCH: 3, BY_PATIENT: list(moved)})
+
+
+def moving(error: float, seed: int = 5) -> Callable[[], list[float]]:
+    """How much patients move one trial after the other, the difference of two of them being sure to ``error``."""
+    rng = np.random.default_rng(seed)
+    return lambda: rng.normal(0, error / np.sqrt(2 * PATIENTS), PATIENTS).round(6).tolist()
+
+
+def test_a_trial_that_was_told_by_hand_ends_no_search() -> None:
+    moved = moving(0.004)
+    trials = [trained(value, moved()) for value in np.random.default_rng(0).normal(0.9, 0.01, 25)]
+    by_hand = create_trial(value=0.999, user_attrs={BY_PATIENT: moved()})
+    assert BY_PATIENTS(trials, 60) is None
+    assert BY_PATIENTS([*trials[:-1], by_hand, trials[-1]], 60) is None
+    assert BY_PATIENTS([*[by_hand] * 20, *trials[:-6]], 60) is None
+
+
+@pytest.mark.parametrize("value", [1.0, 0.95])
+def test_a_search_whose_trials_are_all_alike_has_nothing_to_gain(value: float) -> None:
+    assert BY_PATIENTS([trained(value, [0.0] * PATIENTS)] * 40, 60) == (
+        f"flat after 40 complete trials: 60 more like the last 20 would gain no more than 0.0000 over {value:.4f} "
+        "(95% sure); without --stop-when-flat it goes on"
+    )
+
+
+def test_nothing_is_to_be_gained_over_a_perfect_score() -> None:
+    values = np.clip(np.random.default_rng(0).normal(0.99, 0.006, 40), 0, 1)
+    moved = moving(0.004)
+    why = BY_PATIENTS([trained(value, moved()) for value in [1.0, *values]], 60)
+    assert why is not None
+    assert "would gain no more than 0.0000 over 1.0000 (95% sure), less than the standard error" in why
+    assert still_to_gain(values.tolist(), 0.998, 10**6) == pytest.approx(0.002)
+
+
+def test_of_unknown_patients_it_is_patches_that_tell(tmp_path: Path) -> None:
+    moved = moving(0.004)
+    why = flat(STUDY, "patches", [trained(0.9, moved()) for _ in range(20)], 60)
+    assert why is not None
+    assert "of the difference of two such trials over the validation patches, 0.0" in why
+    lock = SplitLock("s", "f" * 64, (70, 15, 15), 0, "duplicate group", {})
+    assert (unit_of(lock), unit_of(replace(lock, by="patient"))) == ("patches", "patients")
 
 
 def test_near_copies_and_one_unlike_the_others_do_not_decide_what_patients_tell_apart() -> None:
@@ -154,6 +212,23 @@ def test_a_worker_tells_how_sure_the_last_value_is_and_trains_as_it_would(tmp_pa
     assert len(last.attributes[BY_PATIENT]) == len(set(telling._patients[telling._part == "validation"]))
     assert 0 < np.linalg.norm(last.attributes[BY_PATIENT]) < 0.5
     assert (last.scores, last.train_loss) == (other.scores, other.train_loss)
+
+
+def test_what_moves_the_last_value_is_told_of_the_same_evaluation_and_its_time_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker, evaluated = Worker(replace(context_of(tmp_path / "data"), errors=True)), []
+
+    def slowly(*_: object) -> list[float]:
+        time.sleep(0.5)
+        return []
+
+    evaluate = worker._evaluate
+    monkeypatch.setattr(worker, "_evaluate", lambda *args, **also: evaluated.append(1) or evaluate(*args, **also))
+    monkeypatch.setattr("studies.statistics.objectives.moved_by", slowly)
+    first, last = worker.begin(job_for(tmp_path / "job")), worker.advance()
+    assert len(evaluated) == 2, "one for each epoch"
+    assert last.attributes["cost"]["evaluation"] - first.attributes["cost"]["evaluation"] >= 0.5
 
 
 def test_validation_patients_that_are_too_few_to_tell_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
