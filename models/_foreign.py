@@ -10,6 +10,8 @@ import importlib
 import importlib.util
 import inspect
 import re
+import sys
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -58,51 +60,87 @@ def import_foreign(name: str) -> Any:
 def files_of(name: str, found: Any) -> list[Path]:
     """The files in which a model is written: where it gets its name, and those of its ``suggest`` and ``build``.
 
+    What ``exec`` has made, or lies in a zip, is in no file that could be read.
+
     Raises:
-        ModelError: it lies in no file.
+        ModelError: it lies in no file at all.
     """
     place, _, last = name.rpartition(".")
     module = found if isinstance(found, ModuleType) else _named_in(importlib.import_module(place), last, found)
-    if module.__file__ is None:
-        raise ModelError(f"The model {typed_name(name)} is no file: expected a Python file that offers it.")
-    parts = [_file_of_code(getattr(found, part, None)) for part in ("suggest", "build")]
-    return list(dict.fromkeys(path.resolve() for path in (Path(module.__file__), *parts) if path is not None))
+    places = [getattr(module, "__file__", None)]
+    places += [_file_of_code(getattr(found, part, None)) for part in ("suggest", "build")]
+    paths = [Path(one).resolve() for one in places if one is not None and Path(one).is_file()]
+    if not paths:
+        raise ModelError(
+            f"The model {typed_name(name)} lies in no file that can be read (found: {places[0] or 'a folder'}): "
+            "expected a Python file that offers it, in a package that is unpacked into a folder."
+        )
+    return list(dict.fromkeys(paths))
 
 
 def _named_in(module: ModuleType, last: str, found: Any) -> ModuleType:
-    """The module that gives an object its name, behind those that import it from there: an ``__init__.py``, mostly."""
-    passed = {module}
-    while True:
-        sources = [(importlib.import_module(source), there) for source, there in _imports(module, last)]
-        sources = [(source, there) for source, there in sources if getattr(source, there, None) is found]
-        if not sources or sources[-1][0] in passed:
-            return module
-        module, last = sources[-1]
-        passed.add(module)
+    """The module that gives an object its name, behind those that pass it on from there: an ``__init__.py``, mostly."""
+    here, passed = (module, last), set[tuple[ModuleType, str]]()
+    while here not in passed:
+        passed.add(here)
+        sources = [one for one in _sources(*here) if one not in passed and getattr(*one, None) is found]
+        here = sources[-1] if sources else here
+    return here[0]
 
 
-def _imports(module: ModuleType, last: str) -> list[tuple[str, str]]:
-    """(module, name there) of each line of a module that may have imported an object of this name."""
+def _sources(module: ModuleType, name: str) -> list[tuple[ModuleType, str]]:
+    """(module, name there) of each line of a module, at any depth, that may have passed on an object of this name.
+
+    Lines that were not run may be among them, as those of an ``except ImportError``.
+    """
     try:
-        body = ast.parse(Path(module.__file__ or "").read_bytes()).body
+        lines = [*ast.walk(ast.parse(Path(module.__file__ or "").read_bytes()))]
     except (OSError, SyntaxError, ValueError):  # compiled
         return []
-    found = []
-    for line in body:
-        if isinstance(line, ast.ImportFrom):
-            source = importlib.util.resolve_name("." * line.level + (line.module or ""), module.__package__)
-            names = {alias.asname or alias.name: alias.name for alias in line.names}
-            found += [(source, names.get(last, last))] if names.keys() & {last, "*"} else []
-    return found
+    imported = [_imported_by(line, module, name) for line in lines if isinstance(line, ast.ImportFrom)]
+    assigned = [_assigned_by(line, module, name) for line in lines if isinstance(line, ast.Assign | ast.AnnAssign)]
+    return [one for one in (*imported, *assigned) if one is not None]
 
 
-def _file_of_code(part: Any) -> Path | None:
-    """The file of a function, beneath what decorates it; None for what is none, or is no Python."""
+def _imported_by(line: ast.ImportFrom, module: ModuleType, name: str) -> tuple[ModuleType, str] | None:
+    """Of "from .net import MODEL"."""
+    names = {alias.asname or alias.name: alias.name for alias in line.names}
+    there = names.get(name, name if "*" in names else None)
     try:
-        file = inspect.getsourcefile(inspect.unwrap(part))
+        source = importlib.util.resolve_name("." * line.level + (line.module or ""), module.__package__)
+    except ImportError:  # above the package
+        return None
+    return (sys.modules[source], there) if there is not None and source in sys.modules else None
+
+
+def _assigned_by(line: ast.Assign | ast.AnnAssign, module: ModuleType, name: str) -> tuple[ModuleType, str] | None:
+    """Of "MODEL = net.MODEL", or of "MODEL = NET" in the same module."""
+    targets = line.targets if isinstance(line, ast.Assign) else [line.target]
+    if not isinstance(line.value, ast.Name | ast.Attribute) or name not in map(ast.unparse, targets):
+        return None
+    *path, there = ast.unparse(line.value).split(".")
+    source: Any = module
+    for part in path:
+        source = getattr(source, part, None)
+    return (source, there) if isinstance(source, ModuleType) else None
+
+
+def _file_of_code(part: Any) -> str | None:
+    """The file of a function; None for what is none, or is no Python."""
+    try:
+        return inspect.getsourcefile(_function_of(part))
     except (TypeError, ValueError):
         return None
-    return None if file is None else Path(file)
+
+
+def _function_of(part: Any) -> Any:
+    """What runs when it is called: beneath what decorates it or gives it arguments, of an object its ``__call__``."""
+    beneath = inspect.unwrap(part)
+    if isinstance(beneath, partial):
+        return _function_of(beneath.func)
+    if inspect.isroutine(beneath) or inspect.isclass(beneath):
+        return beneath
+    return _function_of(type(beneath).__call__)
 
 
 def import_folders(names: tuple[str, ...]) -> tuple[str, ...]:

@@ -1,8 +1,9 @@
 """Models of other packages: found by where they are imported from, and named in a line where they are not."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 from foreign import EXAMPLE, PACKAGE, STORED, TYPED, forget, install
@@ -48,7 +49,21 @@ MODEL = SimpleNamespace(suggest=suggest, DEFAULT=tiny.DEFAULT, build=build)
 """
 
 
-@pytest.mark.parametrize("line", ["from lonely.net import MODEL", "from .net import *", "from .net import MODEL"])
+PASSING = {
+    "by its whole path": "from lonely.net import MODEL",
+    "all": "from .net import *",
+    "by name": "from .net import MODEL",
+    "in a try": "try:\n    from .net import MODEL\nexcept ImportError:\n    from .slow import MODEL",
+    "behind what failed": "try:\n    from .never import MODEL\nexcept ImportError:\n    from .net import MODEL",
+    "above the package": "try:\n    from ...net import MODEL\nexcept ImportError:\n    from .net import MODEL",
+    "as it is asked for": "def __getattr__(name):\n    from .net import MODEL\n    return MODEL",
+    "from a module": "from . import net\nMODEL = net.MODEL",
+    "from a module by its path": "import lonely.net\nMODEL: object = lonely.net.MODEL",
+    "under another name": "from .net import MODEL as NET\nMODEL = NET",
+}
+
+
+@pytest.mark.parametrize("line", PASSING.values(), ids=PASSING)
 def test_a_model_that_a_package_imports_is_known_by_the_file_in_which_it_is_written(
     file: Path, tmp_path: Path, line: str
 ) -> None:
@@ -83,6 +98,66 @@ def test_a_model_of_several_files_is_known_by_where_it_is_made_and_where_its_fun
         (package / name).write_text(f"{texts[name]}# edited\n")
         seen.add(source_digest("lonely.NET"))
     assert len(seen) == 4
+
+
+def laid(folder: Path, texts: Mapping[str, str]) -> Path:
+    """The package "lonely" of these files."""
+    package = folder / "lonely"
+    package.mkdir()
+    for name, text in texts.items():
+        (package / name).write_text(text)
+    return package
+
+
+@pytest.mark.parametrize(
+    ("build", "text"),
+    [
+        ("partial(partial(build, weights=None))", "def build(config, weights): return None\n"),
+        ("partial(build)", "from functools import cache\n@cache\ndef build(config, weights): return None\n"),
+        ("build()", "class build:\n    def __call__(self, config, weights): return None\n"),
+    ],
+    ids=["partial", "decorated", "object"],
+)
+def test_what_gives_build_its_arguments_or_is_called_is_known_by_the_file_in_which_it_is_written(
+    file: Path, tmp_path: Path, build: str, text: str
+) -> None:
+    made = OBJECT.replace("def build(", "def passed_by(").replace("build=build", f"build={build}")
+    texts = {"__init__.py": "", "net.py": f"from functools import partial\nfrom .built import build\n{made}"}
+    package = laid(tmp_path, {**texts, "built.py": text})
+    before = source_digest("lonely.net.MODEL")
+    (package / "built.py").write_text(f"{text}# edited\n")
+    assert source_digest("lonely.net.MODEL") != before
+
+
+def test_an_object_that_two_modules_import_from_each_other_is_known_by_the_one_that_makes_it(
+    file: Path, tmp_path: Path
+) -> None:
+    texts = {"__init__.py": "from .over import *\n", "over.py": "from .net import *\n"}
+    laid(tmp_path, {**texts, "net.py": f"{OBJECT}from . import over\n"})
+    digests = {source_digest(name) for name in ("lonely.MODEL", "lonely.over.MODEL", "lonely.net.MODEL")}
+    assert digests == {sha256(f"{OBJECT}from . import over\n".encode()).hexdigest()}
+
+
+def test_what_is_in_no_file_counts_for_nothing_beside_a_file(file: Path, tmp_path: Path) -> None:
+    line = "exec('def suggest(trial): return tiny.suggest(trial)')\n"
+    text = OBJECT.replace("def suggest(trial): return tiny.suggest(trial)\n", line)
+    assert line in text
+    laid(tmp_path, {"__init__.py": "", "net.py": text})
+    assert source_digest("lonely.net.MODEL") == sha256(text.encode()).hexdigest()
+
+
+def test_a_model_in_a_zip_is_refused_in_one_line(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    packed = tmp_path / "packed.zip"
+    with ZipFile(packed, "w") as archive:
+        archive.writestr("lonely/__init__.py", OBJECT)
+    monkeypatch.syspath_prepend(packed)
+    assert load_model("lonely.MODEL").name == "lonely.MODEL"
+    found = f"found: {packed}/lonely/__init__.py"
+    with pytest.raises(
+        ModelError, match=rf"lonely:MODEL lies in no file that can be read \({found}\): expected"
+    ) as told:
+        source_digest("lonely.MODEL")
+    assert "\n" not in str(told.value)
 
 
 @pytest.mark.parametrize(
