@@ -118,7 +118,7 @@ def conclude_control(
         parts,
         fitted(mean, rows.labels, rows.patients),
         nested_over_control(rows.labels, rows.patients, rows.fold, named_logits(retrained), logits, pairs),
-        averaged=tuple(in_words(instead) for _, instead in pairs),
+        averaged=tuple(_named(instead, candidates) for _, instead in pairs),
         others=tuple(ControlPart(one.model, 0, retrained_result(one, folder, rows)) for one in further),
     )
 
@@ -129,6 +129,12 @@ def _instead(counts: Counts, candidates: Sequence[Candidate]) -> Counts:
     for one in candidates:
         labels[one.model].append(one.label)
     return {labels[model_of(name)].pop(0): times for name, times in counts.items()}
+
+
+def _named(counts: Counts, candidates: Sequence[Candidate]) -> str:
+    """In words, with the model of each."""
+    models = {one.label: one.model for one in candidates}
+    return in_words({f"{models[label]} {label}": times for label, times in counts.items()})
 
 
 def control_logit(parts: Sequence[ControlPart], logits: Mapping[str, Floats]) -> Floats:

