@@ -204,9 +204,12 @@ class Ensemble:
     Attributes:
         rule: by which they were selected, in words.
         fit: temperature and threshold of the mean, fitted out of fold.
-        single: the model that is the better one out of fold, with which it is compared.
+        single: the model that is the better one out of fold, with which it is compared; where a prediction may take so
+            long, of those whose chosen configuration does not take longer.
         gain: over that model's chosen configuration; each fold's ensemble is chosen by the other folds.
         control: None where none was asked for, and in plans from before there was any.
+        alone_within: whether the chosen configurations of all models take longer than that, so that it is the only one
+            that may be final; never in plans from before single models were held to it.
     """
 
     parts: tuple[Part, ...]
@@ -215,11 +218,12 @@ class Ensemble:
     single: str
     gain: Gain
     control: Control | None = None
+    alone_within: bool = False
 
     @property
     def chosen(self) -> bool:
-        """Whether it is the final model of the comparison: it is, by its nested gain, better than a single one."""
-        return self.gain.value > 0
+        """Whether it is the final model of the comparison: by its nested gain over a single one, or as none may be."""
+        return self.gain.value > 0 or self.alone_within
 
 
 @dataclass(frozen=True)

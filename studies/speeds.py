@@ -1,7 +1,8 @@
 """What retrained networks take for a patch, as search.finalize measured it on its machine."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import fsum
 
 VIEWS = 8
 """In which each network sees a patch."""
@@ -41,6 +42,11 @@ class NetworkSpeed:
     prefix: Layers
     prefix_name: str
 
+    @property
+    def prefix_of(self) -> tuple[str, str]:
+        """What has the same prefix has the same."""
+        return self.model, self.prefix_name
+
 
 @dataclass(frozen=True)
 class Speeds:
@@ -62,16 +68,25 @@ class Speeds:
         return next((one for one in self.networks if (one.model, one.label) == (model, label)), None)
 
 
+def evened(speeds: Speeds) -> Speeds:
+    """The same prefix has one time, the fastest that was measured, with whatever configuration that was."""
+    fastest: dict[tuple[str, str], float] = {}
+    for one in speeds.networks:
+        fastest[one.prefix_of] = min(one.prefix.milliseconds, fastest.get(one.prefix_of, float("inf")))
+    return replace(
+        speeds,
+        networks=tuple(
+            replace(one, prefix=replace(one.prefix, milliseconds=fastest[one.prefix_of])) for one in speeds.networks
+        ),
+    )
+
+
 def together(networks: Sequence[tuple[NetworkSpeed, int]]) -> Layers:
-    """What a patch takes of so many members of each in all views: a prefix that several have in turn is taken once."""
-    parts, before = [], ("", "")
-    for one, count in networks:
-        parts += [one.rest] * count
-        if one.prefix_name and (one.model, one.prefix_name) != before:
-            before = (one.model, one.prefix_name)
-            parts.append(one.prefix)
+    """What a patch takes of so many members of each in all views: a prefix that several have is taken once."""
+    shared = {one.prefix_of: one.prefix for one, _ in networks if one.prefix_name}
+    parts = [one.rest for one, count in networks for _ in range(count)] + list(shared.values())
     return Layers(
         parameters=sum(count * (one.rest.parameters + one.prefix.parameters) for one, count in networks),
         multiply_adds=VIEWS * sum(part.multiply_adds for part in parts),
-        milliseconds=VIEWS * sum(part.milliseconds for part in parts),
+        milliseconds=VIEWS * fsum(part.milliseconds for part in parts),
     )

@@ -180,7 +180,7 @@ class FinalizeSettings:
         "N", whole(1, 100), "best configurations to retrain; several race", "default: 4, or as many as were planned"
     )] = None  # fmt: skip
     max_ms_per_patch: Annotated[float | None, Flag(
-        "MS", kinds.or_none(positive), "have the ensemble take no longer for a patch, in all members and views, here",
+        "MS", kinds.or_none(positive), "have what is final take no longer for a patch, in all members and views, here",
         "default: none", choices=_NONE,
     )] = None  # fmt: skip
     control: Annotated[bool, switch("train the ensemble's control: default configurations alone", kept=True)] = False

@@ -1,6 +1,6 @@
 """The ensemble: which retrained configurations of all models are averaged, and what their mean says."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -13,10 +13,15 @@ from studies.statistics.ensembles import Within, selected, unbounded
 from studies.statistics.nested import nested_ensemble
 
 _FEWEST_FOLDS = 3  # one is left out, and of the others one to select a rule by
+Taken = Callable[[Sequence[str]], float]
+"""Milliseconds that a patch takes of these configurations together, by their names, as they would be deployed."""
 
 
 def assemble(retrained: Sequence[Retrained], rows: Rows, within: Within = unbounded) -> Ensemble | None:
     """Selects it by out-of-fold scores; None where there is nothing to choose from, or too few folds to choose by.
+
+    It and the single model that it is compared with are both within the limit, as one of them becomes final. So where
+    a single configuration is within, it is an ensemble by itself.
 
     Args:
         retrained: all models, with the scores of their candidates.
@@ -25,11 +30,11 @@ def assemble(retrained: Sequence[Retrained], rows: Rows, within: Within = unboun
     """
     named = {f"{one.final.model} {label}": (one, label) for one in retrained for label in one.logits}
     logits = candidates_within(retrained, within)
-    if len(logits) < 2 or rows.folds < _FEWEST_FOLDS:
+    if len(named) < 2 or not logits or rows.folds < _FEWEST_FOLDS:
         return None
     rule, counts = selected(rows.labels, rows.fold, logits, np.ones(len(rows.labels), np.bool_), within)
     parts = tuple(_part(named[name][0].final, named[name][1], times) for name, times in counts.items())
-    single = max((one.final for one in retrained), key=lambda model: model.candidate(model.chosen).out_of_fold_auc)
+    single = single_within(retrained, within)
     mean = out_of_fold_logit(parts, retrained)
     return Ensemble(
         parts=parts,
@@ -38,20 +43,73 @@ def assemble(retrained: Sequence[Retrained], rows: Rows, within: Within = unboun
         single=single.model,
         gain=nested_ensemble(
             *(rows.labels, rows.patients, rows.fold, logits),
-            single=named_logits(retrained)[f"{single.model} {single.chosen}"],
+            single=named_logits(retrained)[_chosen_of(single)],
             within=within,
         ),
+        alone_within=not within([_chosen_of(single)]),
     )
+
+
+def single_within(retrained: Sequence[Retrained], within: Within = unbounded) -> FinalModel:
+    """The better model out of fold, of those whose chosen configuration is within; of all where that of none is."""
+    models = [one.final for one in retrained]
+    open_to = [model for model in models if within([_chosen_of(model)])]
+    return max(open_to or models, key=lambda model: model.candidate(model.chosen).out_of_fold_auc)
+
+
+def _chosen_of(model: FinalModel) -> str:
+    return f"{model.model} {model.chosen}"
+
+
+def taken_by(speeds: Speeds, members: int) -> Taken:
+    """What so many members of each configuration take; those that were not measured are no part of any ensemble."""
+
+    def taken(names: Sequence[str]) -> float:
+        known = [(name, speeds.of(*name.rsplit(" ", 1))) for name in names]
+        if unknown := [name for name, one in known if one is None]:
+            raise LookupError(f"not measured: {', '.join(unknown)}")
+        return together([(one, members) for _, one in known if one is not None]).milliseconds
+
+    return taken
 
 
 def within_time(speeds: Speeds, members: int, most: float) -> Within:
     """Whether configurations by their names take no longer than ``most`` ms for a patch, so many members of each."""
+    taken = taken_by(speeds, members)
+    return lambda names: taken(names) <= most
 
-    def within(names: Sequence[str]) -> bool:
-        known = [speeds.of(*name.rsplit(" ", 1)) for name in names]
-        return together([(one, members) for one in known if one is not None]).milliseconds <= most
 
-    return within
+def why_no_ensemble(retrained: Sequence[Retrained], rows: Rows, taken: Taken, most: float | None) -> str:
+    """Why ``assemble`` finds none within ``most`` ms a patch; None for no limit."""
+    if rows.folds < _FEWEST_FOLDS:
+        return f"there are {rows.folds} folds, and one is chosen by {_FEWEST_FOLDS} or more"
+    names = list(named_logits(retrained))
+    if most is None or len(names) < 2:
+        return "there is nothing to choose from"
+    fastest = min(names, key=lambda name: taken([name]))
+    if taken([fastest]) <= most:
+        return "the plan was frozen without one, elsewhere or by an earlier version"
+    return f"nothing is within {most:g} ms a patch: the fastest, {fastest}, takes {taken([fastest]):.4g}"
+
+
+def above_limit(retrained: Sequence[Retrained], ensemble: Ensemble | None, taken: Taken, most: float) -> str:
+    """That the final model takes longer than ``most`` ms a patch, and by how much; "" where it does not."""
+    names = [_chosen_of(_final_single(retrained, ensemble))]
+    if ensemble is not None and ensemble.chosen:
+        names = [f"{part.model} {part.label}" for part in ensemble.parts]
+    takes = taken(names)
+    if takes <= most:
+        return ""
+    return (
+        f"the final model, {' with '.join(names)}, takes {takes:.4g} ms a patch here, {takes - most:.4g} more than the "
+        f"{most:g} of --max-ms-per-patch"
+    )
+
+
+def _final_single(retrained: Sequence[Retrained], ensemble: Ensemble | None) -> FinalModel:
+    if ensemble is None:
+        return single_within(retrained)
+    return next(one.final for one in retrained if one.final.model == ensemble.single)
 
 
 def candidates_within(retrained: Sequence[Retrained], within: Within) -> dict[str, Floats]:

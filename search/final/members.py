@@ -292,6 +292,12 @@ def names_prefix(stored: StoredModel) -> bool:
     return model.prefix_name(model.configuration(stored.params)) is not None
 
 
+def prefix_of(stored: StoredModel) -> tuple[str, str]:
+    """The model and the name of such layers, "" where it has none: as ``NetworkSpeed.prefix_of``."""
+    model = load_model(stored.model)
+    return stored.model, model.prefix_name(model.configuration(stored.params)) or ""
+
+
 def _behind_one_prefix(
     stored: StoredModel,
     networks: Sequence[nn.Module],

@@ -25,11 +25,13 @@ from studies.records import AnalysisPlan, DataSummary, StudySummary, digest, fro
 from studies.storage.results import FINISHED, own_trials, summarise, trials_digest
 
 TRIALS, RECORDS, FOLD_SIZES, TRAINED_AGAIN = "trials", "records", "fold sizes", "trained again"
+ABOVE_LIMIT = "above the limit"
 """Settings of a plan that decide nothing: which trials of each study it knew, and the files that a report reads
 besides, both by digest; patients, patches and patches with IDC of each fold; members that were lost and came out
-otherwise than under the plan before. So does why no score looks at neighbours, under the name of that entrant."""
+otherwise than under the plan before; that its final model takes longer than a prediction may. So does why no score
+looks at neighbours, under the name of that entrant."""
 MOST_TIME = "most milliseconds a patch"
-"""The setting that has what the ensemble may take; there is none in plans without such a limit."""
+"""The setting that has what the final model may take; there is none in plans without such a limit."""
 RACE = "race"
 """The setting that has the rule by which candidates were dropped; there is none in plans without a race."""
 _OF_DATA = ("fingerprint", "parts", "patient_ids", "patients", "lock_digest", "fractions")  # not what was passed over
@@ -222,6 +224,6 @@ def _timeless(one: CandidateResult) -> CandidateResult:
 
 
 def _decisions(plan: AnalysisPlan) -> AnalysisPlan:
-    about = (TRIALS, RECORDS, FOLD_SIZES, TRAINED_AGAIN, NEIGHBOURS)
+    about = (TRIALS, RECORDS, FOLD_SIZES, TRAINED_AGAIN, ABOVE_LIMIT, NEIGHBOURS)
     settings = {key: value for key, value in plan.settings.items() if key not in about}
     return replace(_without_seconds(plan), settings=settings, statistics=())

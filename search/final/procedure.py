@@ -37,13 +37,14 @@ from search.final.control import (
     frozen_control,
     further_candidates,
 )
-from search.final.ensemble import assemble, within_time
+from search.final.ensemble import Taken, above_limit, assemble, taken_by, why_no_ensemble, within_time
 from search.final.entrants import entrants_of
 from search.final.examples import save_development_examples
 from search.final.likeness import measures
 from search.final.neighbours import surround, why_none
 from search.final.opening import check_decided, check_reopening, open_test, publish, withdraw
 from search.final.plan import (
+    ABOVE_LIMIT,
     FOLD_SIZES,
     MOST_TIME,
     RACE,
@@ -125,13 +126,14 @@ def _finalize(final: Final) -> Written:
         for one in _retrain(final, context, rows)
     ]
     known = None if before is None else before[0]
-    speeds = _speeds(final, retrained)
+    speeds = _speeds(final, retrained, known)
     ensemble = _ensemble(final, context, retrained, rows, speeds, known)
     weights = next(filter(None, context.weights.values()), None)  # of the one model that has any
     decided = _decide(final, retrained, rows, development, ensemble, weights, known)
     check_decided(final.comparison, decided, settings.reopen)  # before anything that a report reads is written over
     _keep_development(final, development, retrained, ensemble)
-    plan, plan_digest = _plan(final, development, decided, fold)
+    above = _above_limit(final, retrained, ensemble, taken_by(speeds, rows.folds))
+    plan, plan_digest = _plan(final, development, decided, fold, above)
     entrants = entrants_of(final, plan, plan_digest)
     opened = open_test(
         final.comparison,
@@ -186,7 +188,7 @@ def _retrain(final: Final, context: WorkerContext, rows: Rows) -> list[Retrained
 
 
 def _plan(
-    final: Final, development: DevelopmentSet, decided: AnalysisPlan, fold: npt.NDArray[np.int64]
+    final: Final, development: DevelopmentSet, decided: AnalysisPlan, fold: npt.NDArray[np.int64], above: str
 ) -> tuple[AnalysisPlan, str]:
     """The plan and its digest: that of the last opening, where nothing else is decided now."""
     before = last_plan(final.comparison)
@@ -202,6 +204,8 @@ def _plan(
         about[NEIGHBOURS] = reason
     if before is not None and (others := trained_otherwise(before[0], decided)):
         about[TRAINED_AGAIN] = others
+    if above:
+        about[ABOVE_LIMIT] = above
     plan = replace(decided, settings={**decided.settings, **about})
     return plan, digest_of(plan)
 
@@ -216,7 +220,7 @@ def _write_environment(final: Final) -> None:
     write_whole(final.comparison.folder / ENVIRONMENT_FILE, to_json(content))
 
 
-def _speeds(final: Final, retrained: Sequence[Retrained]) -> Speeds:
+def _speeds(final: Final, retrained: Sequence[Retrained], before: AnalysisPlan | None) -> Speeds:
     return speeds_of(
         final.comparison.folder,
         final.wanted,
@@ -224,6 +228,7 @@ def _speeds(final: Final, retrained: Sequence[Retrained]) -> Speeds:
         device=final.crew.device,
         precision=final.precision,
         shares={one.final.model: not one.final.weights.startswith("none") for one in retrained},
+        reported=before is not None,
     )
 
 
@@ -242,10 +247,8 @@ def _ensemble(
     ensemble = before.ensemble if before is not None and known else assemble(retrained, rows, within)
     if ensemble is None:
         if final.settings.control or most is not None:
-            say(
-                final.console,
-                f"there is no ensemble and no control, as there is nothing to choose from{_in_time(most)}",
-            )
+            why = why_no_ensemble(retrained, rows, taken_by(speeds, rows.folds), most)
+            say(final.console, f"there is no ensemble and no control, as {why}")
         return None
     if not known:
         ensemble = replace(ensemble, rule=ensemble.rule + _in_time(most))
@@ -261,6 +264,15 @@ def _ensemble(
     train_members(final, context, rows.folds, candidates)
     control = conclude_control(ensemble, candidates, chosen, folder, rows=rows, retrained=retrained)
     return replace(ensemble, control=control)
+
+
+def _above_limit(final: Final, retrained: Sequence[Retrained], ensemble: Ensemble | None, taken: Taken) -> str:
+    """What ``above_limit`` says, which is told."""
+    most = final.settings.max_ms_per_patch
+    above = "" if most is None else above_limit(retrained, ensemble, taken, most)
+    if above:
+        say(final.console, above)
+    return above
 
 
 def _in_time(most: float | None) -> str:

@@ -14,7 +14,7 @@ from search.training.loop import EVALUATION_BATCH, count_parameters
 from search.training.speed import batch_of, milliseconds, multiply_adds, where
 from studies.files import read_file, write_whole
 from studies.records import from_json, to_json
-from studies.speeds import Layers, NetworkSpeed, Speeds
+from studies.speeds import Layers, NetworkSpeed, Speeds, evened
 
 SPEEDS_FILE = "speeds.json"
 _LARGEST = 2**20  # bytes
@@ -34,9 +34,19 @@ def keep_speeds(folder: Path, speeds: Speeds) -> None:
 
 
 def speeds_of(
-    folder: Path, wanted: dict[str, list[Candidate]], *, side: int, device: str, precision: str, shares: dict[str, bool]
+    folder: Path,
+    wanted: dict[str, list[Candidate]],
+    *,
+    side: int,
+    device: str,
+    precision: str,
+    shares: dict[str, bool],
+    reported: bool,
 ) -> Speeds:
     """Of all of them, as they are stored where they were measured here; else measured anew.
+
+    Layers that several share have one time, the fastest. What is measured is stored at once where no report reads it
+    yet, so that a finalization that is taken up chooses by the same; else with ``keep_speeds``, once its report may.
 
     Args:
         folder: of the comparison.
@@ -45,6 +55,7 @@ def speeds_of(
         device: on which is predicted.
         precision: of the comparison.
         shares: by model, whether the frozen layers of all members are the same; random ones differ.
+        reported: whether there is a report of an earlier opening, which may be of others.
     """
     compute = Compute(device, precision, PREDICTION_LAYOUT)
     here = where(device)
@@ -52,10 +63,13 @@ def speeds_of(
     known = stored_speeds(folder)
     keys = [(one.model, one.label, one.key) for one in candidates]
     if known and known.where == here and [(one.model, one.label, one.key) for one in known.networks] == keys:
-        return known
+        return evened(known)
     found = tuple(_measured(candidate, side, compute, shared=shares[candidate.model]) for candidate in candidates)
     batch = EVALUATION_BATCH[torch.device(device).type]
-    return Speeds(here, batch, precision, found)
+    speeds = evened(Speeds(here, batch, precision, found))
+    if not reported:
+        keep_speeds(folder, speeds)
+    return speeds
 
 
 def _measured(candidate: Candidate, side: int, compute: Compute, *, shared: bool) -> NetworkSpeed:

@@ -12,7 +12,16 @@ from torch import nn
 
 from data_utils.files import read_small, shown
 from search.errors import UsageError
-from search.final.members import Floats, Progress, SharedOutputs, StoredModel, check_model, member_logits, problems
+from search.final.members import (
+    Floats,
+    Progress,
+    SharedOutputs,
+    StoredModel,
+    check_model,
+    member_logits,
+    prefix_of,
+    problems,
+)
 from studies.records import from_json
 
 ENSEMBLE_FILE = "ensemble.json"
@@ -172,15 +181,21 @@ def ensemble_logits(
     Raises:
         UsageError: a member's file is missing, or is not the one that was put to the test.
     """
-    kept, columns, before = SharedOutputs(), [], 0
+    kept, before = SharedOutputs(), 0
+    columns: dict[int, list[Floats]] = {}
     count = sum(len(part.stored.members) for part in ensemble.parts)
-    for number, part in enumerate(ensemble.parts):
+    for number, part in _side_by_side(ensemble.parts):
         start, loaded = before, None if networks is None else networks[number]
 
         def seen(done: int, _: int, start: int = start) -> None:
             progress(start + done, count)
 
         logits = member_logits(part.stored, folder / part.stored.model, pixels, device, seen, kept, loaded)
-        columns += [logits.mean(axis=1) / part.stored.temperature] * part.times
+        columns[number] = [logits.mean(axis=1) / part.stored.temperature] * part.times
         before += len(part.stored.members)
-    return np.stack(columns, axis=1)
+    return np.stack([each for _, of_part in sorted(columns.items()) for each in of_part], axis=1)
+
+
+def _side_by_side(parts: Sequence[StoredPart]) -> list[tuple[int, StoredPart]]:
+    """With their places, those with the same frozen layers in turn: outputs are kept for one such front alone."""
+    return sorted(enumerate(parts), key=lambda one: prefix_of(one[1].stored))

@@ -6,12 +6,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.special import expit
+from torch import nn
 
 from data_utils.readers.patches import read_patches
 from models._errors import ModelError
 from search.errors import UsageError
-from search.final.ensemble import assemble, ensemble_logit, mean_logit, within_time
+from search.final import members
+from search.final.ensemble import (
+    above_limit,
+    assemble,
+    ensemble_logit,
+    mean_logit,
+    taken_by,
+    why_no_ensemble,
+    within_time,
+)
 from search.final.members import member_logits
+from search.final.plan import ABOVE_LIMIT, decides_the_same
 from search.final.race import Rows
 from search.final.retraining import Retrained
 from search.final.scored import ensemble_out_of_fold
@@ -23,6 +34,8 @@ from search.final.stored_ensemble import (
     ensemble_problems,
     load_ensemble,
 )
+from search.training.device import Compute
+from search.training.device_patches import DevicePatches
 from studies.errors import RecordError
 from studies.final_models import CandidateResult, Ensemble, FinalModel, Fit, Part
 from studies.records import AnalysisPlan, from_json, to_json
@@ -66,15 +79,64 @@ def speeds_of(**milliseconds: float) -> Speeds:
 
 def test_what_it_takes_is_bounded_in_all_members_and_views(models: list[Retrained]) -> None:
     speeds = speeds_of(cnn_best=0.1, cnn_default=0.1, vgg16_default=1.0)
-    for most, parts in ((44.0, {"cnn", "vgg16"}), (39.9, {"cnn"}), (8.0, {"cnn"})):  # 5 members, 8 views
+    assert auc(LABELS, models[1].logits["default"]) > auc(LABELS, models[0].logits["best"])
+    for most, parts, single in (  # 5 members, 8 views
+        *((44.0, {"cnn", "vgg16"}, "vgg16"), (40.0, {"cnn", "vgg16"}, "vgg16")),
+        *((39.9, {"cnn"}, "cnn"), (8.0, {"cnn"}, "cnn")),
+    ):
         within = within_time(speeds, 5, most)
         assert within(["cnn best", "vgg16 default"]) == (most >= 44)
         found = assemble(models, ROWS, within)
         assert found is not None
-        assert {part.model for part in found.parts} == parts
+        assert {part.model for part in found.parts} <= parts
+        assert (found.single, found.alone_within) == (single, False)
+        assert above_limit(models, found, taken_by(speeds, 5), most) == ""
         assert within([f"{part.model} {part.label}" for part in found.parts])
-        assert all("vgg16" not in each for each in found.gain.chosen) or most >= 44
+        assert all("vgg16" not in each for each in found.gain.chosen) or most >= 40
     assert assemble(models, ROWS, within_time(speeds, 5, 3.9)) is None
+
+
+def test_what_is_final_is_within_the_limit_where_anything_is(models: list[Retrained]) -> None:
+    of_chosen = assemble(models, ROWS, within_time(speeds_of(cnn_best=0.1, cnn_default=1, vgg16_default=1), 5, 5))
+    assert of_chosen is not None
+    assert [(part.model, part.label) for part in of_chosen.parts] == [("cnn", "best")]
+    assert (of_chosen.single, of_chosen.gain.value, of_chosen.chosen) == ("cnn", 0, False)
+    speeds = speeds_of(cnn_best=1, cnn_default=0.1, vgg16_default=1)
+    of_other = assemble(models, ROWS, within_time(speeds, 5, 5))
+    assert of_other is not None
+    assert [(part.model, part.label) for part in of_other.parts] == [("cnn", "default")]
+    assert of_other.gain.value < 0
+    assert (of_other.single, of_other.alone_within, of_other.chosen) == ("vgg16", True, True)
+    assert above_limit(models, of_other, taken_by(speeds, 5), 5) == ""
+    assert from_json(Ensemble, to_json(of_other), "here") == of_other
+
+
+def test_it_is_said_why_there_is_none_and_that_the_final_model_is_above_the_limit(models: list[Retrained]) -> None:
+    taken = taken_by(speeds_of(cnn_best=0.1, cnn_default=0.09, vgg16_default=1.25), 5)
+    assert (
+        why_no_ensemble(models, ROWS, taken, 3) == "nothing is within 3 ms a patch: the fastest, cnn default, takes 3.6"
+    )
+    assert (
+        why_no_ensemble(models, ROWS, taken, 4) == "the plan was frozen without one, elsewhere or by an earlier version"
+    )
+    assert why_no_ensemble(models[1:], ROWS, taken, None) == "there is nothing to choose from"
+    two = replace(ROWS, fold=ROWS.fold % 2)
+    assert why_no_ensemble(models, two, taken, 3) == "there are 2 folds, and one is chosen by 3 or more"
+    above = "takes 50 ms a patch here, 47 more than the 3 of --max-ms-per-patch"
+    assert above_limit(models, None, taken, 3) == f"the final model, vgg16 default, {above}"
+    frozen = assemble(models, ROWS)
+    assert frozen is not None
+    assert above_limit(models, frozen, taken, 3).startswith("the final model, vgg16 default with cnn best, takes 5")
+    assert above_limit(models, None, taken, 50) == ""
+    plan = AnalysisPlan("idc", "f", "l", tuple(one.final for one in models), (), "p", ("p",), 100, 0, {})
+    assert decides_the_same(plan, replace(plan, settings={ABOVE_LIMIT: above}))
+
+
+def test_what_was_not_measured_takes_no_part(models: list[Retrained]) -> None:
+    within = within_time(speeds_of(cnn_best=0.1, vgg16_default=1.0), 5, 100)
+    assert within(["cnn best"])
+    with pytest.raises(LookupError, match="not measured: cnn default"):
+        assemble(models, ROWS, within)
 
 
 def test_it_averages_unlike_models_on_one_scale_and_has_a_fit_of_its_own(models: list[Retrained]) -> None:
@@ -146,6 +208,31 @@ def test_it_predicts_by_the_weighted_mean_of_its_parts(folder: Path) -> None:
     }
     parts = [Part(k, "best", part.times, part.stored.temperature) for k, part in enumerate(ensemble.parts)]  # type: ignore[arg-type]
     np.testing.assert_allclose(found.mean(axis=1), mean_logit(parts, each), rtol=1e-6)  # type: ignore[arg-type]
+
+
+def test_the_same_frozen_layers_see_a_patch_once_wherever_their_parts_stand(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fronts: list[object] = []
+
+    class Counted(members.PrefixOutputs):
+        def __init__(self, prefix: nn.Module, patches: DevicePatches, compute: Compute) -> None:
+            fronts.append(prefix)
+            super().__init__(prefix, patches, compute)
+
+    monkeypatch.setattr(members, "PrefixOutputs", Counted)
+    (folder / "vgg16" / "other").mkdir()
+    other = stored(folder / "vgg16" / "other", same=True, frozen=4)
+    moved = tuple((f"other/{file}", sha256) for file, sha256 in other.members)
+    ensemble = load_ensemble(folder)
+    assert ensemble is not None
+    first, last = ensemble.parts
+    apart = replace(ensemble, parts=(first, StoredPart(2, replace(other, members=moved)), last))
+    pixels = np.random.default_rng(0).integers(0, 255, (2, 50, 50, 3), dtype=np.uint8)
+    found = ensemble_logits(apart, folder, pixels, "cpu", lambda *_: None)
+    assert len(fronts) == 2
+    alone = ensemble_logits(ensemble, folder, pixels, "cpu", lambda *_: None)
+    np.testing.assert_array_equal(found[:, [0, 1, 2, 5]], alone)
 
 
 def test_a_member_that_was_changed_is_named_once_for_each_part(folder: Path) -> None:

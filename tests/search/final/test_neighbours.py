@@ -114,6 +114,10 @@ def test_it_is_made_of_the_ensemble_where_that_was_chosen(found: Neighbours) -> 
     alone = surround(both, rows, patches, lost)
     assert alone is not None
     assert alone.of == max(both, key=lambda each: auc(rows.labels, each.logits["best"])).final.model
+    for within in ("cnn", "vgg16"):  # a limit leaves one of them
+        of_one = surround(both, rows, patches, replace(lost, single=within))
+        assert of_one is not None
+        assert of_one.of == within
 
 
 def test_it_is_left_out_where_few_have_neighbours_and_the_reason_is_told() -> None:

@@ -1,5 +1,7 @@
 """What finalists take for a patch: measured once, and frozen layers that members share counted once."""
 
+from dataclasses import replace
+from itertools import permutations
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ from models._registry import load_model
 from search.final.candidates import Candidate
 from search.final.speeds import keep_speeds, speeds_of, stored_speeds
 from search.training.loop import EVALUATION_BATCH, count_parameters
-from studies.speeds import Layers, NetworkSpeed, Speeds, together
+from studies.speeds import Layers, NetworkSpeed, Speeds, evened, together
 
 
 def finalist(model: str, label: str, **params: object) -> Candidate:
@@ -18,13 +20,11 @@ def finalist(model: str, label: str, **params: object) -> Candidate:
 SMALL = {"depth": 1, "width": 16}
 
 
-def measured(folder: Path, *wanted: Candidate, shared: bool = True) -> Speeds:
+def measured(folder: Path, *wanted: Candidate, shared: bool = True, reported: bool = False) -> Speeds:
     by_model = {one.model: [each for each in wanted if each.model == one.model] for one in wanted}
     shares = dict.fromkeys(by_model, shared)
-    keep_speeds(folder, speeds_of(folder, by_model, side=50, device="cpu", precision="fp32", shares=shares))
-    found = stored_speeds(folder)
-    assert found is not None
-    return found
+    about = {"side": 50, "device": "cpu", "precision": "fp32", "shares": shares, "reported": reported}
+    return speeds_of(folder, by_model, **about)
 
 
 def test_finalists_are_measured_once_on_a_machine_and_anew_where_they_are_others(tmp_path: Path) -> None:
@@ -37,9 +37,42 @@ def test_finalists_are_measured_once_on_a_machine_and_anew_where_they_are_others
     before = (tmp_path / "speeds.json").stat().st_mtime_ns
     assert measured(tmp_path, finalist("cnn", "best", **SMALL)) == first
     assert (tmp_path / "speeds.json").stat().st_mtime_ns == before
-    other = measured(tmp_path, finalist("cnn", "best", **SMALL), finalist("cnn", "default", depth=1, width=32))
+    wanted = finalist("cnn", "best", **SMALL), finalist("cnn", "default", depth=1, width=32)
+    other = measured(tmp_path, *wanted, reported=True)
     small, large = other.networks
     assert small.rest.multiply_adds < large.rest.multiply_adds
+    assert stored_speeds(tmp_path) == first, "an earlier report is of these"
+    keep_speeds(tmp_path, other)
+    assert stored_speeds(tmp_path) == measured(tmp_path, *wanted, reported=True) == other
+
+
+def test_what_was_measured_is_kept_before_anything_is_chosen_by_it(tmp_path: Path) -> None:
+    assert measured(tmp_path, finalist("cnn", "best", **SMALL)) == stored_speeds(tmp_path)
+
+
+def network(label: str, name: str, milliseconds: float) -> NetworkSpeed:
+    front = Layers(100, 1000, milliseconds)
+    return NetworkSpeed("vgg16", label, f"key of {label}", Layers(3, 20, 0.1), front, name)
+
+
+def test_the_same_layers_have_the_same_time_and_the_order_plays_no_part(tmp_path: Path) -> None:
+    """Times as they were measured once, two of them twice as slow as two others."""
+    slow, fast, other = network("best", "5", 22.5), network("default", "5", 12.9), network("finalist-2", "4", 17.2)
+    speeds = evened(Speeds("here", 64, "fp32", (slow, other, fast)))
+    assert [one.prefix.milliseconds for one in speeds.networks] == [12.9, 17.2, 12.9]
+    assert [one.prefix.multiply_adds for one in speeds.networks] == [1000] * 3
+    takes = {together([(one, 5) for one in order]).milliseconds for order in permutations(speeds.networks)}
+    assert len(takes) == 1
+    assert takes.pop() == pytest.approx(8 * (12.9 + 17.2 + 15 * 0.1))
+    candidate = finalist("vgg16", "best", frozen_blocks=5, head_width=0)
+    same = finalist("vgg16", "default", frozen_blocks=5, head_width=0, dropout=0.1)
+    (one, twin), (again, _) = (measured(tmp_path, candidate, same).networks for _ in range(2))
+    assert one.prefix == twin.prefix == again.prefix
+    stored = stored_speeds(tmp_path)
+    assert stored is not None
+    noisy = replace(stored, networks=(replace(one, prefix=replace(one.prefix, milliseconds=1e9)), twin))
+    keep_speeds(tmp_path, noisy)
+    assert measured(tmp_path, candidate, same).networks[0].prefix == twin.prefix, "what an earlier version stored"
 
 
 def test_a_frozen_front_is_measured_apart_unless_each_member_has_another(

@@ -21,6 +21,8 @@ from studies.report.card import Exported, card
 from studies.report.page import write_report
 from tests.studies import made_up
 
+SCORES = ("logits", "probabilities")
+
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> ReportData:
@@ -112,6 +114,21 @@ def test_what_neighbours_gain_is_told_or_why_there_are_none(small: ReportData, t
     assert '<span class="reason">no interval: of two</span>, the mean of the differences within folds' in text
     earlier = replace(small, plan=replace(small.plan, neighbours=None))
     assert 'id="neighbours"' not in write_report(earlier, tmp_path).read_text("utf-8"), "of a plan from before"
+
+
+def test_a_limit_may_leave_one_configuration_as_the_ensemble(small: ReportData, tmp_path: Path) -> None:
+    """It is the single model itself, or one that is final as the chosen ones take longer than a prediction may."""
+    assert small.plan.ensemble is not None
+    part, test = small.plan.ensemble.parts[-1], small.test
+    same = replace(test, **{of: {**(scores := getattr(test, of)), "ensemble": scores[part.model]} for of in SCORES})
+    none = Gain((f"1 x {part.model} {part.label}",) * 5, 0.0, 0.0, 0.0, "", 95, 950)
+    alone = replace(small.plan.ensemble, parts=(part,), gain=none)
+    for only, told in ((False, "vgg16: the ensemble gained nothing"), (True, "the ensemble, as the chosen config")):
+        plan = replace(small.plan, ensemble=replace(alone, alone_within=only))
+        text = write_report(replace(small, test=same, plan=plan), tmp_path).read_text(encoding="utf-8")
+        assert f"<dt>Final model of the comparison</dt><dd>{told}" in text
+        found = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["ensemble"]
+        assert (found["chosen"], found["comparison"]["primary"]["value"]) == (only, 0)
 
 
 @pytest.mark.parametrize("model", ["cnn", "ensemble"])
