@@ -1,7 +1,7 @@
 """Failures in a row: the mark of a broken worker, machine or model, not of a poor configuration."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from search.errors import SearchFailed
 from search.training.jobs import IN_A_ROW
@@ -19,27 +19,41 @@ class Failures:
 
     def __init__(self) -> None:
         self._in_a_row: dict[str, list[str]] = {}
-        self._ended: Counter[str] = Counter()  # study -> its trials that have ended in this launch, however they did
+        self._in_vain: dict[str, set[int]] = {}  # study -> its trials of this launch that failed or did not fit
         self._replaced: list[str] = []
 
-    def ended(self, study: str, worker: str, failure: str | None, ever: Sequence[str] = ()) -> None:
+    def in_vain(self, study: str, number: int, ever: Mapping[int, str]) -> None:
+        """Takes note of a trial that failed or did not fit.
+
+        The first ones of a study end the search; where its user has mended something and begun anew, as many more.
+
+        Args:
+            study: its study.
+            number: its own.
+            ever: why each trial of the study failed, by number and whoever had it; of one that did not fit, why each of
+                the first did not; none where one went well.
+
+        Raises:
+            SearchFailed: no trial of the study ever went well; says why, and to mend it.
+        """
+        self._in_vain.setdefault(study, set()).add(number)
+        of_this_launch = self._in_vain[study] & ever.keys()
+        if number in ever and (len(ever) == IN_A_ROW or len(of_this_launch) >= IN_A_ROW):
+            raise SearchFailed(_diagnosis(f"study {study}: all {len(ever)} trials failed", ever.values()))
+
+    def ended(self, study: str, worker: str, failure: str | None) -> None:
         """Takes note of a trial that has ended.
 
         Args:
             study: its study.
             worker: host and process that had it; "" where they died.
             failure: why it failed; None where it did not.
-            ever: why each trial of the study failed, whoever had it; of one that did not fit, why none went well; ()
-                where one did.
 
         Raises:
             SearchFailed: failures go on although a worker was replaced; says how often which, and to mend it.
         """
         for who in (study, worker):
             self._count(who, failure)
-        self._ended[study] += 1
-        if self._never_went_well(study, failure, ever):
-            raise SearchFailed(_diagnosis(f"study {study}: all {len(ever)} trials failed", ever))
         if worker and len(self._in_a_row[worker]) == IN_A_ROW:
             self._replaced.append(worker)
         if len(self._replaced) > 1:
@@ -51,11 +65,6 @@ class Failures:
             raise SearchFailed(
                 _diagnosis(f"study {study} failed {2 * IN_A_ROW} trials in a row", self._in_a_row[study])
             )
-
-    def _never_went_well(self, study: str, failure: str | None, ever: Sequence[str]) -> bool:
-        """At the first trials of a study; again after as many where its user has mended something and begun anew."""
-        of_this_launch = self._ended[study] if failure is None else len(self._in_a_row[study])
-        return len(ever) == IN_A_ROW or (len(ever) > IN_A_ROW and of_this_launch >= IN_A_ROW)
 
     def _count(self, who: str, failure: str | None) -> None:
         before = self._in_a_row.setdefault(who, [])
@@ -81,7 +90,6 @@ _MORE_MEMORY = "more memory, fewer --workers, a space of smaller batches or netw
 _WAYS = {
     OutOfTimeError.__name__: "a longer --trial-timeout, smaller networks",
     "--max-ms-per-patch": "a larger --max-ms-per-patch, a space of smaller networks",
-    "--max-parameters": "a larger --max-parameters, a space of smaller networks",
     "MemoryError": _MORE_MEMORY,
     "can't allocate memory": _MORE_MEMORY,
     "memory ran out": _MORE_MEMORY,

@@ -95,8 +95,11 @@ class Searches:
     def _passed_on(self, job: Job, report: EpochReport, state: str) -> None:
         self._watcher.epoch(job, report, state)
         if state in _ENDED:
-            failure = report.failure if state == TrialState.FAIL.name else None
-            self._ended(job, str(report.attributes.get("worker", "")), failure, ended_badly=report.failure is not None)
+            try:
+                self._ended(job, report, state)
+            except SearchFailed as failed:
+                more = "" if self.unfinished() else " with more --trials, as all that were asked for have ended"
+                raise SearchFailed(f"{failed}, then run the same command again{more}") from None
 
     def worker_lost(self, job: Job, report: EpochReport) -> None:
         """Passes a death on to the job's study."""
@@ -112,17 +115,13 @@ class Searches:
         """Has them stored, once for all studies: they belong to the launch."""
         next(iter(self._searches.values())).keep_hosts(lent)
 
-    def _ended(self, job: Job, worker: str, failure: str | None, *, ended_badly: bool) -> None:
+    def _ended(self, job: Job, report: EpochReport, state: str) -> None:
         """Counts a failure; where a study never went well, also what did not fit, which is none in a row."""
         search = self._searches[job.model]
-        ever: Sequence[str] = ()
-        if ended_badly:
-            ever = search.misfits() if failure is None else search.failures()
-        try:
-            self._failures.ended(search.study.study_name, worker, failure, ever)
-        except SearchFailed as failed:
-            more = "" if self.unfinished() else " with more --trials, as all that were asked for have ended"
-            raise SearchFailed(f"{failed}, then run the same command again{more}") from None
+        study, failed = search.study.study_name, state == TrialState.FAIL.name
+        if report.failure is not None:
+            self._failures.in_vain(study, job.number, search.failures() if failed else search.misfits())
+        self._failures.ended(study, str(report.attributes.get("worker", "")), report.failure if failed else None)
 
     def tick(self) -> None:
         """Ends the run on a signal or at its time limit."""

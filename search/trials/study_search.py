@@ -5,8 +5,9 @@ launches together end with exactly the number that was asked for.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 
 import optuna
@@ -35,7 +36,6 @@ from studies.storage.results import CUT_SHORT, IGNORED, own_trials, trained_as
 Refused = Callable[[Job, EpochReport, str], object]
 RUNNING, LOST = "RUNNING", "LOST"
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
-
 
 DOES_NOT_FIT = "does not fit"
 """Constraint of Optuna's, above 0 for a configuration that is too large, by which samplers keep away from its like."""
@@ -147,26 +147,28 @@ class StudySearch:
             self._hand.reclaim()
         return self.counts().taken < self.wanted
 
-    def failures(self) -> list[str]:
-        """Why each trial that failed did, in this launch or another, where none has gone well so far; else nothing.
+    def failures(self) -> dict[int, str]:
+        """Why each trial failed, by number, in this launch or another, where none has gone well so far; else nothing.
 
         Those that did not fit are none of these.
         """
-        trials = self._tried()
-        return [] if any(map(_goes_well, trials)) else [_reason(trial) for trial in trials if _failed(trial)]
+        return _reasons(trial for trial in self._none_well() if _failed(trial))
 
-    def misfits(self) -> list[str]:
-        """Why each trial did not fit, or failed, where none has gone well and none is running; else nothing.
+    def misfits(self) -> dict[int, str]:
+        """Why each of a study's first trials did not fit, or failed, where none has gone well so far; else nothing.
 
-        What is left out ends in no time: beside a trial that is still in its first epoch it says nothing of the model.
+        What is left out ends in no time: beside an older trial that is still in its first epoch, or waits to go on, it
+        says nothing of the model. So these are the trials before the first that has not ended.
         """
+        return _reasons(takewhile(lambda trial: trial.state in FINISHED, self._none_well()))
+
+    def _none_well(self) -> list[FrozenTrial]:
+        """What has been tried, by number; nothing where a trial of it goes well."""
         trials = self._tried()
-        if any(trial.state == TrialState.RUNNING or _goes_well(trial) for trial in trials):
-            return []
-        return [_reason(trial) for trial in trials if _failed(trial) or _left_out(trial)]
+        return [] if any(map(_goes_well, trials)) else trials
 
     def _tried(self) -> list[FrozenTrial]:
-        """Without those that were refused, which say nothing of the model."""
+        """Without those that were refused before they were tried, which say nothing of the model."""
         trials = own_trials(self.study.get_trials(deepcopy=False))
         return [trial for trial in trials if "refused" not in trial.user_attrs]
 
@@ -215,7 +217,7 @@ class StudySearch:
         return job, EpochReport(0, {}, 0.0, failure=reason), state
 
     def _left_out(self, job: Job, reason: str) -> str:
-        return self._written_down(job, lambda: self._does_not_fit(job, reason, None))
+        return self._written_down(job, lambda: self._does_not_fit(job, reason, None, refused=True))
 
     def _drawn(self, trial: Trial) -> Job:
         with at_once(self._storage, self._hand.held[trial.number].trial_id):
@@ -384,8 +386,9 @@ def _goes_well(trial: FrozenTrial) -> bool:
     return bool(trial.intermediate_values)
 
 
-def _reason(trial: FrozenTrial) -> str:
-    return str(trial.user_attrs.get("failure") or trial.user_attrs.get(CUT_SHORT, ""))
+def _reasons(trials: Iterable[FrozenTrial]) -> dict[int, str]:
+    told = ((trial.number, trial.user_attrs) for trial in trials)
+    return {number: str(attrs.get("failure") or attrs.get(CUT_SHORT, "")) for number, attrs in told}
 
 
 def _number_asked_next(trials: Sequence[FrozenTrial]) -> int:

@@ -60,7 +60,7 @@ def test_what_runs_out_of_memory_is_pruned_as_infeasible_and_is_no_failure(
     assert by_hand(study.trials) == ""
     assert cut_short(study.trials) == ["2 x OutOfMemoryError: no (trials 0, 2)"]
     assert study.best == 1
-    assert search.failures() == []
+    assert search.failures() == {}
     assert broken(storage, lambda _launch: True, "idc") == []
     assert sorted(trial.value or 0.0 for trial in as_complete(trials)) == [0.6, 0.6, 0.6]  # no better than the worst
 
@@ -204,6 +204,86 @@ def test_once_the_last_that_ran_does_not_fit_either_the_search_ends(twenty: Sear
         twenty.report(default, NO_ROOM)
 
 
+@pytest.mark.parametrize("workers", [2, 3, 8])
+def test_where_nothing_fits_newer_trials_on_other_workers_keep_the_search_from_no_end(
+    twenty: Searches, workers: int
+) -> None:
+    running = asked(twenty, workers)
+    for _ in range(IN_A_ROW - 1):
+        assert twenty.report(running.pop(0), NO_ROOM)
+        running += asked(twenty, 1)
+    with pytest.raises(SearchFailed, match=f"all {IN_A_ROW} trials failed"):
+        twenty.report(running.pop(0), NO_ROOM)
+
+
+def test_one_that_does_not_fit_after_long_ends_nothing_beside_the_next_oldest(twenty: Searches) -> None:
+    """Which of two old trials ends first says nothing of the other."""
+    slow, default, *others = asked(twenty, 2 + IN_A_ROW)
+    for job in [*others, slow]:
+        assert twenty.report(job, NO_ROOM)
+    assert not twenty.report(default, EpochReport(1, {"auc": 0.9}, 0.1))
+
+
+def test_a_default_that_is_given_back_is_waited_for_like_one_that_runs(twenty: Searches) -> None:
+    default, *others = asked(twenty, 2 + IN_A_ROW)
+    twenty.give_back(default, "its worker died")
+    for job in others:
+        assert twenty.report(job, NO_ROOM)
+    (again,) = asked(twenty, 1)
+    assert again.number == default.number
+    with pytest.raises(SearchFailed, match=f"all {IN_A_ROW + 2} trials failed"):
+        twenty.report(again, NO_ROOM)
+
+
+def test_what_waits_for_its_first_turn_is_not_waited_for(twenty: Searches, storage: RDBStorage) -> None:
+    jobs = asked(twenty, IN_A_ROW)
+    optuna.load_study(study_name="idc-cnn", storage=storage).enqueue_trial({})
+    for job in jobs[:-1]:
+        twenty.report(job, NO_ROOM)
+    with pytest.raises(SearchFailed, match=f"all {IN_A_ROW} trials failed"):
+        twenty.report(jobs[-1], NO_ROOM)
+
+
+def test_a_trial_of_another_launch_is_waited_for_and_who_begins_anew_has_as_many_tries(
+    storage: RDBStorage, tmp_path: Path
+) -> None:
+    other, ours, later = (
+        searches_of(searching(storage, Presence(Ledger(storage.engine), "idc"), tmp_path, wanted=30)) for _ in range(3)
+    )
+    (default,) = asked(other, 1)
+    for job in asked(ours, IN_A_ROW + 1):
+        assert ours.report(job, NO_ROOM)
+    assert other.report(default, NO_ROOM)  # that launch has had one try
+    (last,) = asked(ours, 1)
+    with pytest.raises(SearchFailed, match=f"all {IN_A_ROW + 3} trials failed"):
+        ours.report(last, NO_ROOM)
+    mended, *others = asked(later, 1 + IN_A_ROW)
+    for job in others:
+        assert later.report(job, NO_ROOM)
+    assert not later.report(mended, EpochReport(1, {"auc": 0.9}, 0.1))
+
+
+def test_sizes_that_are_refused_end_nothing_as_they_cost_nothing(
+    storage: RDBStorage, presence: Presence, tmp_path: Path
+) -> None:
+    """Few configurations may keep a limit, and the sampler has to find them."""
+    reasons = iter([*[LARGE] * (IN_A_ROW - 1), None, *[LARGE] * 15])
+    twenty = searches_of(searching(storage, presence, tmp_path, wanted=20, too_large=lambda _: next(reasons)))
+    (kept,) = asked(twenty, 1)
+    assert kept.number == IN_A_ROW - 1
+    assert twenty.report(kept, NO_ROOM), "the first that was tried"
+    assert twenty.next_job() is None
+
+
+def test_what_is_enqueued_outside_of_the_space_says_nothing_of_the_study(twenty: Searches, storage: RDBStorage) -> None:
+    study = optuna.load_study(study_name="idc-cnn", storage=storage)
+    for _ in range(IN_A_ROW - 1):
+        study.enqueue_trial({"width": -1})
+    (job,) = asked(twenty, 1)
+    assert job.number == IN_A_ROW - 1
+    assert twenty.report(job, NO_ROOM)
+
+
 def test_a_failure_among_what_is_too_large_ends_nothing_beside_a_trial_that_goes_well(
     storage: RDBStorage, presence: Presence, tmp_path: Path
 ) -> None:
@@ -215,15 +295,13 @@ def test_a_failure_among_what_is_too_large_ends_nothing_beside_a_trial_that_goes
         assert twenty.report(job, EpochReport(0, {}, float("nan"), failure="TrainingDivergedError: nan"))
 
 
-def test_where_most_were_left_out_by_a_limit_nobody_is_sent_to_look_for_a_broken_disk(
-    storage: RDBStorage, presence: Presence, tmp_path: Path
-) -> None:
-    reasons = iter([*[LARGE] * (IN_A_ROW - 2), None, None])
-    twenty = searches_of(searching(storage, presence, tmp_path, wanted=20, too_large=lambda _: next(reasons)))
-    failing, slow = asked(twenty, 2)
+def test_where_most_were_left_out_by_a_limit_nobody_is_sent_to_look_for_a_broken_disk(twenty: Searches) -> None:
+    failing, *slow, last = asked(twenty, IN_A_ROW)
     twenty.report(failing, EpochReport(0, {}, float("nan"), failure="ValueError: no"))
-    with pytest.raises(SearchFailed, match=r"1 x ValueError: no.*\(a larger --max-parameters, a space of smaller net"):
-        twenty.report(slow, SLOW)
+    for job in slow:
+        twenty.report(job, SLOW)
+    with pytest.raises(SearchFailed, match=r"1 x ValueError: no.*\(a larger --max-ms-per-patch, a space"):
+        twenty.report(last, SLOW)
 
 
 def test_five_that_fail_end_the_search_although_one_did_not_fit_and_one_still_runs(twenty: Searches) -> None:

@@ -172,7 +172,7 @@ def test_a_trial_that_cannot_go_on_is_pruned_with_what_it_reached(
     assert (trial.value, trial.user_attrs["epochs"], trial.user_attrs["best_epoch"]) == (0.6, 2, 2)
     assert trial.user_attrs["cut_short"] == reason
     assert "failure" not in trial.user_attrs
-    assert search.failures() == []
+    assert search.failures() == {}
 
 
 def test_one_that_has_no_value_fails(storage: RDBStorage, presence: Presence, tmp_path: Path) -> None:
@@ -189,9 +189,9 @@ def test_failures_of_a_study_are_told_until_one_of_its_trials_goes_well(
         search.report(job_of(search), report(0, failure="ValueError: no"))
     again = searching(storage, presence, tmp_path)  # of another launch
     job = job_of(again)
-    assert again.failures() == ["ValueError: no"] * 2
+    assert again.failures() == {0: "ValueError: no", 1: "ValueError: no"}
     again.report(job, report(3))
-    assert again.failures() == []
+    assert again.failures() == {}
 
 
 def test_a_trial_that_was_cut_off_before_it_had_parameters_is_no_twin_of_the_next(
