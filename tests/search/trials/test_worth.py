@@ -28,7 +28,8 @@ def test_of_an_ensemble_it_is_told_where_two_models_are_searched() -> None:
 
 
 def test_of_rare_idc_it_is_told_where_it_is_rare() -> None:
-    assert "one patch of eleven" in worth(150, 6000, models=1, idc=600)
+    assert "one patch of eleven had IDC, cnn gained .004" in worth(150, 6000, models=1, idc=600)
+    assert "one patch of eleven had IDC, the ensemble of both gained .010" in worth(150, 6000, models=2, idc=600)
     assert "one patch of eleven" not in worth(150, 6000, models=1, idc=1700)
 
 
