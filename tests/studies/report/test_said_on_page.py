@@ -81,6 +81,8 @@ def test_gain_race_and_ensemble_are_told(small: ReportData, tmp_path: Path) -> N
     assert (row["configuration"], row["dropped"]["folds"], row["out_of_fold_auc"]) == ("finalist-2", 2, None)
     found = numbers["ensemble"]
     assert found["verdict"]["headline"] in first
+    assert "Ensemble, the final model: AUC" in first
+    assert re.search(r'Out of fold, over vgg16 alone: AUC <data [^>]*data-path="/ensemble/gain/value"', first)
     assert (found["single"], found["chosen"], found["cost"]["networks"]) == ("vgg16", True, 10)
     assert found["cost_of_single"]["parameters"] < found["cost"]["parameters"]
     mean = (small.test.logits["cnn"] + small.test.logits["vgg16"]) / 2
@@ -127,6 +129,7 @@ def test_a_limit_may_leave_one_configuration_as_the_ensemble(small: ReportData, 
         plan = replace(small.plan, ensemble=replace(alone, alone_within=only))
         text = write_report(replace(small, test=same, plan=plan), tmp_path).read_text(encoding="utf-8")
         assert f"<dt>Final model of the comparison</dt><dd>{told}" in text
+        assert ("Ensemble, the final model:" in text) == only
         found = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["ensemble"]
         assert (found["chosen"], found["comparison"]["primary"]["value"]) == (only, 0)
 
