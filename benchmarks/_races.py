@@ -100,8 +100,7 @@ def paired(some: Sequence[Climb], others: Sequence[Climb], setters: Sequence[Cli
         drawn = rng.integers(0, len(some), len(some))
         seconds, their_seconds = (race([side[seed] for seed in drawn], setters).seconds for side in (some, others))
         ratios.append(their_seconds / seconds if math.isfinite(seconds) else 0.0)
-    low, middle, high = np.quantile(ratios, QUANTILES, method="nearest")
-    return float(low), float(middle), float(high)
+    return _spread(ratios)
 
 
 def climb_of(points: Sequence[tuple[float, int, float]], whole: float) -> Climb:
@@ -137,6 +136,10 @@ def by_luck(pace: float, seeds: int) -> tuple[float, float, float]:
         ours = [_any_climb(rng, round(EPOCHS * pace), pace) for _ in range(seeds)]
         seconds, their_seconds = race(ours, theirs).seconds, race(theirs, theirs).seconds
         ratios.append(their_seconds / seconds if math.isfinite(seconds) else 0.0)
+    return _spread(ratios)
+
+
+def _spread(ratios: Sequence[float]) -> tuple[float, float, float]:
     low, middle, high = np.quantile(ratios, QUANTILES, method="nearest")
     return float(low), float(middle), float(high)
 
