@@ -113,7 +113,13 @@ def test_a_fold_whose_ensemble_averages_more_or_other_models_has_as_many_default
         {"control-1": 1, "control-2": 1},
         {"control-1": 4, "control-3": 1},
     ]
-    assert found.averaged[:2] == ("1 x cnn control-1", "2 x cnn control-1, 2 x vgg16 control-3, 1 x cnn control-2")
+    assert found.averaged == (
+        "1 x cnn control-1",
+        "2 x cnn control-1, 2 x vgg16 control-3, 1 x cnn control-2",
+        "3 x vgg16 control-3",
+        "1 x cnn control-1, 1 x cnn control-2",
+        "4 x cnn control-1, 1 x vgg16 control-3",
+    )
     logits = named_logits(MODELS)
     gaps = []
     for fold, (ours, theirs) in enumerate(zip(chosen, averaged, strict=True)):
