@@ -94,7 +94,7 @@ def why_no_ensemble(retrained: Sequence[Retrained], rows: Rows, taken: Taken, mo
 
 def above_limit(retrained: Sequence[Retrained], ensemble: Ensemble | None, taken: Taken, most: float) -> str:
     """That the final model takes longer than ``most`` ms a patch, and by how much; "" where it does not."""
-    names = [_chosen_of(_final_single(retrained, ensemble))]
+    names = [_chosen_of(final_single(retrained, ensemble))]
     if ensemble is not None and ensemble.chosen:
         names = [f"{part.model} {part.label}" for part in ensemble.parts]
     takes = taken(names)
@@ -106,7 +106,8 @@ def above_limit(retrained: Sequence[Retrained], ensemble: Ensemble | None, taken
     )
 
 
-def _final_single(retrained: Sequence[Retrained], ensemble: Ensemble | None) -> FinalModel:
+def final_single(retrained: Sequence[Retrained], ensemble: Ensemble | None) -> FinalModel:
+    """The model that is final where the ensemble is not: the one that it is compared with, else the better one."""
     if ensemble is None:
         return single_within(retrained)
     return next(one.final for one in retrained if one.final.model == ensemble.single)

@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from data_utils.files import read_small, shown
 from data_utils.readers.patchset import Ints, PatchSet, Strings
 from search.errors import UsageError
-from search.final.ensemble import out_of_fold_logit, single_within
+from search.final.ensemble import final_single, out_of_fold_logit
 from search.final.member_files import Floats
 from search.final.race import Rows
 from search.final.retraining import Retrained, fitted
@@ -95,7 +95,7 @@ def _made_of(retrained: Sequence[Retrained], ensemble: Ensemble | None) -> tuple
     """Entry, out-of-fold logits and temperature of the score that it is made of."""
     if ensemble is not None and ensemble.chosen:
         return ENSEMBLE, out_of_fold_logit(ensemble.parts, retrained), ensemble.fit.temperature
-    single = single_within(retrained).model if ensemble is None else ensemble.single
+    single = final_single(retrained, ensemble).model
     best = next(one for one in retrained if one.final.model == single)
     return best.final.model, best.logits[best.final.chosen], best.final.temperature
 
