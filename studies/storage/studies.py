@@ -112,7 +112,7 @@ def check_names(url: str, names: Iterable[str]) -> None:
     there = optuna.get_all_study_names(storage)
     for name in names:
         if name in there:
-            _check_ours(optuna.load_study(study_name=name, storage=storage))
+            _attributes_of_ours(optuna.load_study(study_name=name, storage=storage))
     storage.engine.dispose()
 
 
@@ -229,35 +229,35 @@ def check_resumed(study: optuna.Study, definition: StudyDefinition) -> None:
     Raises:
         DefinitionMismatchError: one line with the way out.
     """
-    _check_ours(study)
-    stored = definition_of(study.user_attrs)
+    attributes = _attributes_of_ours(study)
+    stored = definition_of(attributes)
     if stored is not None:
-        check_same(study.study_name, {**_pruner_before(study), **stored}, definition)
+        check_same(study.study_name, {**_pruner_before(attributes), **stored}, definition)
 
 
-def _check_ours(study: optuna.Study) -> None:
-    copied = original(study.study_name, study.user_attrs)
+def _attributes_of_ours(study: optuna.Study) -> dict[str, Any]:
+    # Another launch may be making it, its definition before its trials: so that is read after them, and once.
+    begun = bool(study.get_trials(deepcopy=False))
+    attributes = study.user_attrs
+    copied = original(study.study_name, attributes)
     if copied:
         raise DefinitionMismatchError(
             f"the study {study.study_name} in this database is a copy of {copied}: nothing was changed in it. Begin "
             "under another name: --study NEW"
         )
-    if definition_of(study.user_attrs) is not None:
-        return
-    if (
-        study.directions != [optuna.study.StudyDirection.MAXIMIZE]
-        or study.user_attrs.keys() - {MADE_AS}
-        or study.get_trials(deepcopy=False)
-    ):
+    if definition_of(attributes) is not None:
+        return attributes
+    if study.directions != [optuna.study.StudyDirection.MAXIMIZE] or attributes.keys() - {MADE_AS} or begun:
         raise DefinitionMismatchError(
             f"the study {study.study_name} in this database is of another program: nothing was changed in it. "
             "Begin under another name: --study NEW"
         )
+    return attributes
 
 
-def _pruner_before(study: optuna.Study) -> dict[str, Any]:
+def _pruner_before(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """That of a study from before it belonged to the definition: what its last launch was asked for."""
-    settings = study.user_attrs.get("settings", {})
+    settings = attributes.get("settings", {})
     return {"pruner": settings["pruner"]} if "pruner" in settings else {}
 
 

@@ -25,6 +25,7 @@ from studies.storage.definition import StudyDefinition
 from studies.storage.results import best_trial, count_states, ranking, summarise
 from studies.storage.space import SharedSpace
 from studies.storage.studies import (
+    check_resumed,
     create_or_resume,
     make_pruner,
     make_sampler,
@@ -154,6 +155,29 @@ def test_another_definition_under_the_same_name_is_refused(
     with pytest.raises(DefinitionMismatchError, match=said) as caught:
         new_study(storage, replace(DEFINITION, **changed))  # type: ignore[arg-type]
     assert "--study NEW --warm-start idc" in str(caught.value)
+
+
+@pytest.mark.parametrize("read", range(4))
+def test_a_study_that_another_launch_makes_meanwhile_is_ours(
+    storage: RDBStorage, read: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its definition, missing in one read and there in the next, was taken for what another program says of it."""
+    bare = optuna.create_study(storage=storage, study_name="idc-cnn", direction="maximize")
+    reads = 0
+
+    def makes_it_before(original: Callable[..., Any]) -> Callable[..., Any]:
+        def called(*given: Any, **named: Any) -> Any:
+            nonlocal reads
+            reads += 1
+            if reads == read + 1:
+                new_study(storage).ask()
+            return original(*given, **named)
+
+        return called
+
+    for method in ("get_all_trials", "get_study_user_attrs"):
+        monkeypatch.setattr(storage, method, makes_it_before(getattr(storage, method)))
+    check_resumed(bare, DEFINITION)
 
 
 def test_a_study_from_before_its_pruner_was_stored_keeps_it_and_its_first_rung(storage: RDBStorage) -> None:
