@@ -105,9 +105,8 @@ def run_trials(
         say(console, _time_is_over(signals))
         return 0
     crew = crew_on(machines, settings.worker, prepared.lock.side)
-    asked = _context(settings, comparison, prepared, crew)
-    _check_studies(settings, comparison, asked, prepared)
-    context = _agreed(settings, comparison, prepared, asked, crew)
+    context = _agreed(settings, comparison, prepared, _context(settings, comparison, prepared, crew), crew)
+    _check_studies(settings, comparison, context, prepared)
     epochs = epochs_by_model(settings, comparison)
     used = replace(_used(settings, context, crew), epochs=the_same(epochs))
     write_settings(comparison.folder / SETTINGS_FILE, used, signals.go_on, told_apart(epochs))
@@ -119,6 +118,7 @@ def run_trials(
             _study_search(settings, comparison, context, prepared, presence, name, _remembered(used, signals))
             for name in settings.models
         ]
+        context = replace(context, layouts=_layouts(settings, comparison, crew))  # as another launch may have begun one
         if ray is not None:
             interrupt(comparison.storage.engine, partial(check_both, signals, ray))
             metrics = Metrics(settings.metrics_port, searches, comparison.storage.engine)
@@ -166,11 +166,9 @@ def _check_studies(
     Raises:
         DefinitionMismatchError: as ``create_or_resume``.
     """
-    there = optuna.get_all_study_names(comparison.storage)
-    names = tuple(name for name in settings.models if comparison.study_name(name) in there)
-    for model in searched_models(names, settings.space):
-        asked = _definition(settings, context, prepared, model, epochs_of(settings, comparison, model))
-        check_resumed(comparison.load_study(model.name), asked)
+    begun = comparison.models()  # each has its definition for good
+    for model in searched_models(tuple(name for name in settings.models if name in begun), settings.space):
+        check_resumed(comparison.load_study(model.name), _definition(settings, comparison, context, prepared, model))
 
 
 def _time_is_over(signals: Signals) -> str:
@@ -186,10 +184,7 @@ def _context(settings: LaunchSettings, comparison: Comparison | None, prepared: 
         device=crew.device,
         precision=terms.precision,
         threads=terms.threads,
-        layouts={
-            model.name: layout_on(crew.device, model) if comparison is None else comparison.layout(model, crew.device)
-            for model in models
-        },
+        layouts=_layouts(settings, comparison, crew),
         objective=settings.objective,
         weights={model.name: weights_of(model, settings.vgg16_weights) for model in models},
         trial_timeout=settings.trial_timeout,
@@ -200,6 +195,14 @@ def _context(settings: LaunchSettings, comparison: Comparison | None, prepared: 
         most_milliseconds=settings.max_ms_per_patch,
         errors=settings.stop_when_flat,
     )
+
+
+def _layouts(settings: LaunchSettings, comparison: Comparison | None, crew: Crew) -> dict[str, str]:
+    """Of feature maps in memory, by model: as its study began, or as the device has them."""
+    return {
+        model.name: layout_on(crew.device, model) if comparison is None else comparison.layout(model, crew.device)
+        for model in load_models(settings.models)
+    }
 
 
 def _agreed(
@@ -238,13 +241,16 @@ def _study_search(
         say(screen(), moved)
     older = None if settings.warm_start is None else older_study(comparison, settings.warm_start, name)
     with comparison.ledger.lease(comparison.study_name(name), presence.launch):  # one of two launches makes it
-        epochs = epochs_of(settings, comparison, model)
-        study = _open_study(settings, comparison, context, prepared, model, epochs)
+        definition = _definition(settings, comparison, context, prepared, model)
+        study = _open_study(settings, comparison, definition)
         enqueue_first(study, model, settings.enqueue)
         if older is not None and settings.warm_start is not None:
             same = comparison.same_division(settings.warm_start)
             say(screen(), start_from(study, model, older, same_patches=same))
-        study.set_user_attr("settings", {**about, "epochs": epochs, "ways_on": ways_on(model, settings.space)})
+        before = study.user_attrs.get("settings", {})
+        most = max(settings.trials, before.get("most_trials", before.get("trials", 0)))  # of any launch
+        ways = ways_on(model, settings.space)
+        study.set_user_attr("settings", {**about, "epochs": definition.epochs, "most_trials": most, "ways_on": ways})
     judged = study.study_name, unit_of(prepared.lock)
     if settings.stop_when_flat and (why := untold(*judged, study.get_trials(deepcopy=False))):
         say(screen(), why)
@@ -257,7 +263,7 @@ def _study_search(
         presence=presence,
         make_sampler=lambda seed: make_sampler(settings.sampler, seed, space, load_model(name).default),
         wanted=settings.trials,
-        epochs=epochs,
+        epochs=definition.epochs,
         objective=settings.objective,
         seed=settings.seed,
         checkpoints=(comparison.folder / name / "checkpoints").resolve(),
@@ -267,34 +273,28 @@ def _study_search(
     )
 
 
-def _open_study(
-    settings: LaunchSettings,
-    comparison: Comparison,
-    context: WorkerContext,
-    prepared: Prepared,
-    model: Model,
-    epochs: int,
-) -> optuna.Study:
+def _open_study(settings: LaunchSettings, comparison: Comparison, definition: StudyDefinition) -> optuna.Study:
     return create_or_resume(
         comparison.storage,
-        comparison.study_name(model.name),
-        _definition(settings, context, prepared, model, epochs),
+        comparison.study_name(definition.model),
+        definition,
         sampler=make_sampler(settings.sampler, settings.seed),
-        pruner=make_pruner(settings.pruner, epochs),
+        pruner=make_pruner(settings.pruner, definition.epochs),
     )
 
 
 def _definition(
-    settings: LaunchSettings, context: WorkerContext, prepared: Prepared, model: Model, epochs: int
+    settings: LaunchSettings, comparison: Comparison, context: WorkerContext, prepared: Prepared, model: Model
 ) -> StudyDefinition:
+    """What a launch asks of a study; epochs and layout as it has begun, so that under its lease they are for good."""
     return define(
         model,
         context.weights[model.name],
         lock_digest=prepared.lock.digest,
-        epochs=epochs,
+        epochs=epochs_of(settings, comparison, model),
         objective=settings.objective,
         precision=context.precision,
-        layout=context.layouts[model.name],
+        layout=comparison.layout(model, context.device),
         threads=context.threads,
         preprocess=context.preprocess,
         pruner=settings.pruner,

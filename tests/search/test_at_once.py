@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from forks import Forked
-from tree import FORKS, Tree, copy_tree
+from tree import FORKS, Tree, copy_tree, wait_until
 
 MEET = """
 import importlib, os, sys, time
@@ -86,6 +86,23 @@ def test_models_that_are_begun_at_once_are_trained_on_one_number_of_threads(pack
     more = (*SEARCH[:4], "--trials", "2", *SEARCH[6:])
     tree.run("launch", *more, "--model", "tiny,small", "--cpus-per-worker", "2")
     tree.run("finalize", "--study", "same", "--draws", "200")
+
+
+def test_a_launch_that_another_has_overtaken_takes_its_threads_over(packages: Path, tmp_path: Path) -> None:
+    """It had looked before the other stored them, and was refused by its own number: "give the old settings"."""
+    tree = Tree(packages, tmp_path / "runs")
+    late = meeting_at(tree, CHOSEN, "--model", "tiny", "--cpus-per-worker", "2", "--trials", "2")
+    met = tree.runs.parent / "met" / "_context"
+    wait_until(lambda: met.is_dir() and any(met.iterdir()), 100, "a launch that knows what it would train with")
+    tree.run("launch", *SEARCH, "--model", "tiny", "--cpus-per-worker", "1")
+    threads = definitions(tree)["same-tiny"]["threads"]
+    (met / "the other").touch()
+    output, _ = late.communicate(300)
+    assert late.returncode == 0, output
+    assert tree.status("same-tiny")["finished"] == 2
+    assert definitions(tree)["same-tiny"]["threads"] == threads == 1
+    tree.run("launch", *SEARCH, "--model", "tiny")  # for one trial, where there are two: nothing is to be done
+    tree.run("status", "--study", "same", "--check")
 
 
 def test_one_study_that_is_begun_at_once_has_the_definition_of_one_launch(packages: Path, tmp_path: Path) -> None:
