@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from studies.ledger import _tables as tables
+from studies.storage.copying import snapshot
 from studies.storage.patience import waits
 
 BEGINNING = "0" * 64
@@ -66,7 +67,7 @@ def is_first(engine: Engine, plan: str, openings: Collection[int]) -> bool:
 @waits
 def broken(engine: Engine) -> list[str]:
     """What was changed after it was recorded, in words; empty where all is as it was."""
-    with engine.connect() as connection:
+    with snapshot(engine) as connection:  # or what is recorded in between would be of no chain
         chain = connection.execute(sa.select(tables.chain).order_by(tables.chain.c.position)).all()
         records = dict(_records(connection))
     found = []

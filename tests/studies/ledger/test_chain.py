@@ -1,6 +1,7 @@
 """What was decided before the test rows were read can be added to, and not changed unseen."""
 
 from contextlib import suppress
+from threading import Thread
 
 import pytest
 import sqlalchemy as sa
@@ -8,6 +9,7 @@ from optuna.storages import RDBStorage
 from sqlalchemy.exc import DBAPIError
 
 from studies.ledger import _tables as tables
+from studies.ledger import chain
 from studies.ledger.chain import BEGINNING, broken, head, is_first, links_of
 from studies.ledger.ledger import Ledger
 from studies.ledger.patches import are_kept, keep_patches, opened_patches, patches_of, sealed_patches
@@ -97,6 +99,26 @@ def test_a_table_that_was_emptied_or_dropped_is_named(engine: sa.Engine, table: 
     Ledger(engine)  # as the next command does, which makes it anew
     assert rows_of(engine, table) == []
     assert broken(engine) != []
+
+
+def test_what_is_recorded_during_the_look_is_not_taken_for_forged(
+    engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A report accused its own database while a launch of another comparison locked its split in it."""
+    writer = Thread(target=lambda: Ledger(engine).keep_lock("another", "9" * 64, "its lock"))
+
+    def later(connection: sa.Connection) -> dict[object, object]:
+        writer.start()
+        writer.join(0.5)  # SQLite may keep it waiting until the look is over
+        return dict(records(connection))
+
+    records = chain._records
+    monkeypatch.setattr(chain, "_records", later)
+    assert broken(engine) == []
+    writer.join()
+    monkeypatch.undo()
+    assert Ledger(engine).lock("another") == "its lock"
+    assert broken(engine) == []
 
 
 def test_triggers_are_added_to_a_database_from_before_them(engine: sa.Engine) -> None:
