@@ -42,22 +42,21 @@ def problems(common: CommonSettings) -> list[str]:
     storage = open_existing(common.storage)
     ledger = Ledger(storage.engine)
     found = invariants.broken(storage, is_alive, common.study)
-    links = set(chain.links_of(storage.engine)) or {chain.BEGINNING}
     names = {study.comparison for study in own_studies(storage)} | set(ledger.locked())
     for name in sorted(name for name in names if common.study in ("", name)):
         comparison = Comparison(name, common.runs / name, storage, ledger)
-        found += [f"{name}: {problem}" for problem in _files(comparison, links)]
+        found += [f"{name}: {problem}" for problem in _files(comparison)]
     return found
 
 
-def _files(comparison: Comparison, links: set[str]) -> list[str]:
+def _files(comparison: Comparison) -> list[str]:
     elsewhere = opened_elsewhere(comparison)
     return [
         *_lock(comparison),
         *([] if elsewhere is None else [elsewhere]),
         *_predictions(comparison),
         *_members(comparison.folder),
-        *_report(comparison.folder, links),
+        *_report(comparison),
     ]
 
 
@@ -103,8 +102,9 @@ def _members(folder: Path) -> list[str]:
     return list(dict.fromkeys(found))  # a member may be of both
 
 
-def _report(folder: Path, links: set[str]) -> list[str]:
+def _report(comparison: Comparison) -> list[str]:
     """Of those of its two files that are there."""
+    folder, engine = comparison.folder, comparison.storage.engine
     readers = {folder / REPORT_JSON: _head_in, folder / REPORT_HTML: _head_on}
     heads = {file: read(file) for file, read in readers.items() if os.path.lexists(file)}
     found = [
@@ -113,6 +113,7 @@ def _report(folder: Path, links: set[str]) -> list[str]:
         if head is None
     ]
     known = {file: head for file, head in heads.items() if head is not None}
+    links = chain.links_of(engine) or [chain.BEGINNING]  # after them: a report may be written meanwhile
     found += [
         f"the head of the chain in {file} is no link of the database's chain: it or the records were rewritten"
         for file, head in known.items()

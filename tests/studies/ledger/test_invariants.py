@@ -9,7 +9,7 @@ from stored import own_study
 
 from studies.ledger import _tables as tables
 from studies.ledger.invariants import broken
-from studies.ledger.ledger import Ledger
+from studies.ledger.ledger import Launch, Ledger
 from studies.records import BEST_EPOCH
 from studies.storage.definition import DEFINITION
 
@@ -72,6 +72,27 @@ def test_a_trial_that_cannot_be_is_named(
 ) -> None:
     add(study, 0.3, state, **more)
     assert found(storage) == [f"idc-cnn: {problem}"]
+
+
+def test_a_launch_that_ends_between_two_reads_has_left_no_trial(storage: RDBStorage, study: optuna.Study) -> None:
+    trial = study.ask()
+    Ledger(storage.engine).begin_launch("idc", "host", 1, 0.0)
+    assert found(storage) == ["idc-cnn: RUNNING without a launch that is alive: 2 (the next launch takes them up)"]
+
+    def ends(_: Launch) -> bool:
+        if study.trials[2].state == TrialState.RUNNING:
+            trial.set_user_attr("failure", "ValueError: no")
+            study.tell(trial, state=TrialState.FAIL)
+        return False
+
+    assert broken(storage, ends) == []
+
+
+def test_a_later_launch_may_ask_for_fewer_trials_than_there_are(storage: RDBStorage, study: optuna.Study) -> None:
+    study.set_user_attr("settings", {"trials": 1, "most_trials": 2})
+    assert found(storage) == []
+    study.set_user_attr("settings", {"trials": 1, "most_trials": 1})
+    assert found(storage) == ["idc-cnn: 2 trials are finished, 1 were asked for"]
 
 
 def test_a_study_of_before_is_held_to_its_best_epoch(storage: RDBStorage, study: optuna.Study) -> None:
