@@ -185,7 +185,7 @@ class Comparison:
             return write_derived(prepared, kind)
 
     def _alone_with_data(self) -> AbstractContextManager[None]:
-        return _alone_with_data(self.name, self.folder)
+        return alone_with_data(self.name, self.folder)
 
     def finalized_alone(self) -> AbstractContextManager[None]:
         """Two that retrain would write the same members.
@@ -260,13 +260,13 @@ def prepared_by(lock: SplitLock, common: CommonSettings) -> Prepared:
         DataError: see ``data_utils.split.prepare``.
     """
     folder, division = common.runs / common.study, Division.locked(lock)
-    with _alone_with_data(common.study, folder), _reading() as progress:
+    with alone_with_data(common.study, folder), _reading() as progress:
         return prepare(
             data_source(common.data), folder / "data", name=common.study, lock=lock, progress=progress, **vars(division)
         )
 
 
-def _alone_with_data(name: str, folder: Path) -> AbstractContextManager[None]:
+def alone_with_data(name: str, folder: Path) -> AbstractContextManager[None]:
     """Waits until no other command reads, replaces or transforms the patches of a comparison."""
     words = f"waiting: another command is reading the patches of {name}"
     return alone(folder / LOGS / ".reading", lambda: say(screen(), words))

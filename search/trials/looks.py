@@ -36,12 +36,16 @@ def remember(folder: Path, shown: PatchSet) -> None:
 
 
 def take_over(comparison: Comparison, prepared: Prepared) -> None:
-    """Records in the database which sealed patches were shown, under any name, before the split was drawn just now."""
+    """Records in the database which sealed patches were shown, under any name, before their split is locked; once.
+
+    A launch that is cut off before the lock, or that begins at the same moment as another, records the same look.
+    """
     sealed = digests_by_part(prepared.sealed.parent)["test"]
     for name, count, when in _explored(comparison.folder.parent, sealed):
+        look = f"noted with the lock {prepared.lock.digest[:12]}"
         words = f"shown with their labels by search.explore --study {name} on {when}, before the split was locked"
         if count:
-            comparison.ledger.record_look(comparison.name, EXPLORATION, words, count, one_look())
+            comparison.ledger.record_look(comparison.name, EXPLORATION, words, count, look)
 
 
 def by() -> str:

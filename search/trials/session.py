@@ -4,6 +4,7 @@ import time
 from contextlib import nullcontext
 from functools import partial
 
+from data_utils.split.prepare import Prepared
 from search.command.last_words import LastWords
 from search.command.settings import LaunchSettings
 from search.command.signals import Signals
@@ -38,16 +39,18 @@ def search(settings: LaunchSettings, signals: Signals) -> int:
         Presence(comparison.ledger, comparison.name) as presence,  # search.clean keeps away from what is read now
     ):
         with naming(comparison.folder / "data"):
-            new = comparison.stored_lock() is None
             prepared = comparison.prepared(
-                settings.common.data,
-                Division.asked(settings),
-                check=partial(check_warm_start, comparison, settings.warm_start),
+                settings.common.data, Division.asked(settings), check=partial(_before_lock, comparison, settings)
             )
-            if new:
-                take_over(comparison, prepared)
         missing = any(comparison.finished(model) < settings.trials for model in settings.models)
         with RaySession(settings.worker, last_words) if missing else nullcontext() as ray:
             from search.trials.course import run_trials
 
             return run_trials(settings, signals, comparison, prepared, presence, ray, log, until)
+
+
+def _before_lock(comparison: Comparison, settings: LaunchSettings, prepared: Prepared) -> None:
+    """Refuses a warm start that tells of test patches; a look at them is recorded before their lock, or never."""
+    check_warm_start(comparison, settings.warm_start, prepared)
+    if comparison.stored_lock() is None:
+        take_over(comparison, prepared)

@@ -21,7 +21,7 @@ from data_utils.split.draw import draw_lock
 from data_utils.split.lock import SplitLock
 from data_utils.split.prepare import Prepared, load_development
 from search.command.settings import SPLIT, SPLIT_SEED, ExploreSettings
-from search.comparison import LOCK_FILE, data_source, prepared_by
+from search.comparison import LOCK_FILE, alone_with_data, data_source, prepared_by
 from search.errors import UsageError
 from search.trials.looks import EXPLORATION, one_look, remember
 from search.trials.refusals import begun
@@ -53,9 +53,7 @@ def may_be_seen(settings: ExploreSettings, folder: Path, step: Step) -> Iterator
         DataError: they cannot be read, or are not those of the lock.
         UsageError: none is left, or what another comparison has sealed is not known.
     """
-    comparison = begun(settings.common)
-    ledger = None if comparison is None else comparison.ledger
-    lock = SplitLock.read(folder / LOCK_FILE) if comparison is None else comparison.stored_lock()
+    ledger, lock = _ledger_and_lock(settings, folder)
     if lock is not None:
         if settings.all:
             raise UsageError(
@@ -75,14 +73,34 @@ def may_be_seen(settings: ExploreSettings, folder: Path, step: Step) -> Iterator
             )
         patches = _with_patient(patches, draft / "kept.npy")
         if settings.all:
-            _record_sealed(settings, ledger, patches)
             shown, sealed = patches, None
         else:
             with step("drawing the split that search.launch would draw"):
                 test, sealed = _would_be_sealed(settings.common.study, patches, draft)
             shown = _without_sealed(settings, ledger, patches, test, draft / "development.npy")
-        remember(folder, shown)
+        with alone_with_data(settings.common.study, folder):  # a launch takes over what it finds when it locks
+            _check_unlocked(settings, folder)
+            if settings.all:
+                _record_sealed(settings, ledger, patches)
+            remember(folder, shown)
         yield Shown(shown, shown.found, shown.exclusions, shown.notes, sealed)
+
+
+def _ledger_and_lock(settings: ExploreSettings, folder: Path) -> tuple[Ledger | None, SplitLock | None]:
+    """Of the comparison of this name, as far as it has begun."""
+    comparison = begun(settings.common)
+    if comparison is None:
+        return None, SplitLock.read(folder / LOCK_FILE)
+    return comparison.ledger, comparison.stored_lock()
+
+
+def _check_unlocked(settings: ExploreSettings, folder: Path) -> None:
+    _, lock = _ledger_and_lock(settings, folder)
+    if lock is not None:
+        raise UsageError(
+            f"the split of {settings.common.study} was locked while its patches were read, and its test patches may be "
+            "among them: nothing is shown; run this again"
+        )
 
 
 def _development(settings: ExploreSettings, ledger: Ledger | None, prepared: Prepared, draft: Path) -> Shown:

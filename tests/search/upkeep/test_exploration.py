@@ -12,6 +12,7 @@ from planted import Counts, Planted, plant
 from data_utils.readers.patches import PatchSet, read_patches
 from data_utils.split.draw import draw_lock, parts
 from search.command.settings import parse_explore
+from search.errors import UsageError
 from search.explore import main
 
 SMALL = Counts(exact=20, turned=8, flipped=40, blurred=6, white=5)
@@ -172,6 +173,29 @@ def test_once_a_split_is_locked_only_development_patches_are_shown(tmp_path: Pat
     assert [name for name in patches.names[part == "test"] if name in written] == []
     sealed_patients = set(patches.patients[part == "test"])
     assert {one["patient"] for one in after["patients"]} & sealed_patients == set()
+
+
+@pytest.mark.parametrize("everything", [True, False])
+def test_nothing_is_shown_of_patches_that_a_launch_locked_while_they_were_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], everything: bool
+) -> None:
+    """The launch had already counted what was seen before its lock: this look was of test patches, and on no record."""
+    from search.comparison import Comparison, Division
+    from search.upkeep import shown
+
+    common = parse_explore(["--data", "synthetic:300", "--runs", str(tmp_path), "--study", "s"], {}).common
+    asked = ["--data", "synthetic:300", "--runs", str(tmp_path), "--study", "s", "--vgg16-weights", "none"]
+
+    def meanwhile(*given: Any, **named: Any) -> PatchSet:
+        Comparison.open(common, begin=True).prepared("synthetic:300", Division((70, 15, 15), 7, (), None))
+        return read_patches(*given, **named)
+
+    monkeypatch.setattr(shown, "read_patches", meanwhile)
+    with pytest.raises(UsageError, match="the split of s was locked while its patches were read"):
+        main([*asked, *(["--all"] if everything else [])])
+    assert not (tmp_path / "s" / "explored.npy").exists()
+    assert not (tmp_path / "s" / "exploration.html").exists()
+    assert not capsys.readouterr().out
 
 
 def test_the_split_that_a_launch_draws_is_drawn_of_all_patches_also_where_others_have_sealed_some(
