@@ -60,8 +60,9 @@ def start_from(study: optuna.Study, model: Model, older: optuna.Study, *, same_p
         What was taken, in words.
     """
     space = {name: json_to_distribution(text) for name, text in space_of(model).items()}
-    unfit = _infeasible(older)
-    told_by = [trial for trial in summarise(older, importance=False).trials if _tells(trial, unfit)]
+    trials = summarise(older, importance=False).trials
+    unfit = _infeasible(older)  # after them: what ran out of memory meanwhile is among these
+    told_by = [trial for trial in trials if _tells(trial, unfit)]
     ended = [trial for trial in map(partial(_as_here, model, space), told_by) if _fits(trial, space)]
     first = _foremost([trial for trial in ended if trial.number not in unfit], model, space)
     for params in first.values():

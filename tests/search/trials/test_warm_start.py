@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -18,6 +19,7 @@ from search.trials.study_search import DOES_NOT_FIT, StudySearch
 from search.trials.warm_start import start_from
 from studies.ledger.invariants import broken
 from studies.ledger.ledger import Ledger
+from studies.records import StudySummary
 from studies.storage.results import leader, ranking, summarise, taken_over
 
 SPIKED, STEADY = (0.70, 0.95, 0.70), (0.80, 0.85, 0.86)
@@ -205,3 +207,19 @@ def test_what_did_not_fit_is_never_tried_first_and_is_known_to_the_sampler_as_th
     ]  # fmt: skip
     assert taken[2].params == older.study.trials[2].params
     assert broken(storage, lambda _launch: True, "idc") == []
+
+
+def test_what_does_not_fit_while_the_older_study_is_read_is_never_tried_first_either(
+    storage: RDBStorage, presence: Presence, tmp_path: Path, older: StudySearch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(older, STEADY)
+
+    def meanwhile(study: optuna.Study, **how: Any) -> StudySummary:
+        end(older, NO_ROOM, 0.95, 0.96)
+        return summarise(study, **how)
+
+    monkeypatch.setattr("search.trials.warm_start.summarise", meanwhile)
+    study = searching(storage, presence, tmp_path).study
+    told = start_from(study, load_model("cnn"), older.study, same_patches=True)
+    assert told.endswith("first the configurations of its trials 0; the sampler learns of 2 trials")
+    assert [trial.constraints for trial in study.trials if trial.value == 0.96] == [{DOES_NOT_FIT: 1.0}]
