@@ -31,7 +31,7 @@ from studies.ledger.ledger import Ledger
 from studies.measure import NOW, Measure
 from studies.records import BEST_EPOCH, TRAINED_AS, HostLent
 from studies.storage.attributes import at_once, set_attributes
-from studies.storage.results import CUT_SHORT, IGNORED, own_trials, trained_as
+from studies.storage.results import CUT_SHORT, IGNORED, own_trials, trained_as, trained_here
 
 Refused = Callable[[Job, EpochReport, str], object]
 RUNNING, LOST = "RUNNING", "LOST"
@@ -168,16 +168,16 @@ class StudySearch:
         return [] if any(map(_goes_well, trials)) else trials
 
     def _tried(self) -> list[FrozenTrial]:
-        """Without those that were refused before they were tried, which say nothing of the model."""
-        trials = own_trials(self.study.get_trials(deepcopy=False))
-        return [trial for trial in trials if "refused" not in trial.user_attrs]
+        """Without those that were refused before they were tried, or told by hand, which say nothing of the model."""
+        trials = [one for one in own_trials(self.study.get_trials(deepcopy=False)) if "refused" not in one.user_attrs]
+        name, ended = self.study.study_name, (TrialState.COMPLETE, TrialState.PRUNED)
+        return [trial for trial in trials if trial.state not in ended or trained_here(name, trial)]
 
     def peak_memory(self) -> int | None:
         """Bytes of the largest trial so far; None where none was measured."""
         trials = self.study.get_trials(deepcopy=False)
-        return max(
-            (trial.user_attrs["peak_memory"] for trial in trials if "peak_memory" in trial.user_attrs), default=None
-        )
+        told = [trial.user_attrs["peak_memory"] for trial in trials if "peak_memory" in trial.user_attrs]
+        return max(told, default=None)
 
     def unmeasured(self) -> bool:
         """Whether no trial has ended or is running that tells how much memory trials need."""
@@ -242,7 +242,7 @@ class StudySearch:
 
     def _ends_flat(self, trials: Sequence[FrozenTrial], taken: int) -> bool:
         """Whether nothing is left to gain: then those that are in hand are the last, and the study knows why."""
-        reason = self._flat(trials, self.wanted - taken)
+        reason = None if self.stopped else self._flat(trials, self.wanted - taken)  # what waits again is trained
         if reason is not None:
             self.wanted, self.stopped = taken, reason
             self.study.set_user_attr("settings", {**self.study.user_attrs.get("settings", {}), "stopped": reason})

@@ -87,6 +87,24 @@ def test_a_search_ends_with_its_reason_and_goes_on_without_the_flag(
     assert without.stopped == ""
 
 
+def test_once_it_has_ended_what_is_in_hand_is_trained_and_its_reason_stays(
+    storage: RDBStorage, presence: Presence, tmp_path: Path
+) -> None:
+    """A trial whose worker died waited for good, as one more was judged to gain nothing; and that became the reason."""
+    search = searching(storage, presence, tmp_path, wanted=60, flat=BY_PATIENTS)
+    first = search.next_job()
+    assert first is not None
+    run(search, VALUES, 0.01)
+    reason = search.stopped
+    assert reason
+    search.release()
+    again = search.next_job()
+    assert again is not None
+    assert again.number == first.number
+    assert search.next_job() is None
+    assert search.stopped == search.study.user_attrs["settings"]["stopped"] == reason
+
+
 def test_it_goes_on_while_patients_can_tell_what_is_left_to_gain_or_nothing_tells_how_sure_values_are(
     storage: RDBStorage, presence: Presence, tmp_path: Path
 ) -> None:

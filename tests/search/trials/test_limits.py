@@ -284,6 +284,20 @@ def test_what_is_enqueued_outside_of_the_space_says_nothing_of_the_study(twenty:
     assert twenty.report(job, NO_ROOM)
 
 
+@pytest.mark.parametrize("ended", [NO_ROOM, EpochReport(0, {}, float("nan"), failure="ValueError: no")])
+def test_a_trial_that_was_told_by_hand_says_nothing_of_the_model(
+    twenty: Searches, storage: RDBStorage, ended: EpochReport
+) -> None:
+    """It passed for one that went well, and kept a search alive of which nothing could be trained."""
+    study = optuna.load_study(study_name="idc-cnn", storage=storage)
+    study.tell(study.ask(), 0.99)
+    *others, last = asked(twenty, IN_A_ROW)
+    for job in others:
+        twenty.report(job, ended)
+    with pytest.raises(SearchFailed, match=f"all {IN_A_ROW} trials failed"):
+        twenty.report(last, ended)
+
+
 def test_a_failure_among_what_is_too_large_ends_nothing_beside_a_trial_that_goes_well(
     storage: RDBStorage, presence: Presence, tmp_path: Path
 ) -> None:
