@@ -84,12 +84,12 @@ def why_no_ensemble(retrained: Sequence[Retrained], rows: Rows, taken: Taken, mo
     if rows.folds < _FEWEST_FOLDS:
         return f"there are {rows.folds} folds, and one is chosen by {_FEWEST_FOLDS} or more"
     names = list(named_logits(retrained))
-    if most is None or len(names) < 2:
+    if len(names) < 2:
         return "there is nothing to choose from"
-    fastest = min(names, key=lambda name: taken([name]))
-    if taken([fastest]) <= most:
-        return "the plan was frozen without one, elsewhere or by an earlier version"
-    return f"nothing is within {most:g} ms a patch: the fastest, {fastest}, takes {taken([fastest]):.4g}"
+    least, fastest = (0.0, "") if most is None else min((taken([name]), name) for name in names)
+    if most is not None and least > most:
+        return f"nothing is within {most:g} ms a patch: the fastest, {fastest}, takes {least:.4g}"
+    return "the plan was frozen without one, elsewhere or by an earlier version"
 
 
 def above_limit(retrained: Sequence[Retrained], ensemble: Ensemble | None, taken: Taken, most: float) -> str:

@@ -119,6 +119,7 @@ def test_it_is_said_why_there_is_none_and_that_the_final_model_is_above_the_limi
     assert (
         why_no_ensemble(models, ROWS, taken, 4) == "the plan was frozen without one, elsewhere or by an earlier version"
     )
+    assert why_no_ensemble(models, ROWS, taken_by(speeds_of(), 5), None) == why_no_ensemble(models, ROWS, taken, 4)
     assert why_no_ensemble(models[1:], ROWS, taken, None) == "there is nothing to choose from"
     two = replace(ROWS, fold=ROWS.fold % 2)
     assert why_no_ensemble(models, two, taken, 3) == "there are 2 folds, and one is chosen by 3 or more"
