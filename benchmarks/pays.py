@@ -38,7 +38,7 @@ from studies.files import write_whole
 FLIPPED = 0.15
 ELSEWHERE = Moments(mean=(58.0, 32.0, -16.0), spread=(11.0, 9.0, 5.0))
 """CIELAB of the other laboratory: each mean lies beyond those of 96 in 100 patients of the public set."""
-DONE = "pays.json"
+ASKED, DONE = "asked.json", "pays.json"
 
 Make = Callable[[PatchSet, np.random.Generator], PatchSet]
 
@@ -119,34 +119,46 @@ def search(regime: str, data: str, folder: Path, models: str, asked: Sequence[st
         RuntimeError: a command failed; with the end of what it printed.
     """
     own, wanted = folder / regime, ["--data", data, "--model", models, *asked]
+    if not (own / "patches").is_dir():
+        patches = read_patches(data)
+        if patches.patients is None:
+            raise FormatError(f"{data} says nothing of patients; give patches of known ones")
+        write_whole(own / ASKED, json.dumps(wanted))
+        write(REGIMES[regime](patches, np.random.default_rng(0)), own / "patches")
+    check_asked(own, wanted)
     if not (own / DONE).is_file():
-        if not (own / "patches").is_dir():
-            patches = read_patches(data)
-            if patches.patients is None:
-                raise FormatError(f"{data} says nothing of patients; give patches of known ones")
-            write(REGIMES[regime](patches, np.random.default_rng(0)), own / "patches")
         source = Source(str(own / "patches"), regime)
         launch(models, source, own / "runs", *asked).seconds(own / "launch.log")
         finalize(source, own / "runs").seconds(own / "finalize.log")
         report = json.loads((own / "runs" / STUDY / "report.json").read_text(encoding="utf-8"))
-        write_whole(own / DONE, json.dumps({"asked": wanted, "hours": hours(report), **gains(report)}))
-    return of_before(own / DONE, wanted)
+        write_whole(own / DONE, json.dumps({"hours": hours(report), **gains(report)}))
+    return told_by(own / DONE)
 
 
-def of_before(path: Path, wanted: Sequence[str]) -> Gained:
+def check_asked(own: Path, wanted: Sequence[str]) -> None:
+    """Refuses to go on with, or to tell of, what was begun otherwise.
+
+    Raises:
+        FormatError: it was begun with other flags, or does not tell them.
+    """
+    try:
+        before = json.loads((own / ASKED).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise FormatError(f"{own} does not tell which flags it was begun with; give another --folder") from None
+    if before != wanted:
+        raise FormatError(f"{own} was begun with {' '.join(before)}; give the same, or another --folder")
+
+
+def told_by(path: Path) -> Gained:
     """What is done.
 
     Raises:
-        FormatError: it cannot be read, or was asked for otherwise.
+        FormatError: it cannot be read.
     """
     try:
-        done = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise FormatError(f"{path} is no JSON ({error}); remove it, and what it told is read again") from None
-    if (before := done.pop("asked", [])) != wanted:
-        flags = " ".join(before) if before else "flags that it does not tell"
-        raise FormatError(f"{path.parent} was searched with {flags}; give the same, or another --folder")
-    return Gained(**done)
+        return Gained(**json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise FormatError(f"{path} cannot be read ({error}); remove it, and what it told is read again") from None
 
 
 def write(patches: PatchSet, folder: Path) -> None:

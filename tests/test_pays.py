@@ -101,11 +101,12 @@ def test_unknown_data_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
 def test_what_is_done_is_read_but_not_as_what_was_asked_for_otherwise(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    file = tmp_path / "few" / pays.DONE
-    file.parent.mkdir()
-    asked = ["--data", "x", "--model", "cnn", "--trials", "20"]
-    done = {"models": {}, "ensemble": None, "control": None, "hours": 2}
-    file.write_text(json.dumps({"asked": asked, **done}))
+    own = tmp_path / "few"
+    (own / "patches").mkdir(parents=True)
+    asked = own / pays.ASKED
+    asked.write_text(json.dumps(["--data", "x", "--model", "cnn", "--trials", "20"]))
+    done = own / pays.DONE
+    done.write_text(json.dumps({"models": {}, "ensemble": None, "control": None, "hours": 2}))
     typed = ["few", "--folder", str(tmp_path), "--trials", "20"]
     assert pays.main([*typed, "--models", "cnn", "--data", "x"]) == 0
     assert "2.00" in capsys.readouterr().out
@@ -116,13 +117,16 @@ def test_what_is_done_is_read_but_not_as_what_was_asked_for_otherwise(
         assert ended.value.code == 2
         return " ".join(capsys.readouterr().err.split())
 
-    told = "few was searched with --data x --model cnn --trials 20; give the same, or another --folder"
+    told = "few was begun with --data x --model cnn --trials 20; give the same, or another --folder"
     assert told in refusal("--data", "x")
     assert told in refusal("--data", "y", "--models", "cnn")
-    file.write_text(json.dumps(done))
-    assert "few was searched with flags that it does not tell" in refusal("--data", "x", "--models", "cnn")
-    file.write_text("{")
-    assert "pays.json is no JSON" in refusal("--data", "x", "--models", "cnn")
+    for broken in ("{", "[]", '{"asked": []}'):
+        done.write_text(broken)
+        assert "pays.json cannot be read" in refusal("--data", "x", "--models", "cnn")
+    done.unlink()
+    assert told in refusal("--data", "y", "--models", "cnn"), "cut off before it was done, it went on as of y"
+    asked.unlink()
+    assert "few does not tell which flags it was begun with" in refusal("--data", "x", "--models", "cnn")
 
 
 def test_patches_without_patients_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
