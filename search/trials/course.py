@@ -105,7 +105,8 @@ def run_trials(
         say(console, _time_is_over(signals))
         return 0
     crew = crew_on(machines, settings.worker, prepared.lock.side)
-    context = _agreed(settings, comparison, prepared, _context(settings, comparison, prepared, crew), crew)
+    asked = _context(settings, comparison, prepared, crew)
+    context = _agreed(settings, comparison, prepared, asked, crew)
     _check_studies(settings, comparison, context, prepared)
     epochs = epochs_by_model(settings, comparison)
     used = replace(_used(settings, context, crew), epochs=the_same(epochs))
