@@ -86,9 +86,10 @@ def why_no_ensemble(retrained: Sequence[Retrained], rows: Rows, taken: Taken, mo
     names = list(named_logits(retrained))
     if len(names) < 2:
         return "there is nothing to choose from"
-    least, fastest = (0.0, "") if most is None else min((taken([name]), name) for name in names)
-    if most is not None and least > most:
-        return f"nothing is within {most:g} ms a patch: the fastest, {fastest}, takes {least:.4g}"
+    if most is not None:
+        least, fastest = min((taken([name]), name) for name in names)
+        if least > most:
+            return f"nothing is within {most:g} ms a patch: the fastest, {fastest}, takes {least:.4g}"
     return "the plan was frozen without one, elsewhere or by an earlier version"
 
 

@@ -41,8 +41,8 @@ def take_over(comparison: Comparison, prepared: Prepared) -> None:
     A launch that is cut off before the lock, or that begins at the same moment as another, records the same look.
     """
     sealed = digests_by_part(prepared.sealed.parent)["test"]
+    look = f"noted with the lock {prepared.lock.digest[:12]}"
     for name, count, when in _explored(comparison.folder.parent, sealed):
-        look = f"noted with the lock {prepared.lock.digest[:12]}"
         words = f"shown with their labels by search.explore --study {name} on {when}, before the split was locked"
         if count:
             comparison.ledger.record_look(comparison.name, EXPLORATION, words, count, look)

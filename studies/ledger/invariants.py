@@ -1,6 +1,7 @@
 """What must be true of a database at any time, asked of the database alone."""
 
 from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
+from functools import partial
 
 import optuna
 from optuna.storages import RDBStorage
@@ -49,9 +50,10 @@ def left_running(running: Iterable[int], owners: Mapping[int, str], alive: Conta
 def _of_study(comparison: str, study: optuna.Study, ledger: Ledger, is_alive: Callable[[Launch], bool]) -> list[str]:
     trials = own_trials(study.get_trials(deepcopy=False))
     measure = measure_of(definition_of(study.user_attrs) or {})
-    alive, left = _alive_and_left(comparison, study, ledger, is_alive)
+    look = partial(_alive_and_left, comparison, study.study_name, ledger, is_alive)
+    alive, left = look(trials)
     if left:  # a launch may end in order, or begin, between the reads of one look
-        left &= _alive_and_left(comparison, study, ledger, is_alive)[1]
+        left &= look(own_trials(study.get_trials(deepcopy=False)))[1]
     problems = [
         *_counted(study, trials, at_rest=not alive),
         *_running(left),
@@ -71,13 +73,12 @@ def _counted(study: optuna.Study, trials: Sequence[FrozenTrial], *, at_rest: boo
 
 
 def _alive_and_left(
-    comparison: str, study: optuna.Study, ledger: Ledger, is_alive: Callable[[Launch], bool]
+    comparison: str, study: str, ledger: Ledger, is_alive: Callable[[Launch], bool], trials: Sequence[FrozenTrial]
 ) -> tuple[set[str], set[int]]:
     """The launches that are at work, and the trials that are RUNNING although none of these has them."""
-    trials = own_trials(study.get_trials(deepcopy=False))
     alive = {launch.id for launch in ledger.open_launches(comparison) if is_alive(launch)}
     running = (trial.number for trial in trials if trial.state == TrialState.RUNNING)
-    return alive, set(left_running(running, ledger.owners(study.study_name), alive))
+    return alive, set(left_running(running, ledger.owners(study), alive))
 
 
 def _running(left: Collection[int]) -> list[str]:

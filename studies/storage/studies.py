@@ -236,6 +236,7 @@ def check_resumed(study: optuna.Study, definition: StudyDefinition) -> None:
 
 
 def _attributes_of_ours(study: optuna.Study) -> dict[str, Any]:
+    """User attributes of a study, which is refused where it is not ours."""
     # Another launch may be making it, its definition before its trials: so that is read after them, and once.
     begun = bool(study.get_trials(deepcopy=False))
     attributes = study.user_attrs
